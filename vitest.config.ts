@@ -1,0 +1,14 @@
+/**
+ * Tests import packages as users do, built; unit tests beside a source import that source. Worker scripts and wasm are
+ * then the real files. `npm test` builds first.
+ */
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    include: ['packages/*/src/**/*.test.ts', 'weights-tools/src/**/*.test.ts', 'test/**/*.test.ts'],
+    testTimeout: 60_000,
+    hookTimeout: 60_000,
+    pool: 'forks',
+  },
+})
