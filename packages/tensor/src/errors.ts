@@ -1,0 +1,49 @@
+/** The errors that prismal raises on purpose: classes with a stable `code`. */
+
+/** Base of all of them. `code` is stable and meant for programs, `message` for people. */
+export class PrismalError extends Error {
+  readonly code: string
+  constructor(code: string, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+    this.name = new.target.name
+  }
+}
+
+/** An operation was given shapes, dtypes or values that do not fit its rule. Code `invalid-operand`. */
+export class OperandError extends PrismalError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('invalid-operand', message, options)
+  }
+}
+
+/** The engine's memory or its budget does not suffice. Code `out-of-memory`. */
+export class MemoryError extends PrismalError {
+  /** Bytes that were missing. */
+  readonly missingBytes: number
+  constructor(message: string, missingBytes: number) {
+    super('out-of-memory', message)
+    this.missingBytes = missingBytes
+  }
+}
+
+/** Something was used after `dispose()`. Code `disposed`. */
+export class DisposedError extends PrismalError {
+  constructor(message: string) {
+    super('disposed', message)
+  }
+}
+
+/** A value does not fit the number format it is to be written in. Code `out-of-range`. */
+export class RangeOfFormatError extends PrismalError {
+  constructor(message: string) {
+    super('out-of-range', message)
+  }
+}
+
+/** The runtime lacks something that was asked for. Code `unavailable`. */
+export class UnavailableError extends PrismalError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('unavailable', message, options)
+  }
+}

@@ -1,0 +1,32 @@
+/** @prismal/tensor: a tensor engine with WebAssembly SIMD kernels, explicit memory and no dependencies. */
+export { ACTIVATIONS, type Activation, catalogue, type KernelName, type Kernels } from '@prismal/kernels/catalogue'
+export { type AttentionState, attentionBegin, attentionEnd, attentionFold, type KeyBlock } from './attention.js'
+export type { Build } from './backends/backend.js'
+export { availableBuilds, type Capabilities, createEngine, type Engine, type EngineOptions } from './engine.js'
+export * from './errors.js'
+export { MAX_MEMORY_BYTES } from './memory.js'
+export {
+  add,
+  dequantiseRows,
+  fromBf16,
+  fromF16,
+  gather,
+  gelu,
+  geluTanh,
+  type LinearOptions,
+  layerNorm,
+  linear,
+  type Matrix,
+  matmul,
+  pack,
+  quantiseRows,
+  type Run,
+  relu,
+  segmentMeans,
+  softmax,
+  tanh,
+  toF16,
+  transpose,
+} from './operations.js'
+export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
+export type { ModuleSource } from './wasm-source.js'
