@@ -1,0 +1,176 @@
+/**
+ * BERT (arXiv 1810.04805): post-LN layers over token, type and position embeddings.
+ *
+ * Letters: N rows of a batch on this device, D width, A = H·d attention width, F inner width, V vocabulary.
+ */
+import { type Activation, add, gather, linear, type Matrix, pack, type Scope, type Tensor, tanh } from '@prismal/tensor'
+import type { Config, StackShape } from './config.js'
+import type { Context } from './context.js'
+import { cut, type Part, positionsOf } from './input.js'
+import { attend, checkText, type Norm, norm, readNorm } from './layers.js'
+import type { Family, Loading } from './load.js'
+import type { Model } from './model.js'
+import type { WeightReader } from './weights/reader.js'
+
+interface Layer {
+  readonly query: Matrix
+  readonly keyValue: Matrix
+  readonly output: Matrix
+  readonly norm1: Norm
+  readonly up: Matrix
+  readonly down: Matrix
+  readonly norm2: Norm
+}
+
+interface Embeddings {
+  /** [V, D], or packed [D, V] where the vocabulary head shares it. */
+  readonly words: Tensor | Matrix
+  readonly types: Tensor
+  readonly positions: Tensor
+  readonly norm: Norm
+}
+
+export async function loadBert({ config, weights, scope, base }: Loading): Promise<Model> {
+  const shape = bertShape(config)
+  const { width: D, inner: F, heads: H, headWidth: d } = shape
+  const A = H * d
+  const eps = config.number('layer_norm_eps', 1e-12)
+  const activation = config.activation('hidden_act', 'gelu')
+  const vocabularySize = config.size('vocab_size')
+  const typeCount = config.size('type_vocab_size', 2)
+
+  const words = await weights.tensor('embeddings.word_embeddings.weight', [vocabularySize, D])
+  const isMasked = weights.has('cls.predictions.transform.dense.weight')
+  const tied = isMasked ? pack(scope, words, 'out,in', await weights.tensor('cls.predictions.bias', [vocabularySize])) : undefined
+  if (tied) words.dispose()
+  const embeddings: Embeddings = {
+    words: tied ?? words,
+    types: await weights.tensor('embeddings.token_type_embeddings.weight', [typeCount, D]),
+    positions: await weights.tensor('embeddings.position_embeddings.weight', [shape.positions, D]),
+    norm: await readNorm(weights, 'embeddings.LayerNorm', D, eps),
+  }
+  const layers: Layer[] = []
+  for (let i = 0; i < shape.layers; i++) {
+    const at = (name: string): string => `encoder.layer.${i}.${name}`
+    layers.push({
+      query: await weights.matrix(at('attention.self.query'), D, A, 'out,in', true),
+      keyValue: await weights.fused([at('attention.self.key'), at('attention.self.value')], D, A, true),
+      output: await weights.matrix(at('attention.output.dense'), A, D, 'out,in', true),
+      norm1: await readNorm(weights, at('attention.output.LayerNorm'), D, eps),
+      up: await weights.matrix(at('intermediate.dense'), D, F, 'out,in', true),
+      down: await weights.matrix(at('output.dense'), F, D, 'out,in', true),
+      norm2: await readNorm(weights, at('output.LayerNorm'), D, eps),
+    })
+  }
+  const heads = await readHeads(weights, D, eps, tied, activation)
+
+  return {
+    ...base,
+    shape,
+    labels: heads.classify && config.labels(),
+    check: sequence => checkText(sequence, { vocabularySize, typeCount, positions: shape.positions }),
+    cut,
+    embed: (scope, parts) => embed(scope, parts, embeddings),
+    forward: (x, context) => forward(x, layers, shape, activation, context),
+    finish: rows => rows,
+    ...heads,
+  }
+}
+
+/** x [N, D] → the wanted rows [n, D]. */
+async function forward(
+  x: Tensor,
+  layers: readonly Layer[],
+  shape: StackShape,
+  activation: Activation,
+  context: Context,
+): Promise<Tensor> {
+  const scale = 1 / Math.sqrt(shape.headWidth)
+  for (const [i, layer] of layers.entries())
+    x = await x.scope.step(x, async x => {
+      const { normed, blocks } = context.keys(i, x, {
+        norm: rows => rows, // post-LN: the block input is normed already
+        project: rows => linear(rows, layer.keyValue), // [N, D] → [N, 2A]
+      })
+      const q = linear(context.wanted(i, normed), layer.query) // [n, A]
+      const o = await attend(q, blocks, shape.heads, scale) // [n, A]
+      const y = norm(linear(o, layer.output, { residual: context.wanted(i, x) }), layer.norm1) // [n, D]
+      const h = linear(y, layer.up, { activation }) // [n, F]
+      return norm(linear(h, layer.down, { residual: y }), layer.norm2) // [n, D]
+    })
+  return x
+}
+
+/** Words + types + positions, normed → [rows, D]. */
+function embed(scope: Scope, parts: readonly Part[], embeddings: Embeddings): Tensor {
+  const rows = (of: (part: Part) => ArrayLike<number>): number[] => parts.flatMap(p => Array.from(of(p)))
+  const words = gather(scope, embeddings.words, rows(p => p.ids as Int32Array))
+  const types = gather(scope, embeddings.types, rows(p => p.types ?? new Int32Array(p.to - p.from)))
+  const positions = gather(scope, embeddings.positions, rows(positionsOf))
+  const sum = add(add(words, types), positions)
+  const x = norm(sum, embeddings.norm)
+  for (const used of [words, types, positions, sum]) used.dispose()
+  return x
+}
+
+type Heads = Pick<Model, 'pool' | 'classify' | 'vocabulary' | 'headProducts'>
+
+async function readHeads(
+  weights: WeightReader,
+  D: number,
+  eps: number,
+  tied: Matrix | undefined,
+  activation: Activation,
+): Promise<Heads> {
+  const square = [D, D] as const
+  let heads: Heads = { headProducts: {} }
+  if (weights.has('pooler.dense.weight')) {
+    const pooler = await weights.matrix('pooler.dense', D, D, 'out,in', true)
+    const pool = (rows: Tensor): Tensor => tanh(linear(rows, pooler))
+    heads = { pool, headProducts: { pool: [square] } }
+    const classes = weights.shape('classifier.weight')?.[0]
+    if (classes) {
+      const classifier = await weights.matrix('classifier', D, classes, 'out,in', true)
+      heads = {
+        pool,
+        classify: rows => linear(pool(rows), classifier),
+        headProducts: { pool: [square], classify: [square, [D, classes]] },
+      }
+    }
+  }
+  if (tied) {
+    const transform = await weights.matrix('cls.predictions.transform.dense', D, D, 'out,in', true)
+    const transformNorm = await readNorm(weights, 'cls.predictions.transform.LayerNorm', D, eps)
+    heads = {
+      ...heads,
+      vocabulary: rows => linear(norm(linear(rows, transform, { activation }), transformNorm), tied),
+      headProducts: { ...heads.headProducts, vocabulary: [square, [D, tied.n]] },
+    }
+  }
+  return heads
+}
+
+function bertShape(config: Config): StackShape {
+  const width = config.size('hidden_size')
+  const heads = config.size('num_attention_heads')
+  return {
+    layers: config.size('num_hidden_layers'),
+    width,
+    heads,
+    headWidth: config.headWidth(width, heads),
+    inner: config.size('intermediate_size'),
+    causal: false,
+    positions: config.size('max_position_embeddings', 512),
+    patchWidth: 0,
+    prefixRows: 0,
+  }
+}
+
+export const bert: Family = {
+  load: loadBert,
+  shape: bertShape,
+  naming: {
+    prefixes: ['bert.'],
+    ignored: [/position_ids$/, /token_type_ids$/, /^cls\.predictions\.decoder\.(weight|bias)$/, /^cls\.seq_relationship\./],
+  },
+}

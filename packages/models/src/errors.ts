@@ -1,0 +1,16 @@
+/** Errors about models and what is put into them. */
+import { PrismalError } from '@prismal/tensor'
+
+/** A model's files are missing, damaged, contradictory or of a kind that is not supported. Code `bad-model`. */
+export class ModelError extends PrismalError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('bad-model', message, options)
+  }
+}
+
+/** An input does not fit the model: a token id, a length, an image. Code `bad-input`. */
+export class InputError extends PrismalError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('bad-input', message, options)
+  }
+}

@@ -1,0 +1,35 @@
+/** @prismal/models: ViT, BERT and GPT-2 from Hugging Face folders, and pipelines over them. */
+export { type Json, type StackShape } from './config.js'
+export {
+  alone,
+  type Context,
+  keysAndValues,
+  type LayerKeys,
+  Layout,
+  type OwnBlock,
+  type Placement,
+  type Projection,
+  type QueriedBlock,
+  turnTaker,
+  wholeLayout,
+} from './context.js'
+export * from './errors.js'
+export { type ModelFiles, readFile, readJson, urlFiles } from './files.js'
+export { checkOptions, type Emitted, type GenerateOptions, generate, type Prefilled } from './generate.js'
+export * from './image/image.js'
+export * from './image/preprocess.js'
+export { cut, nextPosition, type Part, textPart, type Want, wantedRows } from './input.js'
+export { KvCache } from './kv-cache.js'
+export { type LoadOptions, loadModel, readShape, shapeOf } from './load.js'
+export type { Model } from './model.js'
+export * from './pipelines/classification.js'
+export * from './pipelines/features.js'
+export * from './pipelines/fill-mask.js'
+export * from './pipelines/generation.js'
+export { type CallOptions, type Pipeline, type Reported } from './pipelines/pipeline.js'
+export { type DeviceReport, type Report, type Stage, StageMeter, totals } from './report.js'
+export { aloneRunner, cacheFor, type Request, type Runner, sequenceMeans, withTurns } from './runner.js'
+export { indexOfMax, type SamplingOptions } from './sampling.js'
+export { loadTokenizer, Tokenizer } from './text/tokenizer.js'
+export { patchify, type VitShape } from './vit.js'
+export { parseSafetensors, type StoredArray } from './weights/safetensors.js'

@@ -1,0 +1,97 @@
+/** Loads a model folder: finds the family, reads config and weights, says what was left over. */
+import type { Engine, Scope } from '@prismal/tensor'
+import { bert } from './bert.js'
+import { Config, type Json, type StackShape } from './config.js'
+import { ModelError } from './errors.js'
+import { type ModelFiles, readJson } from './files.js'
+import { gpt2 } from './gpt2.js'
+import type { Model } from './model.js'
+import { vit } from './vit.js'
+import { type Naming, WeightReader } from './weights/reader.js'
+
+/** What a family's loader is given. */
+export interface Loading {
+  readonly config: Config
+  readonly weights: WeightReader
+  /** Where the weights live: as long as the model. */
+  readonly scope: Scope
+  readonly base: Pick<Model, 'family' | 'location' | 'engine' | 'digest' | 'dispose'>
+}
+
+export interface Family {
+  load(loading: Loading): Promise<Model>
+  shape(config: Config): StackShape
+  readonly naming: Naming
+}
+
+const FAMILIES: Readonly<Record<Model['family'], Family>> = { vit, bert, gpt2 }
+
+export interface LoadOptions {
+  /** Where the weights go. An engine belongs to one model and is dropped with it. */
+  readonly engine: Engine
+  /** Told about stored tensors that the model does not use; default `console.warn`. */
+  readonly warn?: (message: string) => void
+}
+
+/**
+ * Loads ViT, BERT or GPT-2 from Hugging Face files. Throws {@link ModelError} for whatever is missing, damaged or not
+ * supported; the engine's memory is then as before.
+ */
+export async function loadModel(files: ModelFiles, options: LoadOptions): Promise<Model> {
+  const { engine, warn = console.warn } = options
+  const json = await readConfig(files)
+  const { family, config } = familyOf(files, json)
+  const scope = engine.root.child()
+  try {
+    const weights = await WeightReader.open(files, scope, FAMILIES[family].naming)
+    const dispose = (): void => {
+      scope.dispose()
+      engine.dispose()
+    }
+    const digest = await weights.digest(json)
+    const base = { family, location: files.location, engine, digest, dispose }
+    const model = await FAMILIES[family].load({ config, weights, scope, base })
+    const unused = weights.unused()
+    if (unused.length > 0)
+      warn(`${files.location}: ${unused.length} stored tensors are not used: ${shortList(unused)}`)
+    return model
+  } catch (error) {
+    scope.dispose()
+    throw error
+  } finally {
+    await files.close?.()
+  }
+}
+
+/** The dimensions of a model's stack, from config.json alone. */
+export async function readShape(files: ModelFiles): Promise<{ family: Model['family']; shape: StackShape; json: Json }> {
+  const json = await readConfig(files)
+  const { family, config } = familyOf(files, json)
+  return { family, shape: FAMILIES[family].shape(config), json }
+}
+
+/** The dimensions of a stack, from the parsed config.json. */
+export function shapeOf(json: Json, where = 'config.json'): StackShape {
+  return FAMILIES[familyName(json, where)].shape(new Config(json, where))
+}
+
+async function readConfig(files: ModelFiles): Promise<Json> {
+  const json = await readJson(files, 'config.json')
+  if (!json) throw new ModelError(`${files.location} has no config.json: it is not a model folder`)
+  return json
+}
+
+function familyOf(files: ModelFiles, json: Json): { family: Model['family']; config: Config } {
+  const where = `${files.location}/config.json`
+  return { family: familyName(json, where), config: new Config(json, where) }
+}
+
+function familyName(json: Json, where: string): Model['family'] {
+  const type = json.model_type
+  if (typeof type === 'string' && Object.hasOwn(FAMILIES, type)) return type as Model['family']
+  const known = Object.keys(FAMILIES).join(', ')
+  throw new ModelError(`${where}: model_type ${JSON.stringify(type) ?? '(missing)'} is not supported (${known})`)
+}
+
+const shortList = (names: readonly string[]): string =>
+  names.slice(0, 5).join(', ') + (names.length > 5 ? ` and ${names.length - 5} more` : '')

@@ -1,0 +1,64 @@
+/** image-classification and text-classification. */
+import { ModelError } from '../errors.js'
+import type { Part } from '../input.js'
+import type { Request, Runner } from '../runner.js'
+import type { Tokenizer } from '../text/tokenizer.js'
+import { asList, largest, type Pipeline, pipelineOf, probabilities } from './pipeline.js'
+
+export interface Label {
+  readonly label: string
+  /** Probability, 0…1. */
+  readonly score: number
+}
+export interface ClassifyOptions {
+  /** How many labels to give, most likely first; image-classification 5, text-classification 1 by default. */
+  readonly topk?: number
+}
+
+/** A text, or a pair of texts. */
+export type TextInput = string | { readonly text: string; readonly text_pair: string }
+
+/** Image → labels. `read` makes a sequence of whatever an image is given as. */
+export function imageClassification<Source>(
+  runner: Runner,
+  read: (source: Source) => Promise<Part>,
+): Pipeline<Source | readonly Source[], ClassifyOptions, Label[] | Label[][]> {
+  needsClassifier(runner, 'image-classification')
+  return pipelineOf(runner, async (request, input, { topk = 5 }) => {
+    const sequences: Part[] = []
+    for (const source of asList(input)) sequences.push(await read(source))
+    const labels = await classify(request, runner, sequences, topk)
+    return Array.isArray(input) ? labels : (labels[0] as Label[])
+  })
+}
+
+/** Text, or pair of texts → labels. */
+export function textClassification(
+  runner: Runner,
+  tokenizer: Tokenizer,
+): Pipeline<TextInput | readonly TextInput[], ClassifyOptions, Label[] | Label[][]> {
+  needsClassifier(runner, 'text-classification')
+  return pipelineOf(runner, async (request, input, { topk = 1 }) => {
+    const sequences = asList(input).map(t =>
+      typeof t === 'string' ? tokenizer.encode(t) : tokenizer.encode(t.text, { pair: t.text_pair }),
+    )
+    const labels = await classify(request, runner, sequences, topk)
+    return Array.isArray(input) ? labels : (labels[0] as Label[])
+  })
+}
+
+async function classify(request: Request, runner: Runner, sequences: readonly Part[], topk: number): Promise<Label[][]> {
+  const { classify, labels } = runner.model
+  const rows = await request.rows(sequences, 'first')
+  request.meter.enter('head')
+  const logits = (classify as NonNullable<typeof classify>)(rows)
+  return sequences.map((_, b) => {
+    const scores = probabilities(logits.slice(b, b + 1).floats())
+    return largest(scores, topk).map(i => ({ label: labels?.[i] ?? `LABEL_${i}`, score: scores[i] as number }))
+  })
+}
+
+function needsClassifier(runner: Runner, task: string): void {
+  const { classify, location } = runner.model
+  if (!classify) throw new ModelError(`${location} has no classifier: it cannot do ${task}`)
+}

@@ -1,0 +1,57 @@
+/** fill-mask: the most likely tokens in place of the mask. */
+import { InputError, ModelError } from '../errors.js'
+import type { Runner } from '../runner.js'
+import type { Tokenizer } from '../text/tokenizer.js'
+import { asList, largest, type Pipeline, pipelineOf, probabilities } from './pipeline.js'
+
+export interface FillMaskOptions {
+  /** How many tokens to give, most likely first; default 5. */
+  readonly topk?: number
+}
+export interface Filled {
+  readonly score: number
+  readonly token: number
+  readonly token_str: string
+  /** The whole text with the mask replaced. */
+  readonly sequence: string
+}
+
+/** A text with one mask token → its most likely fillings. */
+export function fillMask(
+  runner: Runner,
+  tokenizer: Tokenizer,
+): Pipeline<string | readonly string[], FillMaskOptions, Filled[] | Filled[][]> {
+  const { vocabulary, location } = runner.model
+  const { maskId } = tokenizer
+  if (!vocabulary || maskId === undefined)
+    throw new ModelError(`${location} has no ${vocabulary ? 'mask token' : 'head over the vocabulary'}: it cannot do fill-mask`)
+  return pipelineOf(runner, async (request, input, { topk = 5 }) => {
+    const sequences = asList(input).map(text => tokenizer.encode(text))
+    const masks = sequences.map((sequence, i) => {
+      const places = [...(sequence.ids as Int32Array)].flatMap((id, row) => (id === maskId ? [row] : []))
+      if (places.length !== 1)
+        throw new InputError(
+          `fill-mask: a text has one ${tokenizer.token(maskId)}; ${JSON.stringify(asList(input)[i])} has ${places.length}`,
+        )
+      return places
+    })
+    const rows = await request.rows(sequences, masks)
+    request.meter.enter('head')
+    const logits = vocabulary(rows)
+    const filled = sequences.map((sequence, b) => {
+      const scores = probabilities(logits.slice(b, b + 1).floats())
+      const [mask] = masks[b] as number[]
+      return largest(scores, topk).map(token => {
+        const ids = [...(sequence.ids as Int32Array)]
+        ids[mask as number] = token
+        return {
+          score: scores[token] as number,
+          token,
+          token_str: tokenizer.decode([token]),
+          sequence: tokenizer.decode(ids),
+        }
+      })
+    })
+    return Array.isArray(input) ? filled : (filled[0] as Filled[])
+  })
+}

@@ -1,0 +1,175 @@
+/** text-generation: awaited for the whole text, or iterated for pieces as they come. */
+import { InputError, ModelError } from '../errors.js'
+import type { GenerateOptions } from '../generate.js'
+import type { Request, Runner } from '../runner.js'
+import type { SamplingOptions } from '../sampling.js'
+import type { Tokenizer } from '../text/tokenizer.js'
+import { asList, type CallOptions, type Reported } from './pipeline.js'
+
+/** Names as transformers.js has them. */
+export interface GenerationOptions extends CallOptions {
+  /** Default 20. */
+  readonly max_new_tokens?: number
+  /** Sample rather than take the most likely token; default: whether `temperature` is given. */
+  readonly do_sample?: boolean
+  readonly temperature?: number
+  readonly top_k?: number
+  readonly top_p?: number
+  readonly repetition_penalty?: number
+  readonly seed?: number
+  /** Texts that end the generation; they are not part of the output. */
+  readonly stop?: string | readonly string[]
+  /** Give the prompt too; default true, as transformers.js. */
+  readonly return_full_text?: boolean
+}
+export interface Generated {
+  readonly generated_text: string
+}
+
+/** One generation: a promise of the texts, and an iterable of the (first) prompt's pieces. Use one or the other. */
+export interface Generation extends PromiseLike<Generated[]>, AsyncIterable<string> {}
+
+export interface GenerationPipeline {
+  (prompts: string | readonly string[], options?: GenerationOptions): Generation
+  withReport(prompts: string | readonly string[], options?: GenerationOptions): Promise<Reported<Generated[]>>
+  /** Pieces of text as they come; `onReport` is told the cost at the end. */
+  stream(prompt: string, options?: GenerationOptions, onReport?: (r: Reported<string>) => void): AsyncIterable<string>
+  readonly runner: Runner
+  dispose(): Promise<void>
+}
+
+export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: readonly number[]): GenerationPipeline {
+  if (!runner.model.vocabulary || !runner.model.shape.causal)
+    throw new ModelError(`${runner.model.location} is not a causal language model: it cannot do text-generation`)
+
+  const withReport: GenerationPipeline['withReport'] = async (prompts, options = {}) => {
+    const texts = asList(prompts)
+    const writers = texts.map(() => new Writer(tokenizer, options.stop))
+    const report = await run(runner, tokenizer, endIds, texts, options, (sequence, id) => {
+      const writer = writers[sequence] as Writer
+      writer.push(id)
+      return writers.every(w => w.stopped)
+    })
+    const output = texts.map((text, i) => ({
+      generated_text: (options.return_full_text === false ? '' : text) + (writers[i] as Writer).text,
+    }))
+    return { output, report }
+  }
+
+  const stream: GenerationPipeline['stream'] = async function* (prompt, options = {}, onReport) {
+    const request = runner.begin(options.signal)
+    const writer = new Writer(tokenizer, options.stop)
+    try {
+      for await (const { id } of request.tokens([prompt].map(encodeWith(tokenizer, endIds)), engineOptions(options, endIds))) {
+        const piece = writer.push(id)
+        if (piece) yield piece
+        if (writer.stopped) break
+      }
+      const rest = writer.flush()
+      if (rest) yield rest
+      onReport?.({ output: writer.text, report: request.report() })
+    } finally {
+      request.end()
+    }
+  }
+
+  const call = (prompts: string | readonly string[], options: GenerationOptions = {}): Generation => ({
+    // biome-ignore lint/suspicious/noThenProperty: a generation is awaited for its whole text
+    then: (resolve, reject) =>
+      withReport(prompts, options)
+        .then(r => r.output)
+        .then(resolve, reject),
+    [Symbol.asyncIterator]: () => stream(asList(prompts)[0] as string, options)[Symbol.asyncIterator](),
+  })
+  return Object.assign(call, { withReport, stream, runner, dispose: () => runner.dispose() })
+}
+
+async function run(
+  runner: Runner,
+  tokenizer: Tokenizer,
+  endIds: readonly number[],
+  texts: readonly string[],
+  options: GenerationOptions,
+  emit: (sequence: number, id: number) => boolean,
+): Promise<ReturnType<Request['report']>> {
+  const request = runner.begin(options.signal)
+  try {
+    const tokens = request.tokens(texts.map(encodeWith(tokenizer, endIds)), engineOptions(options, endIds))
+    for await (const { sequence, id } of tokens) if (emit(sequence, id)) break
+    return request.report()
+  } finally {
+    request.end()
+  }
+}
+
+/** An empty prompt starts with the end token, which separates documents in training. */
+const encodeWith = (tokenizer: Tokenizer, endIds: readonly number[]) => (text: string) => {
+  const part = tokenizer.encode(text)
+  if (part.to > 0) return part
+  const [start] = endIds
+  if (start === undefined) throw new InputError('the prompt is empty, and the model has no token to start with')
+  return { from: 0, to: 1, ids: Int32Array.of(start) }
+}
+
+function engineOptions(options: GenerationOptions, endIds: readonly number[]): GenerateOptions {
+  const samples = options.do_sample ?? (options.temperature !== undefined && options.temperature > 0)
+  const sampling: SamplingOptions = {
+    temperature: samples ? (options.temperature ?? 1) : 0,
+    ...(options.top_k !== undefined && { topK: options.top_k }),
+    ...(options.top_p !== undefined && { topP: options.top_p }),
+    ...(options.repetition_penalty !== undefined && { repetitionPenalty: options.repetition_penalty }),
+    ...(options.seed !== undefined && { seed: options.seed }),
+  }
+  return { maxNewTokens: options.max_new_tokens ?? 20, sampling, endIds }
+}
+
+/** Turns ids into text piece by piece: holds back characters that are not complete and what may begin a stop text. */
+class Writer {
+  readonly #tokenizer: Tokenizer
+  readonly #stops: readonly string[]
+  readonly #ids: number[] = []
+  #given = 0
+  #stoppedAt: number | undefined
+
+  constructor(tokenizer: Tokenizer, stop: string | readonly string[] = []) {
+    this.#tokenizer = tokenizer
+    this.#stops = asList(stop).filter(s => s.length > 0)
+  }
+  get stopped(): boolean {
+    return this.#stoppedAt !== undefined
+  }
+  get text(): string {
+    return this.#tokenizer.decode(this.#ids).slice(0, this.#stoppedAt)
+  }
+
+  /** The text that this id completes, possibly none. */
+  push(id: number): string {
+    if (this.stopped) return ''
+    this.#ids.push(id)
+    const text = this.#tokenizer.decode(this.#ids)
+    const found = this.#stops.map(s => text.indexOf(s)).filter(at => at >= 0)
+    if (found.length > 0) this.#stoppedAt = Math.min(...found)
+    const complete = text.endsWith('\uFFFD') ? text.length - 1 : text.length
+    const held = Math.max(0, ...this.#stops.map(s => overlap(text, s)))
+    return this.#give(text, this.#stoppedAt ?? Math.min(complete, text.length - held))
+  }
+  /** What was held back, at the end. */
+  flush(): string {
+    const text = this.text
+    return this.#give(text, text.length)
+  }
+
+  #give(text: string, to: number): string {
+    if (to <= this.#given) return ''
+    const piece = text.slice(this.#given, to)
+    this.#given = to
+    return piece
+  }
+}
+
+/** Length of the longest end of `text` that begins `stop`. */
+function overlap(text: string, stop: string): number {
+  for (let n = Math.min(text.length, stop.length - 1); n > 0; n--) if (text.endsWith(stop.slice(0, n))) return n
+  return 0
+}
+

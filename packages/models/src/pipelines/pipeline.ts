@@ -1,0 +1,57 @@
+/** What pipelines share: a call owns one request, gives its memory back whatever happens, and can report its cost. */
+import type { Report } from '../report.js'
+import type { Request, Runner } from '../runner.js'
+
+export interface CallOptions {
+  readonly signal?: AbortSignal
+}
+
+/** Output and cost of one call. */
+export interface Reported<Output> {
+  readonly output: Output
+  readonly report: Report
+}
+
+export interface Pipeline<Input, Options, Output> {
+  (input: Input, options?: Options & CallOptions): Promise<Output>
+  /** The same call, with what it cost. */
+  withReport(input: Input, options?: Options & CallOptions): Promise<Reported<Output>>
+  readonly runner: Runner
+  dispose(): Promise<void>
+}
+
+/** Makes a pipeline of what one request does. */
+export function pipelineOf<Input, Options extends object, Output>(
+  runner: Runner,
+  work: (request: Request, input: Input, options: Options) => Promise<Output>,
+): Pipeline<Input, Options, Output> {
+  const withReport = async (input: Input, options?: Options & CallOptions): Promise<Reported<Output>> => {
+    const request = runner.begin(options?.signal)
+    try {
+      const output = await work(request, input, (options ?? {}) as Options)
+      return { output, report: request.report() }
+    } finally {
+      request.end()
+    }
+  }
+  const call = async (input: Input, options?: Options & CallOptions): Promise<Output> =>
+    (await withReport(input, options)).output
+  return Object.assign(call, { withReport, runner, dispose: () => runner.dispose() })
+}
+
+/** e^x / Σ e^x in float64, for the few values that people see. */
+export function probabilities(logits: Float32Array): number[] {
+  const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)
+  const weights = Array.from(logits, v => Math.exp(v - largest))
+  const sum = weights.reduce((a, b) => a + b, 0)
+  return weights.map(w => w / sum)
+}
+
+/** Indices of the `count` largest values, largest first, ties in order. */
+export function largest(values: readonly number[], count: number): number[] {
+  const order = values.map((_, i) => i).sort((a, b) => (values[b] as number) - (values[a] as number) || a - b)
+  return order.slice(0, count)
+}
+
+/** One or several inputs: the output has the same form. */
+export const asList = <T>(input: T | readonly T[]): readonly T[] => (Array.isArray(input) ? input : [input as T])

@@ -1,0 +1,79 @@
+/** Texts to token ids and back, by `@huggingface/tokenizers` from tokenizer.json. */
+import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
+import { ModelError } from '../errors.js'
+import { type ModelFiles, readJson } from '../files.js'
+import { type Part, textPart } from '../input.js'
+
+export interface EncodeOptions {
+  /** A second text, for pairs. */
+  readonly pair?: string
+  /** Special tokens as the model's post-processor adds them; default true. */
+  readonly specialTokens?: boolean
+  /** Cuts a longer text to this many tokens, keeping the special ones at its end; default: never. */
+  readonly maxTokens?: number
+}
+
+export class Tokenizer {
+  readonly #tokenizer: HuggingFaceTokenizer
+  /** Id of the mask token, where there is one. */
+  readonly maskId: number | undefined
+
+  constructor(json: object, config: object, where: string) {
+    try {
+      this.#tokenizer = new HuggingFaceTokenizer(json, config)
+    } catch (cause) {
+      throw new ModelError(`${where}: the tokenizer cannot be built: ${(cause as Error).message}`, { cause })
+    }
+    const mask = (config as { mask_token?: string | { content?: string } }).mask_token ?? '[MASK]'
+    this.maskId = this.id(typeof mask === 'string' ? mask : (mask.content ?? '[MASK]'))
+  }
+
+  /** Ids (and types) of a text as a whole sequence. */
+  encode(text: string, options: EncodeOptions = {}): Part {
+    const encoding = this.#tokenizer.encode(text, {
+      add_special_tokens: options.specialTokens ?? true,
+      return_token_type_ids: true,
+      ...(options.pair !== undefined && { text_pair: options.pair }),
+    })
+    const { ids, token_type_ids: types } = encoding
+    const most = options.maxTokens ?? Number.POSITIVE_INFINITY
+    if (ids.length <= most) return textPart(ids, types)
+    const tail = this.#closingTokens()
+    const keep = (values: readonly number[]): number[] => [
+      ...values.slice(0, most - tail),
+      ...(tail > 0 ? values.slice(-tail) : []),
+    ]
+    return textPart(keep(ids), keep(types))
+  }
+
+  /** The text of ids; special tokens are left out unless asked for. */
+  decode(ids: readonly number[], options: { readonly specialTokens?: boolean } = {}): string {
+    if (ids.length === 0) return ''
+    return this.#tokenizer.decode([...ids], {
+      skip_special_tokens: !options.specialTokens,
+      clean_up_tokenization_spaces: false,
+    })
+  }
+
+  id(token: string): number | undefined {
+    return this.#tokenizer.token_to_id(token)
+  }
+  token(id: number): string | undefined {
+    return this.#tokenizer.id_to_token(id)
+  }
+
+  /** How many special tokens the post-processor puts after a text. */
+  #closingTokens(): number {
+    const bare = this.#tokenizer.encode('a', { add_special_tokens: false }).ids
+    const full = this.#tokenizer.encode('a', { add_special_tokens: true }).ids
+    return full.length - bare.length - Math.max(0, full.indexOf(bare[0] as number))
+  }
+}
+
+/** The tokenizer of a model folder, or undefined where it has none. */
+export async function loadTokenizer(files: ModelFiles): Promise<Tokenizer | undefined> {
+  const json = await readJson(files, 'tokenizer.json')
+  if (!json) return undefined
+  const config = (await readJson(files, 'tokenizer_config.json')) ?? {}
+  return new Tokenizer(json, config, `${files.location}/tokenizer.json`)
+}
