@@ -1,0 +1,213 @@
+/** Devices that share requests, and the runner that has them do so. */
+import type { Model, Runner } from '@prismal/models'
+import { createPlan, type SharingOptions } from './plan.js'
+import { Device } from './device.js'
+import { DeviceError, PlanError } from './errors.js'
+import { SharedRequest } from './shared-request.js'
+import type { Connection } from './transport.js'
+import { memoryPair } from './transports/memory.js'
+import { portConnection } from './transports/message-port.js'
+import { Channel } from './channel.js'
+import type { Frame } from './wire.js'
+
+/** A device as its cluster sees it. */
+export interface Member {
+  readonly name: string
+  /** The connection that requests go over. */
+  readonly control: Connection
+  /** SHA-256 of the model that it holds, as `Model.digest`. */
+  readonly digest: string
+  readonly numericsClass: string
+  /** Gives it its end of a link to another device: a connection where it lives in this thread, else a port. */
+  link(peer: number, end: LinkEnd): void
+  /** Whether it takes ports (it lives in another thread) or connections. */
+  readonly takes: 'connection' | 'port'
+  /** Ends it. Resolves when nothing of it is left. */
+  end(): Promise<void>
+}
+export type LinkEnd = { readonly connection: Connection } | { readonly port: MessagePort }
+
+/** Brings a device up with the model that the coordinator holds. */
+export interface DeviceSource {
+  readonly name: string
+  join(model: Model): Promise<Member>
+}
+
+/** What a device may be: this one, or a source of another. */
+export type DeviceSpec = 'local' | DeviceSource
+
+/** Makes the two ends of a link between two devices of this process. */
+export type LinkMaker = (a: Member, b: Member) => [LinkEnd, LinkEnd]
+
+const overMemory: LinkMaker = () => {
+  const [a, b] = memoryPair()
+  return [{ connection: a }, { connection: b }]
+}
+const overPorts: LinkMaker = () => {
+  const { port1, port2 } = new MessageChannel()
+  return [{ port: port1 }, { port: port2 }]
+}
+/** Ports between threads, memory within one. */
+const byPlace: LinkMaker = (a, b) => ([a, b].some(m => m.takes === 'port') ? overPorts : overMemory)(a, b)
+
+/** Devices that were named, to be joined once a model is there. */
+export interface Cluster {
+  readonly specs: readonly DeviceSpec[]
+  readonly options: SharingOptions
+  /** Brings the devices up with this model. Throws {@link DeviceError} where one does not come or holds another model. */
+  runner(model: Model): Promise<SharedRunner>
+}
+
+/**
+ * Names the devices that will share requests, and how. Throws {@link PlanError} where there is none or the options
+ * cannot be.
+ */
+export function cluster(specs: readonly DeviceSpec[], options: SharingOptions = {}): Cluster {
+  if (specs.length === 0) throw new PlanError('plan: devices is 0, not a whole number ≥ 1')
+  // A trial plan finds what is wrong with the options before any device is started.
+  createPlan({ shape: { layers: 1, causal: false }, rows: [], want: 'all', devices: specs.length }, options)
+  return {
+    specs,
+    options,
+    async runner(model) {
+      const members: Member[] = []
+      try {
+        for (const spec of specs) members.push(await (spec === 'local' ? localMember(model) : spec.join(model)))
+        sameModel(model, members)
+        link(members, byPlace)
+        return new SharedRunner(model, new Devices(members), options)
+      } catch (error) {
+        for (const member of members) await member.end()
+        throw error
+      }
+    },
+  }
+}
+
+function link(members: readonly Member[], make: LinkMaker): void {
+  for (const [i, a] of members.entries())
+    for (const [j, b] of members.entries()) {
+      if (j <= i) continue
+      const [endA, endB] = make(a, b)
+      a.link(j, endA)
+      b.link(i, endB)
+    }
+}
+
+function sameModel(model: Model, members: readonly Member[]): void {
+  for (const { name, digest } of members)
+    if (digest !== model.digest)
+      throw new DeviceError(
+        `${name} holds another model (sha256 ${digest.slice(0, 8)}…) than this device (${model.digest.slice(0, 8)}…): start it with the same`,
+      )
+}
+
+/** A device in this thread: the coordinator's own model, or another copy of it. */
+export function localMember(model: Model, name = 'local', end: () => Promise<void> = async () => {}): Member {
+  const device = new Device(model)
+  const [ours, theirs] = memoryPair()
+  void device.serve(theirs)
+  return {
+    name,
+    control: ours,
+    digest: model.digest,
+    numericsClass: model.engine.numericsClass(),
+    takes: 'connection',
+    link: (peer, linkEnd) => device.link(peer, 'port' in linkEnd ? portConnection(linkEnd.port) : linkEnd.connection),
+    async end() {
+      ours.close('the cluster was disposed')
+      await end()
+    },
+  }
+}
+
+/** Another device in this thread, with a model (and engine) of its own that `load` brings. */
+export function memoryDevice(load: () => Promise<Model>, name = 'memory'): DeviceSource {
+  return {
+    name,
+    async join() {
+      const model = await load()
+      return localMember(model, name, async () => model.dispose())
+    },
+  }
+}
+
+/** The joined devices, and the frames that they send back. */
+export class Devices {
+  readonly members: readonly Member[]
+  readonly #channels: readonly Channel[]
+  readonly #handlers = new Map<number, (device: number, frame: Frame) => void>()
+  readonly #failures = new Map<number, (error: DeviceError) => void>()
+  #lost: DeviceError | undefined
+  #requests = 0
+
+  constructor(members: readonly Member[]) {
+    this.members = members
+    this.#channels = members.map(({ name, control }, device) => {
+      const channel = new Channel(control)
+      channel.receive(f => this.#handlers.get(f.request)?.(device, f))
+      channel.closed.then(reason => this.#lose(new DeviceError(`device ${device} (${name}) ended: ${reason}`)))
+      return channel
+    })
+  }
+
+  /** Opens a request: its frames go to `onFrame`, the end of a device to `onFailure`. */
+  open(onFrame: (device: number, frame: Frame) => void, onFailure: (error: DeviceError) => void): number {
+    if (this.#lost) throw this.#lost
+    const request = (this.#requests = (this.#requests + 1) >>> 0)
+    this.#handlers.set(request, onFrame)
+    this.#failures.set(request, onFailure)
+    return request
+  }
+  send(device: number, frame: Frame): void {
+    this.#channels[device]?.send(frame)
+  }
+  close(request: number): void {
+    this.#handlers.delete(request)
+    this.#failures.delete(request)
+  }
+  async end(): Promise<void> {
+    this.#lost ??= new DeviceError('the cluster was disposed')
+    for (const member of this.members) await member.end()
+  }
+
+  #lose(error: DeviceError): void {
+    this.#lost ??= error
+    for (const fail of [...this.#failures.values()]) fail(error)
+  }
+}
+
+/** Runs requests on several devices; like every runner it gives the rows that are asked for. */
+export class SharedRunner implements Runner {
+  readonly model: Model
+  readonly options: SharingOptions
+  /** P: how many of the members share a request, the first ones. */
+  readonly devices: number
+  readonly #devices: Devices
+
+  constructor(model: Model, devices: Devices, options: SharingOptions, count = devices.members.length) {
+    this.model = model
+    this.options = options
+    this.devices = count
+    this.#devices = devices
+  }
+
+  get members(): readonly Member[] {
+    return this.#devices.members.slice(0, this.devices)
+  }
+  begin(signal?: AbortSignal): SharedRequest {
+    return new SharedRequest(this, this.#devices, signal)
+  }
+  /** The same devices, or the first `count` of them, sharing by other options. */
+  with(options: SharingOptions, count = this.devices): SharedRunner {
+    const most = this.#devices.members.length
+    if (!(Number.isInteger(count) && count >= 1 && count <= most))
+      throw new PlanError(`plan: devices is ${count}; this cluster has ${most}`)
+    return new SharedRunner(this.model, this.#devices, options, count)
+  }
+  /** Ends the devices and disposes the model. */
+  async dispose(): Promise<void> {
+    await this.#devices.end()
+    this.model.dispose()
+  }
+}

@@ -1,0 +1,186 @@
+/**
+ * What a plan costs: operations and bytes a device, stage by stage, as they are executed and sent. The counters of a
+ * real run equal it. Counted are matrix products and attention (a multiply-add is two operations), and frames' headers
+ * and data. `asPublished` counts as the paper does: every row in every layer, n·k scores, n = N/P.
+ *
+ * Letters: N rows, P devices, D width, A = H·d attention width, F inner width, L segments.
+ */
+import type { Part, Stage, StackShape } from '@prismal/models'
+import type { Run } from '@prismal/tensor'
+import { partBytes } from './messages.js'
+import { decoderOf, handoffs, hasQueries, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
+import { dataBytes, rowBytes } from './wire.js'
+
+export interface DeviceCost {
+  /** Rows of the batch on this device. */
+  readonly rows: number
+  readonly stages: readonly Stage[]
+  readonly flops: number
+  readonly bytesSent: number
+  readonly bytesReceived: number
+  /** What it is given by, and gives to, the coordinator. */
+  readonly inputBytes: number
+  readonly outputBytes: number
+}
+
+export interface CostOptions {
+  readonly asPublished?: boolean
+  /** The whole sequences, where the bytes of inputs are wanted. */
+  readonly sequences?: readonly Part[]
+  /** What comes back: the rows asked for (default), or the mean of each sequence's rows. */
+  readonly output?: 'rows' | 'mean'
+  /** Tokens that each sequence gets by decoding, and the vocabulary's size V. */
+  readonly decoding?: { readonly tokens: readonly number[]; readonly vocabulary: number }
+}
+
+/** One cost for each device of the plan. */
+export function cost(plan: Plan, shape: StackShape, options: CostOptions = {}): DeviceCost[] {
+  const devices = Array.from({ length: plan.devices }, (_, p) => p)
+  return devices.map(p => (options.asPublished ? publishedCost(plan, shape) : deviceCost(plan, shape, p, options)))
+}
+
+function deviceCost(plan: Plan, shape: StackShape, p: number, options: CostOptions): DeviceCost {
+  const stages: Stage[] = [stage('embed', embedFlops(plan, shape, p))]
+  for (let i = 0; i < plan.layers; i++) stages.push(layerCost(plan, shape, p, i))
+  const { decoding } = options
+  const decoded = plan.sequences.flatMap((s, i) => (decoding && decoderOf(s) === p ? [[s, decoding.tokens[i] as number] as const] : []))
+  const made = decoded.reduce((sum, [, tokens]) => sum + tokens, 0)
+  stages.push(stage('head', 2 * made * shape.width * (decoding?.vocabulary ?? 0)))
+  if (decoded.some(([, tokens]) => tokens > 1))
+    stages.push(stage('decode', decoded.reduce((sum, [s, tokens]) => sum + decodeFlops(plan, shape, s, p, tokens), 0)))
+  return {
+    rows: plan.sequences.reduce((sum, s) => sum + rowsHere(s, p), 0),
+    stages,
+    ...sums(stages),
+    inputBytes: inputBytes(plan, shape, p, options.sequences),
+    outputBytes: decoding ? made * dataBytes(0) : dataBytes(outputRows(plan, p, options.output) * shape.width * 4),
+  }
+}
+
+const stage = (name: string, flops: number, bytesSent = 0, bytesReceived = 0): Stage => ({
+  stage: name,
+  flops,
+  bytesSent,
+  bytesReceived,
+})
+const sums = (stages: readonly Stage[]): Pick<DeviceCost, 'flops' | 'bytesSent' | 'bytesReceived'> => ({
+  flops: stages.reduce((sum, s) => sum + s.flops, 0),
+  bytesSent: stages.reduce((sum, s) => sum + s.bytesSent, 0),
+  bytesReceived: stages.reduce((sum, s) => sum + s.bytesReceived, 0),
+})
+
+const rowsHere = (sequence: SequencePlan, p: number): number => {
+  const [from, to] = sequence.bounds[p] as Run
+  return to - from
+}
+const sentRows = (plan: Plan, sequences: readonly number[], from: number): number =>
+  sequences.reduce((sum, s) => sum + ((plan.sequences[s] as SequencePlan).sent[from] as readonly Run[]).length, 0)
+
+function patchRows(shape: StackShape, sequence: SequencePlan, p: number): number {
+  const [from, to] = sequence.bounds[p] as Run
+  return Math.max(to, shape.prefixRows) - Math.max(from, shape.prefixRows)
+}
+
+function embedFlops(plan: Plan, shape: StackShape, p: number): number {
+  if (shape.patchWidth === 0) return 0
+  const patches = plan.sequences.reduce((sum, s) => sum + patchRows(shape, s, p), 0)
+  return 2 * patches * shape.patchWidth * shape.width
+}
+
+function layerCost(plan: Plan, shape: StackShape, p: number, layer: number): Stage {
+  const { width: D, inner: F } = shape
+  const A = shape.heads * shape.headWidth
+  let queries = 0
+  let keys = 0
+  let pairs = 0
+  const heard = new Array<number>(plan.sequences.length).fill(0)
+  let sent = 0
+  let received = 0
+  for (let other = 0; other < plan.devices; other++) {
+    const out = transfers(plan, layer, p, other)
+    if (out.length > 0) sent += dataBytes(rowBytes(sentRows(plan, out, p), D, plan.wire))
+    const handedOut = handoffs(plan, p, other)
+    if (handedOut.length > 0) sent += dataBytes(handedRows(plan, handedOut, p) * D * 4)
+    const incoming = transfers(plan, layer, other, p)
+    if (incoming.length > 0) received += dataBytes(rowBytes(sentRows(plan, incoming, other), D, plan.wire))
+    for (const s of incoming) heard[s] = (heard[s] as number) + sentRows(plan, [s], other)
+    const handedIn = handoffs(plan, other, p)
+    if (handedIn.length > 0) received += dataBytes(handedRows(plan, handedIn, other) * D * 4)
+    keys += handedRows(plan, handedIn, other)
+  }
+  for (const [s, sequence] of plan.sequences.entries()) {
+    if (!hasQueries(plan, layer, sequence, p)) continue
+    const rows = rowsHere(sequence, p)
+    const asked = layer < plan.layers - 1 ? Array.from({ length: rows }, (_, i) => i) : wantedHere(sequence, p)
+    queries += asked.length
+    keys += rows + (heard[s] as number)
+    const own = plan.causal ? asked.reduce((sum, r) => sum + r + 1, 0) : asked.length * rows
+    pairs += own + asked.length * (heard[s] as number)
+  }
+  const flops = 4 * queries * D * A + 4 * keys * D * A + 4 * pairs * A + 4 * queries * D * F
+  return stage(String(layer), flops, sent, received)
+}
+
+const handedRows = (plan: Plan, sequences: readonly number[], from: number): number =>
+  sequences.reduce((sum, s) => sum + rowsHere(plan.sequences[s] as SequencePlan, from), 0)
+
+/** One row a step and layer; the first token comes from the prefill. */
+function decodeFlops(plan: Plan, shape: StackShape, sequence: SequencePlan, p: number, tokens: number): number {
+  const { width: D, inner: F } = shape
+  const A = shape.heads * shape.headWidth
+  const own = rowsHere(sequence, p)
+  const s = plan.sequences.indexOf(sequence)
+  let total = 0
+  for (let layer = 0; layer < plan.layers; layer++) {
+    let kept = 0
+    for (let other = 0; other < plan.devices; other++)
+      if (plan.handoff === 'full') kept += handoffs(plan, other, p).includes(s) ? rowsHere(sequence, other) : 0
+      else kept += transfers(plan, layer, other, p).includes(s) ? sentRows(plan, [s], other) : 0
+    for (let step = 1; step < tokens; step++) total += 8 * D * A + 4 * D * F + 4 * A * (own + step + kept)
+  }
+  return total
+}
+
+function inputBytes(plan: Plan, shape: StackShape, p: number, sequences: readonly Part[] | undefined): number {
+  if (!sequences) return 0
+  const bytes = plan.sequences.reduce((sum, planned, s) => {
+    const whole = sequences[s] as Part
+    if (whole.patches) return sum + patchRows(shape, planned, p) * shape.patchWidth * 4
+    return sum + (planned.rows > 0 ? (partBytes(whole) / planned.rows) * rowsHere(planned, p) : 0)
+  }, 0)
+  return dataBytes(bytes)
+}
+
+function outputRows(plan: Plan, p: number, output: CostOptions['output'] = 'rows'): number {
+  if (output === 'mean') return plan.sequences.filter(s => rowsHere(s, p) > 0).length
+  return plan.sequences.reduce((sum, s) => sum + wantedHere(s, p).length, 0)
+}
+
+/**
+ * The paper's count, per device: n = N/P rows, k = n + (P−1)·L keys (k = N where all rows are sent), in each layer
+ * 4nDA (Q, O) + 4kDA (K, V) + 4nkA (scores, weighted sum) + 4nDF (feed-forward), and n patches. Elements are f32.
+ */
+function publishedCost(plan: Plan, shape: StackShape): DeviceCost {
+  const { width: D, inner: F } = shape
+  const A = shape.heads * shape.headWidth
+  const P = plan.devices
+  let patches = 0
+  let flops = 0
+  let elements = 0
+  let rows = 0
+  for (const { rows: N, sent } of plan.sequences) {
+    const n = N / P
+    const others = plan.strategy === 'full' ? N - n : (P - 1) * (sent[0] as readonly Run[]).length
+    const k = n + others
+    flops += 4 * n * D * A + 4 * k * D * A + 4 * n * k * A + 4 * n * D * F
+    elements += others * D
+    patches += shape.patchWidth > 0 ? (N - shape.prefixRows) / P : 0
+    rows += n
+  }
+  const bytes = elements * 4
+  const stages = [
+    stage('embed', 2 * patches * shape.patchWidth * D),
+    ...Array.from({ length: plan.layers }, (_, i) => stage(String(i), flops, bytes, bytes)),
+  ]
+  return { rows, stages, ...sums(stages), inputBytes: 0, outputBytes: 0 }
+}

@@ -1,0 +1,202 @@
+/** One device of a cluster: holds the model, serves a coordinator, exchanges with the other devices. */
+import {
+  cacheFor,
+  type Emitted,
+  generate,
+  type KvCache,
+  type Model,
+  nextPosition,
+  type Part,
+  type Prefilled,
+  sequenceMeans,
+  StageMeter,
+  withTurns,
+} from '@prismal/models'
+import { PrismalError, type Scope, type Tensor } from '@prismal/tensor'
+import { Channel } from './channel.js'
+import { ConnectionError, DeviceError } from './errors.js'
+import { Mailbox } from './exchange.js'
+import { type DoneMessage, type ErrorMessage, type PartHeader, type RunMessage, unpackParts } from './messages.js'
+import { decoderOf, type SequencePlan } from './plan.js'
+import { type Exchange, layoutOf, shared } from './shared-context.js'
+import type { Connection } from './transport.js'
+import { bytesOf, type Frame, frame } from './wire.js'
+
+/** Ended requests that are remembered, so that frames which arrive late are dropped rather than kept. */
+const REMEMBERED = 1024
+
+interface Running {
+  readonly abort: AbortController
+  readonly mailbox: Mailbox
+}
+
+export class Device {
+  readonly model: Model
+  readonly #peers = new Map<number, Channel>()
+  readonly #mailboxes = new Map<number, Mailbox>()
+  readonly #running = new Map<number, Running>()
+  readonly #ended = new Set<number>()
+
+  constructor(model: Model) {
+    this.model = model
+  }
+
+  /** Joins the device to another one. */
+  link(peer: number, connection: Connection): void {
+    const channel = new Channel(connection)
+    this.#peers.set(peer, channel)
+    channel.receive(f => {
+      if (!this.#ended.has(f.request)) this.#mailbox(f.request).deliver(f.kind, f.layer, f.from, f.data)
+    })
+    channel.closed.then(reason => {
+      this.#peers.delete(peer)
+      this.#failAll(new ConnectionError(`the connection to device ${peer} closed: ${reason}`))
+    })
+  }
+
+  /** Serves a coordinator until the connection closes. */
+  async serve(connection: Connection): Promise<void> {
+    const control = new Channel(connection)
+    control.receive(f => {
+      if (f.kind === 'run') void this.#run(control, f)
+      else if (f.kind === 'abort') this.#abort(f.request)
+    })
+    const reason = await control.closed
+    for (const request of [...this.#running.keys()]) this.#abort(request)
+    for (const peer of this.#peers.values()) peer.close(`the coordinator is gone: ${reason}`)
+  }
+
+  #mailbox(request: number): Mailbox {
+    const known = this.#mailboxes.get(request) ?? new Mailbox()
+    this.#mailboxes.set(request, known)
+    return known
+  }
+
+  #abort(request: number): void {
+    const running = this.#running.get(request)
+    const error = new DeviceError('the request was aborted')
+    running?.abort.abort(error)
+    running?.mailbox.fail(error)
+    if (!running) this.#end(request)
+  }
+
+  #failAll(error: Error): void {
+    for (const { mailbox } of this.#running.values()) mailbox.fail(error)
+  }
+
+  #end(request: number): void {
+    this.#running.delete(request)
+    this.#mailboxes.delete(request)
+    this.#ended.add(request)
+    if (this.#ended.size > REMEMBERED) this.#ended.delete(this.#ended.values().next().value as number)
+  }
+
+  async #run(control: Channel, f: Frame): Promise<void> {
+    const { request } = f
+    const started = performance.now()
+    const running = { abort: new AbortController(), mailbox: this.#mailbox(request) }
+    this.#running.set(request, running)
+    const meter = new StageMeter()
+    const scope = this.model.engine.scope(meter)
+    try {
+      const message = f.json as RunMessage & { parts: readonly PartHeader[] }
+      const parts = unpackParts(message.parts, f.data)
+      const work = new Work(this.model, scope, meter, message, parts, running.abort.signal)
+      const rows = await work.prefill(this.#exchange(request, message.self, running.mailbox))
+      const reply = (kind: 'output' | 'token', json: unknown, data: Uint8Array): void =>
+        control.send(frame(kind, request, { from: message.self, json, data }))
+      if (message.output !== 'tokens') reply('output', { rows: rows.rows }, bytesOf(rows.floats()))
+      else
+        for await (const { logits, ...token } of work.decode(rows))
+          reply('token', token, logits ? bytesOf(logits) : new Uint8Array(0))
+      const done: DoneMessage = {
+        stages: meter.stages,
+        rows: parts.reduce((sum, p) => sum + p.to - p.from, 0),
+        peakBytes: this.model.engine.arena.peakBytes,
+        milliseconds: performance.now() - started,
+      }
+      control.send(frame('done', request, { from: message.self, json: done }))
+    } catch (error) {
+      control.send(frame('error', request, { json: asMessage(error) }))
+    } finally {
+      scope.dispose()
+      this.#end(request)
+    }
+  }
+
+  #exchange(request: number, self: number, mailbox: Mailbox): Exchange {
+    return {
+      post: (kind, to, layer, data) => {
+        const peer = this.#peers.get(to)
+        if (!peer) throw new DeviceError(`device ${self} has no connection to device ${to}`)
+        peer.send(frame(kind, request, { layer, from: self, data }))
+      },
+      take: (kind, layer, from) => mailbox.take(kind, layer, from),
+    }
+  }
+}
+
+/** What one device does for one request. */
+class Work {
+  readonly #model: Model
+  readonly #scope: Scope
+  readonly #meter: StageMeter
+  readonly #message: RunMessage
+  readonly #parts: readonly Part[]
+  readonly #signal: AbortSignal
+  readonly #caches: readonly (KvCache | undefined)[]
+
+  constructor(
+    model: Model,
+    scope: Scope,
+    meter: StageMeter,
+    message: RunMessage,
+    parts: readonly Part[],
+    signal: AbortSignal,
+  ) {
+    this.#model = model
+    this.#scope = scope
+    this.#meter = meter
+    this.#message = message
+    this.#parts = parts
+    this.#signal = signal
+    const { plan, self, generate } = message
+    this.#caches = plan.sequences.map((sequence, s) => {
+      const part = parts[s] as Part
+      if (!generate || decoderOf(sequence) !== self) return undefined
+      return cacheFor(scope, model, part.to - part.from, generate.maxNewTokens)
+    })
+  }
+
+  /** This device's wanted rows, finished; or the means of its rows, one for each sequence that it has rows of. */
+  async prefill(exchange: Exchange): Promise<Tensor> {
+    const { plan, self, output } = this.#message
+    const model = this.#model
+    const meter = this.#meter
+    const context = withTurns(shared({ plan, self, meter, exchange, caches: this.#caches }), this.#signal)
+    const rows = await this.#scope.step(model.embed(this.#scope, this.#parts), async x => {
+      const wanted = await model.forward(x, context)
+      meter.enter('head')
+      return model.finish(wanted)
+    })
+    return output === 'mean' ? sequenceMeans(rows, layoutOf(plan, self).placements) : rows
+  }
+
+  /** Tokens of the sequences that this device decodes, from its caches alone: nothing is sent to other devices. */
+  async *decode(last: Tensor): AsyncGenerator<Emitted> {
+    const { plan, self, generate: options, seen } = this.#message
+    const mine = plan.sequences.flatMap((sequence: SequencePlan, s) => (decoderOf(sequence) === self ? [s] : []))
+    if (mine.length === 0 || !options) return
+    const prefilled = mine.map((sequence): Prefilled => {
+      const part = this.#parts[sequence] as Part
+      const cache = this.#caches[sequence] as KvCache
+      return { sequence, cache, position: nextPosition(part), ids: seen?.[sequence] ?? (part.ids as Int32Array) }
+    })
+    yield* generate(this.#model, this.#meter, last, prefilled, options, this.#signal)
+  }
+}
+
+const asMessage = (error: unknown): ErrorMessage => ({
+  code: error instanceof PrismalError ? error.code : 'internal',
+  message: error instanceof Error ? error.message : String(error),
+})

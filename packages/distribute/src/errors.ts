@@ -1,0 +1,23 @@
+/** Errors of plans, devices and what travels between them. */
+import { PrismalError } from '@prismal/tensor'
+
+/** A plan was asked for that cannot be made. Code `bad-plan`. */
+export class PlanError extends PrismalError {
+  constructor(message: string) {
+    super('bad-plan', message)
+  }
+}
+
+/** A device failed, ended or answered with an error. Code `device-failed`. */
+export class DeviceError extends PrismalError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('device-failed', message, options)
+  }
+}
+
+/** A connection was closed, or something else than a frame arrived on it. Code `connection`. */
+export class ConnectionError extends PrismalError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('connection', message, options)
+  }
+}

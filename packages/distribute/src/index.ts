@@ -1,0 +1,21 @@
+/** @prismal/distribute: several devices share one inference by segment means (PRISM, arXiv 2507.12145). */
+export { Channel } from './channel.js'
+export {
+  type Cluster,
+  cluster,
+  type DeviceSource,
+  type DeviceSpec,
+  type LinkEnd,
+  localMember,
+  type Member,
+  memoryDevice,
+  SharedRunner,
+} from './cluster.js'
+export * from './cost.js'
+export { Device } from './device.js'
+export * from './errors.js'
+export * from './plan.js'
+export { layoutOf, type Exchange, shared } from './shared-context.js'
+export type { SharedRequest } from './shared-request.js'
+export type { Connection } from './transport.js'
+export { dataBytes, decodeFrame, decodeRows, encodeFrame, encodeRows, type Frame, frame, HEADER_BYTES, PROTOCOL_VERSION, rowBytes } from './wire.js'

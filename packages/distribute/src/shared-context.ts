@@ -1,0 +1,161 @@
+/** The context of a device that holds some rows of each sequence and hears of the others by segment means or rows. */
+import {
+  type Context,
+  type KvCache,
+  keysAndValues,
+  Layout,
+  type Placement,
+  type Projection,
+  type QueriedBlock,
+  type StageMeter,
+} from '@prismal/models'
+import { type Run, segmentMeans, type Tensor } from '@prismal/tensor'
+import { handoffs, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
+import { dataBytes, decodeRows, encodeRows } from './wire.js'
+
+/** How a device reaches the others during one request. */
+export interface Exchange {
+  post(kind: 'rows' | 'handoff', to: number, layer: number, data: Uint8Array): void
+  take(kind: 'rows' | 'handoff', layer: number, from: number): Promise<Uint8Array>
+}
+
+/** The rows of every sequence that a device holds, one sequence after another. */
+export function layoutOf(plan: Plan, device: number): Layout {
+  let start = 0
+  const placements = plan.sequences.map(sequence => {
+    const [from, to] = sequence.bounds[device] as Run
+    const placement = { start, rows: to - from, wanted: wantedHere(sequence, device) }
+    start += to - from
+    return placement
+  })
+  return new Layout(placements, plan)
+}
+
+export interface SharedContextOptions {
+  readonly plan: Plan
+  /** Number of this device. */
+  readonly self: number
+  readonly meter: StageMeter
+  readonly exchange: Exchange
+  /** One a sequence, where this device will decode it. */
+  readonly caches?: readonly (KvCache | undefined)[]
+}
+
+/**
+ * Means leave as soon as the block input (or its norm) exists, before anything local is projected or folded. Blocks are
+ * folded in a fixed order: the sequence's own rows, then the other partitions by number. So an answer's bits do not
+ * depend on what arrives when.
+ */
+export function shared(options: SharedContextOptions): Context {
+  const layout = layoutOf(options.plan, options.self)
+  return {
+    wanted: (layer, x) => layout.wanted(layer, x),
+    keys(layer, x, projection) {
+      options.meter.enter(String(layer))
+      const normed = projection.norm(x)
+      send(options, layout, layer, x, normed)
+      return { normed, blocks: blocks(options, layout, layer, normed, projection) }
+    },
+  }
+}
+
+function send({ plan, self, meter, exchange }: SharedContextOptions, layout: Layout, layer: number, x: Tensor, normed: Tensor): void {
+  const stage = meter.at(String(layer))
+  const source = plan.point === 'input' ? x : normed
+  // Receivers mostly get the same sequences, so the same bytes.
+  const encoded = new Map<string, Uint8Array>()
+  for (let to = 0; to < plan.devices; to++) {
+    const sequences = transfers(plan, layer, self, to)
+    if (sequences.length === 0) continue
+    const key = sequences.join()
+    let data = encoded.get(key)
+    if (!data) {
+      const means = segmentMeans(source, sequences.flatMap(s => shifted(plan, layout, s, self)))
+      data = encodeRows(means, plan.wire)
+      encoded.set(key, data)
+      means.dispose()
+    }
+    stage.bytesSent += dataBytes(data)
+    exchange.post('rows', to, layer, data)
+  }
+  for (let to = 0; to < plan.devices; to++) {
+    const sequences = handoffs(plan, self, to)
+    if (sequences.length === 0) continue
+    const parts = sequences.map(s => {
+      const { start, rows } = layout.placements[s] as Placement
+      return encodeRows(normed.slice(start, start + rows), 'f32')
+    })
+    const data = joined(parts)
+    stage.bytesSent += dataBytes(data)
+    exchange.post('handoff', to, layer, data)
+  }
+}
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(parts.reduce((sum, p) => sum + p.length, 0))
+  let at = 0
+  for (const part of parts) {
+    all.set(part, at)
+    at += part.length
+  }
+  return all
+}
+
+/** The runs that a device sends of a sequence, as rows of its x. */
+function shifted(plan: Plan, layout: Layout, s: number, device: number): Run[] {
+  const { start } = layout.placements[s] as Placement
+  const runs = (plan.sequences[s] as SequencePlan).sent[device] as readonly Run[]
+  return runs.map(([from, to]) => [start + from, start + to] as const)
+}
+
+async function* blocks(
+  options: SharedContextOptions,
+  layout: Layout,
+  layer: number,
+  normed: Tensor,
+  projection: Projection,
+): AsyncGenerator<QueriedBlock> {
+  const { plan, self, meter, exchange, caches } = options
+  const { scope, columns: D } = normed
+  const stage = meter.at(String(layer))
+  yield* layout.local(layer, normed, projection, caches)
+
+  for (let from = 0; from < plan.devices; from++) {
+    const sequences = transfers(plan, layer, from, self)
+    if (sequences.length === 0) continue
+    const runs = sequences.map(s => (plan.sequences[s] as SequencePlan).sent[from] as readonly Run[])
+    const data = await exchange.take('rows', layer, from)
+    stage.bytesReceived += dataBytes(data)
+    const rows = decodeRows(scope, data, runs.reduce((sum, r) => sum + r.length, 0), D, plan.wire)
+    const projected = projection.project(plan.point === 'input' ? projection.norm(rows) : rows)
+    let at = 0
+    for (const [i, s] of sequences.entries()) {
+      const counts = (runs[i] as readonly Run[]).map(([a, b]) => b - a)
+      const block = {
+        ...keysAndValues(projected.slice(at, at + counts.length)),
+        ...(counts.some(c => c > 1) && { logGain: counts.map(Math.log) }),
+      }
+      at += counts.length
+      if (plan.handoff === 'means') caches?.[s]?.keep(layer, block)
+      yield { ...block, ...layout.queryRange(layer, s) }
+    }
+  }
+
+  for (let from = 0; from < plan.devices; from++) {
+    const sequences = handoffs(plan, from, self)
+    if (sequences.length === 0) continue
+    const counts = sequences.map(s => {
+      const [a, b] = (plan.sequences[s] as SequencePlan).bounds[from] as Run
+      return b - a
+    })
+    const data = await exchange.take('handoff', layer, from)
+    stage.bytesReceived += dataBytes(data)
+    const total = counts.reduce((a, b) => a + b, 0)
+    const projected = projection.project(decodeRows(scope, data, total, D, 'f32'))
+    let at = 0
+    for (const [i, s] of sequences.entries()) {
+      caches?.[s]?.keep(layer, keysAndValues(projected.slice(at, at + (counts[i] as number))))
+      at += counts[i] as number
+    }
+  }
+}

@@ -1,0 +1,234 @@
+/** The coordinator's side of one request: deals input out by a plan, gathers rows, tokens and accounts. */
+import {
+  checkOptions,
+  type DeviceReport,
+  type Emitted,
+  type GenerateOptions,
+  type Model,
+  type Part,
+  type Report,
+  type Request,
+  StageMeter,
+  totals,
+  type Want,
+} from '@prismal/models'
+import type { Run, Scope, Tensor } from '@prismal/tensor'
+import type { Devices, SharedRunner } from './cluster.js'
+import { ConnectionError, DeviceError } from './errors.js'
+import { type DoneMessage, type ErrorMessage, packParts, type RunMessage, type TokenMessage } from './messages.js'
+import { createPlan, type Plan, wantedHere } from './plan.js'
+import { dataBytes, type Frame, frame } from './wire.js'
+
+interface Account {
+  inputBytes: number
+  outputBytes: number
+  done?: DoneMessage
+}
+
+export class SharedRequest implements Request {
+  readonly scope: Scope
+  readonly meter = new StageMeter()
+  readonly #runner: SharedRunner
+  readonly #model: Model
+  readonly #devices: Devices
+  readonly #signal: AbortSignal | undefined
+  readonly #started = performance.now()
+  readonly #accounts: Account[]
+  #plan: Plan | undefined
+
+  constructor(runner: SharedRunner, devices: Devices, signal: AbortSignal | undefined) {
+    this.#runner = runner
+    this.#model = runner.model
+    this.#devices = devices
+    this.#signal = signal
+    this.scope = runner.model.engine.scope(this.meter)
+    this.#accounts = runner.members.map(() => ({ inputBytes: 0, outputBytes: 0 }))
+  }
+
+  /** The plan of the last `rows` or `tokens`. */
+  get plan(): Plan | undefined {
+    return this.#plan
+  }
+
+  async rows(sequences: readonly Part[], want: Want): Promise<Tensor> {
+    const plan = this.#makePlan(sequences, want, false)
+    const outputs: Float32Array[] = plan.sequences.map(() => new Float32Array(0))
+    const output = want === 'mean' ? 'mean' : 'rows'
+    const width = this.#model.shape.width
+    const pieces: Float32Array[] = []
+    for await (const { device, frame } of this.#frames(plan, sequences, { output }))
+      if (frame.kind === 'output') pieces[device] = floats(frame.data)
+    if (want === 'mean') return this.#weightedMeans(plan, pieces)
+    for (const [device, values] of pieces.entries()) {
+      let at = 0
+      for (const [s, sequence] of plan.sequences.entries()) {
+        const count = wantedHere(sequence, device).length * width
+        outputs[s] = concat(outputs[s] as Float32Array, values.subarray(at, at + count))
+        at += count
+      }
+    }
+    const all = outputs.reduce(concat, new Float32Array(0))
+    return this.scope.tensor(all, [all.length / width, width])
+  }
+
+  async *tokens(prompts: readonly Part[], options: GenerateOptions): AsyncGenerator<Emitted> {
+    checkOptions(options)
+    const plan = this.#makePlan(prompts, 'last', true)
+    const looksBack = (options.sampling?.repetitionPenalty ?? 1) !== 1
+    const seen = looksBack ? { seen: prompts.map(p => [...(p.ids as Int32Array)]) } : {}
+    for await (const { frame } of this.#frames(plan, prompts, { output: 'tokens', generate: options, ...seen }))
+      if (frame.kind === 'token')
+        yield { ...(frame.json as TokenMessage), ...(options.withLogits && { logits: floats(frame.data) }) }
+  }
+
+  report(): Report {
+    const milliseconds = performance.now() - this.#started
+    const devices = this.#runner.members.map(({ name }, p): DeviceReport => {
+      const account = this.#accounts[p] as Account
+      const { stages = [], rows = 0, peakBytes = 0, milliseconds = 0 } = account.done ?? {}
+      const { inputBytes, outputBytes } = account
+      return { device: name, rows, stages, ...totals(stages), inputBytes, outputBytes, peakBytes, milliseconds }
+    })
+    const heads = this.meter.stages.filter(s => s.flops > 0)
+    if (heads.length > 0) devices.push(this.#coordinator(heads))
+    const lost = this.#plan?.lost
+    return {
+      strategy: this.#plan?.strategy ?? 'means',
+      devices,
+      milliseconds,
+      deviations: lost ? [`nothing was heard of device ${lost[0]} from layer ${lost[1]} on`] : [],
+    }
+  }
+
+  end(): void {
+    this.scope.dispose()
+  }
+
+  /** The head runs where the request was made. */
+  #coordinator(stages: StageMeter['stages']): DeviceReport {
+    const peakBytes = this.#model.engine.arena.peakBytes
+    return { device: 'coordinator', rows: 0, stages, ...totals(stages), inputBytes: 0, outputBytes: 0, peakBytes, milliseconds: 0 }
+  }
+
+  #makePlan(sequences: readonly Part[], want: Want, decodes: boolean): Plan {
+    for (const sequence of sequences) this.#model.check(sequence)
+    const { shape } = this.#model
+    const rows = sequences.map(s => s.to)
+    const { devices, options } = this.#runner
+    this.#plan = createPlan({ shape, rows, want, devices, decodes }, options)
+    return this.#plan
+  }
+
+  /** Sends every device its share and gives the frames that come back, until all are done. */
+  async *#frames(
+    plan: Plan,
+    sequences: readonly Part[],
+    message: Omit<RunMessage, 'plan' | 'self'>,
+  ): AsyncGenerator<{ device: number; frame: Frame }> {
+    const queue = new FrameQueue()
+    const request = this.#devices.open(
+      (device, frame) => queue.push({ device, frame }),
+      error => queue.fail(error),
+    )
+    const onAbort = (): void => queue.fail(this.#signal?.reason as Error)
+    this.#signal?.addEventListener('abort', onAbort)
+    let left = plan.devices
+    try {
+      this.#signal?.throwIfAborted()
+      for (let self = 0; self < plan.devices; self++) this.#deal(request, plan, sequences, self, message)
+      while (left > 0) {
+        const next = await queue.take()
+        const { device, frame } = next
+        if (frame.kind === 'error') throw this.#remoteError(device, frame.json as ErrorMessage)
+        const account = this.#accounts[device] as Account
+        if (frame.kind === 'done') {
+          account.done = frame.json as DoneMessage
+          left--
+        } else account.outputBytes += dataBytes(frame.data)
+        yield next
+      }
+    } finally {
+      this.#signal?.removeEventListener('abort', onAbort)
+      this.#devices.close(request)
+      if (left > 0) for (let p = 0; p < plan.devices; p++) this.#devices.send(p, frame('abort', request))
+    }
+  }
+
+  #deal(
+    request: number,
+    plan: Plan,
+    sequences: readonly Part[],
+    self: number,
+    message: Omit<RunMessage, 'plan' | 'self'>,
+  ): void {
+    const parts = plan.sequences.map((sequence, s) => {
+      const [from, to] = sequence.bounds[self] as Run
+      return this.#model.cut(sequences[s] as Part, from, to)
+    })
+    const { header, data } = packParts(parts)
+    ;(this.#accounts[self] as Account).inputBytes += dataBytes(data)
+    this.#devices.send(self, frame('run', request, { json: { ...message, plan, self, parts: header }, data }))
+  }
+
+  #remoteError(device: number, { code, message }: ErrorMessage): DeviceError {
+    const name = this.#devices.members[device]?.name
+    return new DeviceError(`device ${device} (${name}): ${message}`, { cause: { code, message } })
+  }
+
+  /** Each device gave the mean of its rows of each sequence it has; together, weighted by rows: [sequences, D]. */
+  #weightedMeans(plan: Plan, pieces: readonly Float32Array[]): Tensor {
+    const width = this.#model.shape.width
+    const sums = plan.sequences.map(() => new Float64Array(width))
+    for (const [device, means] of pieces.entries()) {
+      let at = 0
+      for (const [s, { rows, bounds }] of plan.sequences.entries()) {
+        const [from, to] = bounds[device] as Run
+        if (to === from) continue
+        const sum = sums[s] as Float64Array
+        for (let i = 0; i < width; i++) sum[i] = (sum[i] as number) + ((means[at + i] as number) * (to - from)) / rows
+        at += width
+      }
+    }
+    return this.scope.tensor(Float32Array.from(sums.flatMap(s => [...s])), [sums.length, width])
+  }
+}
+
+class FrameQueue {
+  readonly #frames: { device: number; frame: Frame }[] = []
+  #waiting: { resolve: (f: { device: number; frame: Frame }) => void; reject: (e: Error) => void } | undefined
+  #failure: Error | undefined
+
+  push(next: { device: number; frame: Frame }): void {
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    if (waiting) waiting.resolve(next)
+    else this.#frames.push(next)
+  }
+  fail(error: Error): void {
+    this.#failure ??= error
+    this.#waiting?.reject(this.#failure)
+    this.#waiting = undefined
+  }
+  async take(): Promise<{ device: number; frame: Frame }> {
+    if (this.#failure) throw this.#failure
+    const next = this.#frames.shift()
+    return (
+      next ??
+      new Promise((resolve, reject) => {
+        this.#waiting = { resolve, reject }
+      })
+    )
+  }
+}
+
+function floats(data: Uint8Array): Float32Array {
+  if (data.length % 4 !== 0) throw new ConnectionError(`${data.length} bytes are not f32 values`)
+  return new Float32Array(data.slice().buffer)
+}
+
+function concat(a: Float32Array, b: Float32Array): Float32Array {
+  const both = new Float32Array(a.length + b.length)
+  both.set(a)
+  both.set(b, a.length)
+  return both
+}

@@ -1,0 +1,58 @@
+/** @prismal/distribute/threads: devices in worker threads of Node, one engine each. */
+import { Worker } from 'node:worker_threads'
+import type { Model } from '@prismal/models'
+import type { Build } from '@prismal/tensor'
+import type { DeviceSource, Member } from './cluster.js'
+import { DeviceError } from './errors.js'
+import { portConnection } from './transports/message-port.js'
+import type { Joined, ThreadMessage, ThreadStart } from './worker-thread.js'
+
+export interface ThreadOptions {
+  /** The build that the thread's engine runs; default: the coordinator's. */
+  readonly build?: Build
+  readonly name?: string
+  /** The script to run; default: the one beside this file. */
+  readonly script?: URL
+}
+
+/** A device in a worker thread, which loads the model itself from where the coordinator has it. */
+export function thread(options: ThreadOptions = {}): DeviceSource {
+  const { name = 'thread', script = new URL('./worker-thread.js', import.meta.url) } = options
+  return { name, join: model => joinThread(model, name, script, options.build ?? model.engine.build) }
+}
+
+async function joinThread(model: Model, name: string, script: URL, build: Build): Promise<Member> {
+  const { port1: ours, port2: theirs } = new MessageChannel()
+  const start: ThreadStart = { location: model.location, build, control: theirs }
+  // Node's types know two kinds of MessagePort, which are one.
+  const worker = new Worker(script, { workerData: start, transferList: [theirs as never], name })
+  const control = portConnection(ours)
+  const ended = new Promise<string>(resolve => {
+    worker.once('error', error => resolve(`it threw ${(error as Error).message}`))
+    worker.once('exit', code => resolve(`it exited with code ${code}`))
+  })
+  const joined = await Promise.race([
+    new Promise<Joined>(resolve => worker.once('message', resolve)),
+    ended.then((reason): Joined => ({ error: reason })),
+  ])
+  if ('error' in joined) {
+    await worker.terminate()
+    throw new DeviceError(`${name} could not join: ${joined.error}`)
+  }
+  ended.then(reason => control.close(reason))
+  return {
+    name,
+    control,
+    ...joined,
+    takes: 'port',
+    link(peer, end) {
+      if (!('port' in end)) throw new DeviceError(`${name} lives in another thread and takes ports, not connections`)
+      const message: ThreadMessage = { peer, port: end.port }
+      worker.postMessage(message, [end.port as never])
+    },
+    async end() {
+      control.close('the cluster was disposed')
+      await worker.terminate()
+    },
+  }
+}

@@ -1,0 +1,32 @@
+/** What runs in a worker thread: one device with an engine and a copy of the model of its own. */
+import { parentPort, workerData } from 'node:worker_threads'
+import { loadModel } from '@prismal/models'
+import { openFiles } from '@prismal/models/node'
+import { type Build, createEngine } from '@prismal/tensor'
+import { Device } from './device.js'
+import { portConnection } from './transports/message-port.js'
+
+export interface ThreadStart {
+  readonly location: string
+  readonly build: Build
+  readonly control: MessagePort
+}
+export interface ThreadMessage {
+  readonly peer: number
+  readonly port: MessagePort
+}
+export type Joined = { readonly digest: string; readonly numericsClass: string } | { readonly error: string }
+
+async function main({ location, build, control }: ThreadStart): Promise<void> {
+  const engine = await createEngine({ backend: build })
+  const model = await loadModel(await openFiles(location), { engine, warn: () => {} })
+  const device = new Device(model)
+  parentPort?.on('message', ({ peer, port }: ThreadMessage) => device.link(peer, portConnection(port)))
+  parentPort?.postMessage({ digest: model.digest, numericsClass: engine.numericsClass() } satisfies Joined)
+  await device.serve(portConnection(control))
+  process.exit(0)
+}
+
+main(workerData as ThreadStart).catch((error: Error) => {
+  parentPort?.postMessage({ error: error.message } satisfies Joined)
+})
