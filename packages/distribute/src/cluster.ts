@@ -1,13 +1,13 @@
 /** Devices that share requests, and the runner that has them do so. */
 import type { Model, Runner } from '@prismal/models'
-import { createPlan, type SharingOptions } from './plan.js'
+import { Channel } from './channel.js'
 import { Device } from './device.js'
 import { DeviceError, PlanError } from './errors.js'
+import { createPlan, type SharingOptions } from './plan.js'
 import { SharedRequest } from './shared-request.js'
 import type { Connection } from './transport.js'
-import { memoryPair } from './transports/memory.js'
+import { type MemoryOptions, memoryPair } from './transports/memory.js'
 import { portConnection } from './transports/message-port.js'
-import { Channel } from './channel.js'
 import type { Frame } from './wire.js'
 
 /** A device as its cluster sees it. */
@@ -18,8 +18,11 @@ export interface Member {
   /** SHA-256 of the model that it holds, as `Model.digest`. */
   readonly digest: string
   readonly numericsClass: string
-  /** Gives it its end of a link to another device: a connection where it lives in this thread, else a port. */
-  link(peer: number, end: LinkEnd): void
+  /**
+   * Gives it its end of a link to another device: a connection where it lives in this thread, else a port. Resolves when
+   * it has taken it: a request that came before could not reach the other device.
+   */
+  link(peer: number, end: LinkEnd): Promise<void>
   /** Whether it takes ports (it lives in another thread) or connections. */
   readonly takes: 'connection' | 'port'
   /** Ends it. Resolves when nothing of it is left. */
@@ -30,7 +33,8 @@ export type LinkEnd = { readonly connection: Connection } | { readonly port: Mes
 /** Brings a device up with the model that the coordinator holds. */
 export interface DeviceSource {
   readonly name: string
-  join(model: Model): Promise<Member>
+  /** `memory` is how connections within this thread deliver. */
+  join(model: Model, memory: MemoryOptions): Promise<Member>
 }
 
 /** What a device may be: this one, or a source of another. */
@@ -39,16 +43,24 @@ export type DeviceSpec = 'local' | DeviceSource
 /** Makes the two ends of a link between two devices of this process. */
 export type LinkMaker = (a: Member, b: Member) => [LinkEnd, LinkEnd]
 
-const overMemory: LinkMaker = () => {
-  const [a, b] = memoryPair()
+const overMemory = (memory: MemoryOptions): [LinkEnd, LinkEnd] => {
+  const [a, b] = memoryPair(memory)
   return [{ connection: a }, { connection: b }]
 }
-const overPorts: LinkMaker = () => {
+const overPorts = (): [LinkEnd, LinkEnd] => {
   const { port1, port2 } = new MessageChannel()
   return [{ port: port1 }, { port: port2 }]
 }
 /** Ports between threads, memory within one. */
-const byPlace: LinkMaker = (a, b) => ([a, b].some(m => m.takes === 'port') ? overPorts : overMemory)(a, b)
+const byPlace =
+  (memory: MemoryOptions): LinkMaker =>
+  (a, b) =>
+    [a, b].some(m => m.takes === 'port') ? overPorts() : overMemory(memory)
+
+export interface ClusterOptions {
+  /** How connections within this thread deliver; a test or a simulation decides the order with it. */
+  readonly memory?: MemoryOptions
+}
 
 /** Devices that were named, to be joined once a model is there. */
 export interface Cluster {
@@ -62,7 +74,11 @@ export interface Cluster {
  * Names the devices that will share requests, and how. Throws {@link PlanError} where there is none or the options
  * cannot be.
  */
-export function cluster(specs: readonly DeviceSpec[], options: SharingOptions = {}): Cluster {
+export function cluster(
+  specs: readonly DeviceSpec[],
+  options: SharingOptions = {},
+  { memory = {} }: ClusterOptions = {},
+): Cluster {
   if (specs.length === 0) throw new PlanError('plan: devices is 0, not a whole number ≥ 1')
   // A trial plan finds what is wrong with the options before any device is started.
   createPlan({ shape: { layers: 1, causal: false }, rows: [], want: 'all', devices: specs.length }, options)
@@ -72,9 +88,10 @@ export function cluster(specs: readonly DeviceSpec[], options: SharingOptions = 
     async runner(model) {
       const members: Member[] = []
       try {
-        for (const spec of specs) members.push(await (spec === 'local' ? localMember(model) : spec.join(model)))
+        for (const spec of specs)
+          members.push(await (spec === 'local' ? localMember(model, { memory }) : spec.join(model, memory)))
         sameModel(model, members)
-        link(members, byPlace)
+        await link(members, byPlace(memory))
         return new SharedRunner(model, new Devices(members), options)
       } catch (error) {
         for (const member of members) await member.end()
@@ -84,13 +101,12 @@ export function cluster(specs: readonly DeviceSpec[], options: SharingOptions = 
   }
 }
 
-function link(members: readonly Member[], make: LinkMaker): void {
+async function link(members: readonly Member[], make: LinkMaker): Promise<void> {
   for (const [i, a] of members.entries())
     for (const [j, b] of members.entries()) {
       if (j <= i) continue
       const [endA, endB] = make(a, b)
-      a.link(j, endA)
-      b.link(i, endB)
+      await Promise.all([a.link(j, endA), b.link(i, endB)])
     }
 }
 
@@ -102,10 +118,18 @@ function sameModel(model: Model, members: readonly Member[]): void {
       )
 }
 
+export interface LocalOptions {
+  /** Default `local`. */
+  readonly name?: string
+  readonly memory?: MemoryOptions
+  /** What else ends with the device. */
+  readonly end?: () => void
+}
+
 /** A device in this thread: the coordinator's own model, or another copy of it. */
-export function localMember(model: Model, name = 'local', end: () => Promise<void> = async () => {}): Member {
+export function localMember(model: Model, { name = 'local', memory = {}, end = () => {} }: LocalOptions = {}): Member {
   const device = new Device(model)
-  const [ours, theirs] = memoryPair()
+  const [ours, theirs] = memoryPair(memory)
   void device.serve(theirs)
   return {
     name,
@@ -113,10 +137,11 @@ export function localMember(model: Model, name = 'local', end: () => Promise<voi
     digest: model.digest,
     numericsClass: model.engine.numericsClass(),
     takes: 'connection',
-    link: (peer, linkEnd) => device.link(peer, 'port' in linkEnd ? portConnection(linkEnd.port) : linkEnd.connection),
+    link: async (peer, linkEnd) =>
+      device.link(peer, 'port' in linkEnd ? portConnection(linkEnd.port) : linkEnd.connection),
     async end() {
       ours.close('the cluster was disposed')
-      await end()
+      end()
     },
   }
 }
@@ -125,9 +150,9 @@ export function localMember(model: Model, name = 'local', end: () => Promise<voi
 export function memoryDevice(load: () => Promise<Model>, name = 'memory'): DeviceSource {
   return {
     name,
-    async join() {
+    async join(_, memory) {
       const model = await load()
-      return localMember(model, name, async () => model.dispose())
+      return localMember(model, { name, memory, end: () => model.dispose() })
     },
   }
 }
@@ -154,7 +179,8 @@ export class Devices {
   /** Opens a request: its frames go to `onFrame`, the end of a device to `onFailure`. */
   open(onFrame: (device: number, frame: Frame) => void, onFailure: (error: DeviceError) => void): number {
     if (this.#lost) throw this.#lost
-    const request = (this.#requests = (this.#requests + 1) >>> 0)
+    this.#requests = (this.#requests + 1) >>> 0
+    const request = this.#requests
     this.#handlers.set(request, onFrame)
     this.#failures.set(request, onFailure)
     return request

@@ -5,7 +5,7 @@
  *
  * Letters: N rows, P devices, D width, A = H·d attention width, F inner width, L segments.
  */
-import type { Part, Stage, StackShape } from '@prismal/models'
+import type { Part, StackShape, Stage } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
 import { partBytes } from './messages.js'
 import { decoderOf, handoffs, hasQueries, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
@@ -43,11 +43,18 @@ function deviceCost(plan: Plan, shape: StackShape, p: number, options: CostOptio
   const stages: Stage[] = [stage('embed', embedFlops(plan, shape, p))]
   for (let i = 0; i < plan.layers; i++) stages.push(layerCost(plan, shape, p, i))
   const { decoding } = options
-  const decoded = plan.sequences.flatMap((s, i) => (decoding && decoderOf(s) === p ? [[s, decoding.tokens[i] as number] as const] : []))
+  const decoded = plan.sequences.flatMap((s, i) =>
+    decoding && decoderOf(s) === p ? [[s, decoding.tokens[i] as number] as const] : [],
+  )
   const made = decoded.reduce((sum, [, tokens]) => sum + tokens, 0)
   stages.push(stage('head', 2 * made * shape.width * (decoding?.vocabulary ?? 0)))
   if (decoded.some(([, tokens]) => tokens > 1))
-    stages.push(stage('decode', decoded.reduce((sum, [s, tokens]) => sum + decodeFlops(plan, shape, s, p, tokens), 0)))
+    stages.push(
+      stage(
+        'decode',
+        decoded.reduce((sum, [s, tokens]) => sum + decodeFlops(plan, shape, s, p, tokens), 0),
+      ),
+    )
   return {
     rows: plan.sequences.reduce((sum, s) => sum + rowsHere(s, p), 0),
     stages,
@@ -158,7 +165,8 @@ function outputRows(plan: Plan, p: number, output: CostOptions['output'] = 'rows
 
 /**
  * The paper's count, per device: n = N/P rows, k = n + (P−1)·L keys (k = N where all rows are sent), in each layer
- * 4nDA (Q, O) + 4kDA (K, V) + 4nkA (scores, weighted sum) + 4nDF (feed-forward), and n patches. Elements are f32.
+ * 4nDA (Q, O) + 4kDA (K, V) + 4nkA (scores, weighted sum) + 4nDF (feed-forward), and n patches. Elements are f32; they
+ * are counted by whole rows, ⌈N/P⌉ of each other device where all are sent.
  */
 function publishedCost(plan: Plan, shape: StackShape): DeviceCost {
   const { width: D, inner: F } = shape
@@ -170,10 +178,11 @@ function publishedCost(plan: Plan, shape: StackShape): DeviceCost {
   let rows = 0
   for (const { rows: N, sent } of plan.sequences) {
     const n = N / P
-    const others = plan.strategy === 'full' ? N - n : (P - 1) * (sent[0] as readonly Run[]).length
-    const k = n + others
+    const all = plan.strategy === 'full'
+    const L = (sent[0] as readonly Run[]).length
+    const k = all ? N : n + (P - 1) * L
     flops += 4 * n * D * A + 4 * k * D * A + 4 * n * k * A + 4 * n * D * F
-    elements += others * D
+    elements += (P - 1) * (all ? Math.ceil(n) : L) * D
     patches += shape.patchWidth > 0 ? (N - shape.prefixRows) / P : 0
     rows += n
   }

@@ -8,8 +8,8 @@ import {
   nextPosition,
   type Part,
   type Prefilled,
-  sequenceMeans,
   StageMeter,
+  sequenceMeans,
   withTurns,
 } from '@prismal/models'
 import { PrismalError, type Scope, type Tensor } from '@prismal/tensor'
@@ -125,13 +125,18 @@ export class Device {
   }
 
   #exchange(request: number, self: number, mailbox: Mailbox): Exchange {
+    const linked = (peer: number): Channel => {
+      const channel = this.#peers.get(peer)
+      if (!channel) throw new DeviceError(`device ${self} has no connection to device ${peer}`)
+      return channel
+    }
     return {
-      post: (kind, to, layer, data) => {
-        const peer = this.#peers.get(to)
-        if (!peer) throw new DeviceError(`device ${self} has no connection to device ${to}`)
-        peer.send(frame(kind, request, { layer, from: self, data }))
+      post: (kind, to, layer, data) => linked(to).send(frame(kind, request, { layer, from: self, data })),
+      take: async (kind, layer, from) => {
+        // Without a link nothing will come, and waiting would never end.
+        linked(from)
+        return mailbox.take(kind, layer, from)
       },
-      take: (kind, layer, from) => mailbox.take(kind, layer, from),
     }
   }
 }

@@ -2,10 +2,12 @@
 export { Channel } from './channel.js'
 export {
   type Cluster,
+  type ClusterOptions,
   cluster,
   type DeviceSource,
   type DeviceSpec,
   type LinkEnd,
+  type LocalOptions,
   localMember,
   type Member,
   memoryDevice,
@@ -15,7 +17,18 @@ export * from './cost.js'
 export { Device } from './device.js'
 export * from './errors.js'
 export * from './plan.js'
-export { layoutOf, type Exchange, shared } from './shared-context.js'
+export { type Exchange, layoutOf, shared } from './shared-context.js'
 export type { SharedRequest } from './shared-request.js'
 export type { Connection } from './transport.js'
-export { dataBytes, decodeFrame, decodeRows, encodeFrame, encodeRows, type Frame, frame, HEADER_BYTES, PROTOCOL_VERSION, rowBytes } from './wire.js'
+export {
+  dataBytes,
+  decodeFrame,
+  decodeRows,
+  encodeFrame,
+  encodeRows,
+  type Frame,
+  frame,
+  HEADER_BYTES,
+  PROTOCOL_VERSION,
+  rowBytes,
+} from './wire.js'

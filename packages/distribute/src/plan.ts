@@ -112,7 +112,10 @@ export interface PlanRequest {
 }
 
 /** The plan of one request. Throws {@link PlanError} naming the option that cannot be. */
-export function createPlan({ shape, rows, want, devices, decodes = false }: PlanRequest, options: SharingOptions = {}): Plan {
+export function createPlan(
+  { shape, rows, want, devices, decodes = false }: PlanRequest,
+  options: SharingOptions = {},
+): Plan {
   const { strategy = 'means', wire = 'f32', lost, handoff = 'means' } = options
   const point = options.point ?? (strategy === 'full' ? 'input' : 'normed')
   checkOptions(devices, { ...options, strategy, point, wire })
@@ -160,6 +163,9 @@ function dealt(rows: readonly number[], weights: readonly number[]): number[] {
 const onOne = (rows: number, devices: number, owner: number): Run[] =>
   Array.from({ length: devices }, (_, p) => [p > owner ? rows : 0, p < owner ? 0 : rows] as const)
 
+/** Larger than any speed in operations a second, and its multiples by rows stay finite. */
+const MOST_WEIGHT = 1e100
+
 function checkOptions(devices: number, options: SharingOptions): void {
   const { segments, compressionRate, sink, weights, lost } = options
   const whole = (n: unknown, least: number): boolean => Number.isSafeInteger(n) && (n as number) >= least
@@ -179,10 +185,13 @@ function checkOptions(devices: number, options: SharingOptions): void {
       `compressionRate is ${compressionRate}, not a number ≥ 1`,
     ],
     [sink === undefined || whole(sink, 0), `sink is ${sink}, not a whole number ≥ 0`],
-    [weights === undefined || weights.length === devices, `${weights?.length} weights were given for ${devices} devices`],
     [
-      weights === undefined || (weights.every(w => Number.isFinite(w) && w >= 0) && weights.some(w => w > 0)),
-      `weights are ${JSON.stringify(weights)}; they are numbers ≥ 0, not all 0`,
+      weights === undefined || weights.length === devices,
+      `${weights?.length} weights were given for ${devices} devices`,
+    ],
+    [
+      weights === undefined || (weights.every(w => w >= 0 && w <= MOST_WEIGHT) && weights.some(w => w > 0)),
+      `weights are [${weights}]; they are numbers from 0 to ${MOST_WEIGHT}, not all 0`,
     ],
     [
       lost === undefined || (whole(lost[0], 0) && lost[0] < devices && whole(lost[1], 0)),

@@ -59,7 +59,13 @@ export function shared(options: SharedContextOptions): Context {
   }
 }
 
-function send({ plan, self, meter, exchange }: SharedContextOptions, layout: Layout, layer: number, x: Tensor, normed: Tensor): void {
+function send(
+  { plan, self, meter, exchange }: SharedContextOptions,
+  layout: Layout,
+  layer: number,
+  x: Tensor,
+  normed: Tensor,
+): void {
   const stage = meter.at(String(layer))
   const source = plan.point === 'input' ? x : normed
   // Receivers mostly get the same sequences, so the same bytes.
@@ -70,7 +76,10 @@ function send({ plan, self, meter, exchange }: SharedContextOptions, layout: Lay
     const key = sequences.join()
     let data = encoded.get(key)
     if (!data) {
-      const means = segmentMeans(source, sequences.flatMap(s => shifted(plan, layout, s, self)))
+      const means = segmentMeans(
+        source,
+        sequences.flatMap(s => shifted(plan, layout, s, self)),
+      )
       data = encodeRows(means, plan.wire)
       encoded.set(key, data)
       means.dispose()
@@ -126,7 +135,13 @@ async function* blocks(
     const runs = sequences.map(s => (plan.sequences[s] as SequencePlan).sent[from] as readonly Run[])
     const data = await exchange.take('rows', layer, from)
     stage.bytesReceived += dataBytes(data)
-    const rows = decodeRows(scope, data, runs.reduce((sum, r) => sum + r.length, 0), D, plan.wire)
+    const rows = decodeRows(
+      scope,
+      data,
+      runs.reduce((sum, r) => sum + r.length, 0),
+      D,
+      plan.wire,
+    )
     const projected = projection.project(plan.point === 'input' ? projection.norm(rows) : rows)
     let at = 0
     for (const [i, s] of sequences.entries()) {

@@ -107,7 +107,16 @@ export class SharedRequest implements Request {
   /** The head runs where the request was made. */
   #coordinator(stages: StageMeter['stages']): DeviceReport {
     const peakBytes = this.#model.engine.arena.peakBytes
-    return { device: 'coordinator', rows: 0, stages, ...totals(stages), inputBytes: 0, outputBytes: 0, peakBytes, milliseconds: 0 }
+    return {
+      device: 'coordinator',
+      rows: 0,
+      stages,
+      ...totals(stages),
+      inputBytes: 0,
+      outputBytes: 0,
+      peakBytes,
+      milliseconds: 0,
+    }
   }
 
   #makePlan(sequences: readonly Part[], want: Want, decodes: boolean): Plan {

@@ -5,7 +5,7 @@ import type { Build } from '@prismal/tensor'
 import type { DeviceSource, Member } from './cluster.js'
 import { DeviceError } from './errors.js'
 import { portConnection } from './transports/message-port.js'
-import type { Joined, ThreadMessage, ThreadStart } from './worker-thread.js'
+import type { Joined, Linked, ThreadMessage, ThreadStart } from './worker-thread.js'
 
 export interface ThreadOptions {
   /** The build that the thread's engine runs; default: the coordinator's. */
@@ -45,10 +45,13 @@ async function joinThread(model: Model, name: string, script: URL, build: Build)
     control,
     ...joined,
     takes: 'port',
-    link(peer, end) {
+    async link(peer, end) {
       if (!('port' in end)) throw new DeviceError(`${name} lives in another thread and takes ports, not connections`)
       const message: ThreadMessage = { peer, port: end.port }
+      const linked = new Promise<Linked>(resolve => worker.once('message', resolve))
       worker.postMessage(message, [end.port as never])
+      const reason = await Promise.race([linked.then(() => undefined), ended])
+      if (reason !== undefined) throw new DeviceError(`${name} could not join: ${reason}`)
     },
     async end() {
       control.close('the cluster was disposed')

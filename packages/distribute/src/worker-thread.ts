@@ -15,13 +15,20 @@ export interface ThreadMessage {
   readonly peer: number
   readonly port: MessagePort
 }
+/** Says that the port to a device was taken. */
+export interface Linked {
+  readonly linked: number
+}
 export type Joined = { readonly digest: string; readonly numericsClass: string } | { readonly error: string }
 
 async function main({ location, build, control }: ThreadStart): Promise<void> {
   const engine = await createEngine({ backend: build })
   const model = await loadModel(await openFiles(location), { engine, warn: () => {} })
   const device = new Device(model)
-  parentPort?.on('message', ({ peer, port }: ThreadMessage) => device.link(peer, portConnection(port)))
+  parentPort?.on('message', ({ peer, port }: ThreadMessage) => {
+    device.link(peer, portConnection(port))
+    parentPort?.postMessage({ linked: peer } satisfies Linked)
+  })
   parentPort?.postMessage({ digest: model.digest, numericsClass: engine.numericsClass() } satisfies Joined)
   await device.serve(portConnection(control))
   process.exit(0)

@@ -6,6 +6,7 @@
 import { type Activation, add, gather, linear, type Matrix, pack, type Scope, type Tensor, tanh } from '@prismal/tensor'
 import type { Config, StackShape } from './config.js'
 import type { Context } from './context.js'
+import { ModelError } from './errors.js'
 import { cut, type Part, positionsOf } from './input.js'
 import { attend, checkText, type Norm, norm, readNorm } from './layers.js'
 import type { Family, Loading } from './load.js'
@@ -41,7 +42,11 @@ export async function loadBert({ config, weights, scope, base }: Loading): Promi
 
   const words = await weights.tensor('embeddings.word_embeddings.weight', [vocabularySize, D])
   const isMasked = weights.has('cls.predictions.transform.dense.weight')
-  const tied = isMasked ? pack(scope, words, 'out,in', await weights.tensor('cls.predictions.bias', [vocabularySize])) : undefined
+  if (isMasked && !config.flag('tie_word_embeddings', true))
+    throw new ModelError(`${base.location}/config.json: tie_word_embeddings false is not supported for BERT`)
+  const tied = isMasked
+    ? pack(scope, words, 'out,in', await weights.tensor('cls.predictions.bias', [vocabularySize]))
+    : undefined
   if (tied) words.dispose()
   const embeddings: Embeddings = {
     words: tied ?? words,
@@ -104,8 +109,16 @@ async function forward(
 /** Words + types + positions, normed → [rows, D]. */
 function embed(scope: Scope, parts: readonly Part[], embeddings: Embeddings): Tensor {
   const rows = (of: (part: Part) => ArrayLike<number>): number[] => parts.flatMap(p => Array.from(of(p)))
-  const words = gather(scope, embeddings.words, rows(p => p.ids as Int32Array))
-  const types = gather(scope, embeddings.types, rows(p => p.types ?? new Int32Array(p.to - p.from)))
+  const words = gather(
+    scope,
+    embeddings.words,
+    rows(p => p.ids as Int32Array),
+  )
+  const types = gather(
+    scope,
+    embeddings.types,
+    rows(p => p.types ?? new Int32Array(p.to - p.from)),
+  )
   const positions = gather(scope, embeddings.positions, rows(positionsOf))
   const sum = add(add(words, types), positions)
   const x = norm(sum, embeddings.norm)
@@ -171,6 +184,11 @@ export const bert: Family = {
   shape: bertShape,
   naming: {
     prefixes: ['bert.'],
-    ignored: [/position_ids$/, /token_type_ids$/, /^cls\.predictions\.decoder\.(weight|bias)$/, /^cls\.seq_relationship\./],
+    ignored: [
+      /position_ids$/,
+      /token_type_ids$/,
+      /^cls\.predictions\.decoder\.(weight|bias)$/,
+      /^cls\.seq_relationship\./,
+    ],
   },
 }

@@ -39,6 +39,7 @@ const FIXED: Readonly<Record<string, readonly unknown[]>> = {
   num_key_value_heads: [],
   parallel_attention: [false],
   cross_attention_hidden_size: [],
+  problem_type: ['single_label_classification'],
 }
 
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {

@@ -101,7 +101,12 @@ export class Layout {
    * This device's own keys as blocks: projected for runs of sequences that have queries in this layer, kept in the
    * caches where there are some.
    */
-  *local(layer: number, normed: Tensor, projection: Projection, caches?: readonly (KvCache | undefined)[]): Generator<OwnBlock> {
+  *local(
+    layer: number,
+    normed: Tensor,
+    projection: Projection,
+    caches?: readonly (KvCache | undefined)[],
+  ): Generator<OwnBlock> {
     for (const [first, end] of this.#queriedRuns(layer)) {
       const { start } = this.placements[first] as Placement
       const last = this.placements[end - 1] as Placement
@@ -192,4 +197,3 @@ export function turnTaker(signal?: AbortSignal): () => Promise<void> {
     signal?.throwIfAborted()
   }
 }
-

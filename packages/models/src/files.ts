@@ -35,10 +35,14 @@ export async function readJson(files: ModelFiles, name: string): Promise<Record<
   throw new ModelError(`${files.location}/${name} is not a JSON object`)
 }
 
-/** Files below a URL, by fetch; ranges by the Range header where the server honours it. */
+/**
+ * Files below a URL, by fetch; ranges by the Range header. Of a server that sends whole files instead, the file that was
+ * read last is kept until `close()`, so that it is not fetched again for each tensor.
+ */
 export function urlFiles(base: string | URL): ModelFiles {
   const location = String(base).replace(/\/$/, '')
   const sizes = new Map<string, Promise<number | undefined>>()
+  let whole: { readonly name: string; readonly bytes: Uint8Array<ArrayBuffer> } | undefined
   const address = (name: string): string => `${location}/${name}`
   const size = async (name: string): Promise<number | undefined> => {
     const response = await fetch(address(name), { method: 'HEAD' })
@@ -56,13 +60,23 @@ export function urlFiles(base: string | URL): ModelFiles {
       return known
     },
     async range(name, begin, end) {
+      if (begin === end) return new Uint8Array(0) // which no Range header can say
+      if (whole?.name === name) return within(address(name), whole.bytes.slice(begin, end), begin, end)
       const response = await fetch(address(name), { headers: { range: `bytes=${begin}-${end - 1}` } })
       if (!response.ok) throw new ModelError(`${address(name)}: HTTP ${response.status}`)
       const bytes = new Uint8Array(await response.arrayBuffer())
-      const part = response.status === 206 ? bytes : bytes.slice(begin, end)
-      if (part.length !== end - begin)
-        throw new ModelError(`${address(name)}: bytes ${begin}…${end} were asked for, ${part.length} came`)
-      return part
+      if (response.status === 206) return within(address(name), bytes, begin, end)
+      whole = { name, bytes }
+      return within(address(name), bytes.slice(begin, end), begin, end)
+    },
+    async close() {
+      whole = undefined
     },
   }
+}
+
+function within(where: string, part: Uint8Array<ArrayBuffer>, begin: number, end: number): Uint8Array<ArrayBuffer> {
+  if (part.length !== end - begin)
+    throw new ModelError(`${where}: bytes ${begin}…${end} were asked for, ${part.length} came`)
+  return part
 }

@@ -84,8 +84,15 @@ export async function* generate(
     if (running.length === 0) return
     await turn()
     meter.enter('decode')
-    const layout = wholeLayout(running.map(() => ({ rows: 1, wanted: [0] })), model.shape)
-    const context = alone(layout, { enter: () => {} }, running.map(state => state.cache))
+    const layout = wholeLayout(
+      running.map(() => ({ rows: 1, wanted: [0] })),
+      model.shape,
+    )
+    const context = alone(
+      layout,
+      { enter: () => {} },
+      running.map(state => state.cache),
+    )
     const parts = running.map(state => ({
       from: state.position,
       to: ++state.position,
@@ -110,7 +117,9 @@ function choose(state: Running, logits: Float32Array, options: GenerateOptions, 
   return { sequence: state.sequence, id, ...(options.withLogits && { logits }), ...(end && { end }) }
 }
 
-export function checkOptions({ maxNewTokens }: GenerateOptions): void {
+/** Throws {@link InputError} for options that no generation can have. */
+export function checkOptions({ maxNewTokens, sampling }: GenerateOptions): void {
+  new Sampler(sampling) // which checks its own
   if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1)
     throw new InputError(`maxNewTokens is ${maxNewTokens}, not a whole number ≥ 1`)
 }

@@ -59,7 +59,7 @@ export async function loadGpt2({ config, weights, scope, base }: Loading): Promi
     ...base,
     shape,
     labels: undefined,
-    check: sequence => checkText(sequence, { vocabularySize, typeCount: vocabularySize, positions: shape.positions }),
+    check: sequence => checkText(sequence, { vocabularySize, typeCount: 1, positions: shape.positions }),
     cut,
     embed: (scope, parts) => embed(scope, parts, words, positions),
     forward: (x, context) => forward(x, layers, shape.heads, activation, context),
@@ -92,10 +92,14 @@ async function forward(
   return x
 }
 
-/** Words (and token types, which GPT-2 takes from the same table) + positions → [rows, D]. */
+/** Words + positions → [rows, D]. Token types are refused before, but for 0, which tokenizers give where there are none. */
 function embed(scope: Scope, parts: readonly Part[], words: Tensor | Matrix, positions: Tensor): Tensor {
   const rows = (of: (part: Part) => ArrayLike<number>): number[] => parts.flatMap(p => Array.from(of(p)))
-  const tokens = gather(scope, words, rows(p => p.ids as Int32Array))
+  const tokens = gather(
+    scope,
+    words,
+    rows(p => p.ids as Int32Array),
+  )
   const places = gather(scope, positions, rows(positionsOf))
   const x = add(tokens, places)
   tokens.dispose()

@@ -1,5 +1,5 @@
 /** @prismal/models: ViT, BERT and GPT-2 from Hugging Face folders, and pipelines over them. */
-export { type Json, type StackShape } from './config.js'
+export type { Json, StackShape } from './config.js'
 export {
   alone,
   type Context,
@@ -19,6 +19,7 @@ export { checkOptions, type Emitted, type GenerateOptions, generate, type Prefil
 export * from './image/image.js'
 export * from './image/preprocess.js'
 export { cut, nextPosition, type Part, textPart, type Want, wantedRows } from './input.js'
+export { inspectModel, type ModelSummary } from './inspect.js'
 export { KvCache } from './kv-cache.js'
 export { type LoadOptions, loadModel, readShape, shapeOf } from './load.js'
 export type { Model } from './model.js'
@@ -26,7 +27,7 @@ export * from './pipelines/classification.js'
 export * from './pipelines/features.js'
 export * from './pipelines/fill-mask.js'
 export * from './pipelines/generation.js'
-export { type CallOptions, type Pipeline, type Reported } from './pipelines/pipeline.js'
+export type { CallOptions, Pipeline, Reported } from './pipelines/pipeline.js'
 export { type DeviceReport, type Report, type Stage, StageMeter, totals } from './report.js'
 export { aloneRunner, cacheFor, type Request, type Runner, sequenceMeans, withTurns } from './runner.js'
 export { indexOfMax, type SamplingOptions } from './sampling.js'

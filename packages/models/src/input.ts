@@ -35,7 +35,7 @@ export function textPart(ids: ArrayLike<number>, types?: ArrayLike<number>, mask
   for (const [name, values] of Object.entries({ 'token types': types, 'the attention mask': mask }))
     if (values && values.length !== ids.length)
       throw new InputError(`${ids.length} token ids, but ${name} has ${values.length} values`)
-  const kept = Array.from({ length: ids.length }, (_, i) => i).filter(i => !mask || mask[i] !== 0)
+  const kept = Array.from({ length: ids.length }, (_, i) => i).filter(i => mask?.[i] !== 0)
   const pick = (values: ArrayLike<number>): Int32Array => Int32Array.from(kept, i => values[i] as number)
   return {
     from: 0,

@@ -29,7 +29,11 @@ export class KvCache {
     if (filled + projected.rows > rows.rows)
       throw new OperandError(`KV cache: ${filled + projected.rows} rows do not fit its ${rows.rows}`)
     const bytes = new Uint8Array(rows.engine.memory.buffer)
-    bytes.copyWithin(rows.address + filled * rows.columns * 4, projected.address, projected.address + projected.size * 4)
+    bytes.copyWithin(
+      rows.address + filled * rows.columns * 4,
+      projected.address,
+      projected.address + projected.size * 4,
+    )
     this.#filled[layer] = filled + projected.rows
     return rows.slice(0, filled + projected.rows)
   }

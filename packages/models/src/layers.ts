@@ -35,13 +35,24 @@ export function checkText(
   const { ids, types } = sequence
   if (!ids || ids.length !== sequence.to) throw new InputError('a text is given as token ids, one a row')
   if (ids.length === 0) throw new InputError('the input has no tokens')
-  const last = Math.max(...positionsOf(sequence))
-  if (last >= limits.positions)
-    throw new InputError(`${last + 1} tokens were given; the model has ${limits.positions} positions`)
-  const outside = (values: Int32Array, count: number): number => values.findIndex(v => v < 0 || v >= count)
+  const positions = positionsOf(sequence)
+  for (const [what, values] of Object.entries({ 'token types': types, 'position ids': positions }))
+    if (values && values.length !== ids.length)
+      throw new InputError(`${values.length} ${what} were given for ${ids.length} tokens; one each is needed`)
+  const place = outside(positions, limits.positions)
+  if (place >= 0)
+    throw new InputError(
+      sequence.positions
+        ? `position ${positions[place]} (of token ${place}) is outside the model's ${limits.positions} positions`
+        : `${ids.length} tokens were given; the model has ${limits.positions} positions`,
+    )
   const id = outside(ids, limits.vocabularySize)
   if (id >= 0)
     throw new InputError(`token id ${ids[id]} (number ${id}) is outside the vocabulary of ${limits.vocabularySize}`)
   const type = types ? outside(types, limits.typeCount) : -1
-  if (type >= 0) throw new InputError(`token type ${types?.[type]} (number ${type}) is outside 0…${limits.typeCount - 1}`)
+  if (type >= 0)
+    throw new InputError(`token type ${types?.[type]} (number ${type}) is outside 0…${limits.typeCount - 1}`)
 }
+
+/** Index of the first value outside 0…count−1, or −1. */
+const outside = (values: Int32Array, count: number): number => values.findIndex(v => v < 0 || v >= count)

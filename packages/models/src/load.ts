@@ -39,10 +39,10 @@ export interface LoadOptions {
  */
 export async function loadModel(files: ModelFiles, options: LoadOptions): Promise<Model> {
   const { engine, warn = console.warn } = options
-  const json = await readConfig(files)
-  const { family, config } = familyOf(files, json)
   const scope = engine.root.child()
   try {
+    const json = await readConfig(files)
+    const { family, config } = familyOf(files, json)
     const weights = await WeightReader.open(files, scope, FAMILIES[family].naming)
     const dispose = (): void => {
       scope.dispose()
@@ -52,8 +52,7 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
     const base = { family, location: files.location, engine, digest, dispose }
     const model = await FAMILIES[family].load({ config, weights, scope, base })
     const unused = weights.unused()
-    if (unused.length > 0)
-      warn(`${files.location}: ${unused.length} stored tensors are not used: ${shortList(unused)}`)
+    if (unused.length > 0) warn(`${files.location}: ${unused.length} stored tensors are not used: ${shortList(unused)}`)
     return model
   } catch (error) {
     scope.dispose()
@@ -64,7 +63,9 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
 }
 
 /** The dimensions of a model's stack, from config.json alone. */
-export async function readShape(files: ModelFiles): Promise<{ family: Model['family']; shape: StackShape; json: Json }> {
+export async function readShape(
+  files: ModelFiles,
+): Promise<{ family: Model['family']; shape: StackShape; json: Json }> {
   const json = await readConfig(files)
   const { family, config } = familyOf(files, json)
   return { family, shape: FAMILIES[family].shape(config), json }

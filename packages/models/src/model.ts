@@ -32,7 +32,9 @@ export interface Model {
   /** Finished rows [n, D] → logits over the vocabulary [n, V]. */
   readonly vocabulary?: (rows: Tensor) => Tensor
   /** The matrix products a head executes a row, for cost: `[k, n]` each. */
-  readonly headProducts: { readonly [head in 'pool' | 'classify' | 'vocabulary']?: readonly (readonly [number, number])[] }
+  readonly headProducts: {
+    readonly [head in 'pool' | 'classify' | 'vocabulary']?: readonly (readonly [number, number])[]
+  }
 
   dispose(): void
 }

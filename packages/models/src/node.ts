@@ -1,5 +1,5 @@
 /** @prismal/models/node: models in folders. */
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
+import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ModelError } from './errors.js'
 import { type ModelFiles, urlFiles } from './files.js'
@@ -8,12 +8,6 @@ import { type ModelFiles, urlFiles } from './files.js'
 export async function folderFiles(path: string): Promise<ModelFiles> {
   const found = await stat(path).catch(() => undefined)
   if (!found?.isDirectory()) throw new ModelError(`${path} is not a folder${found ? '' : ' (it does not exist)'}`)
-  const handles = new Map<string, Promise<FileHandle>>()
-  const handle = (name: string): Promise<FileHandle> => {
-    const known = handles.get(name) ?? open(join(path, name), 'r')
-    handles.set(name, known)
-    return known
-  }
   return {
     location: path,
     size: name =>
@@ -23,21 +17,24 @@ export async function folderFiles(path: string): Promise<ModelFiles> {
       ),
     async range(name, begin, end) {
       const bytes = new Uint8Array(end - begin)
-      let done = 0
-      while (done < bytes.length) {
-        const { bytesRead } = await (await handle(name)).read(bytes, done, bytes.length - done, begin + done)
-        if (bytesRead === 0)
-          throw new ModelError(`${join(path, name)} ends at byte ${begin + done} where byte ${end} is needed: truncated?`)
-        done += bytesRead
+      // Opened for each range: whoever reads one file of a folder need not remember to close it.
+      const file = await open(join(path, name), 'r')
+      try {
+        let done = 0
+        while (done < bytes.length) {
+          const { bytesRead } = await file.read(bytes, done, bytes.length - done, begin + done)
+          if (bytesRead === 0)
+            throw new ModelError(
+              `${join(path, name)} ends at byte ${begin + done} where byte ${end} is needed: truncated?`,
+            )
+          done += bytesRead
+        }
+      } finally {
+        await file.close()
       }
       return bytes
     },
     list: () => readdir(path),
-    async close() {
-      const open = [...handles.values()]
-      handles.clear()
-      for (const h of open) await h.then(f => f.close()).catch(() => {})
-    },
   }
 }
 

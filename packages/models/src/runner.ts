@@ -1,7 +1,7 @@
 /** Runs a model on sequences: here on one device; `@prismal/distribute` has a runner that shares the work. */
-import { type Scope, segmentMeans, type Tensor } from '@prismal/tensor'
+import { type Run, type Scope, segmentMeans, type Tensor } from '@prismal/tensor'
 import { alone, type Context, turnTaker, wholeLayout } from './context.js'
-import { type Emitted, type GenerateOptions, generate } from './generate.js'
+import { checkOptions, type Emitted, type GenerateOptions, generate } from './generate.js'
 import { nextPosition, type Part, type Want, wantedRows } from './input.js'
 import { KvCache } from './kv-cache.js'
 import type { Model } from './model.js'
@@ -62,6 +62,7 @@ class AloneRequest implements Request {
 
   async *tokens(prompts: readonly Part[], options: GenerateOptions): AsyncGenerator<Emitted> {
     const model = this.#model
+    checkOptions(options)
     for (const prompt of prompts) model.check(prompt)
     const caches = prompts.map(p => cacheFor(this.scope, model, p.to, options.maxNewTokens))
     const placed = prompts.map(p => ({ rows: p.to, wanted: [p.to - 1] }))
@@ -112,12 +113,13 @@ export function cacheFor(scope: Scope, model: Model, rows: number, newTokens: nu
 
 /** The mean of each sequence's rows → [sequences that have rows, D]. */
 export function sequenceMeans(rows: Tensor, placed: readonly { readonly rows: number }[]): Tensor {
+  const runs: Run[] = []
   let start = 0
-  const runs = placed.map(({ rows: n }) => [start, (start += n)] as const)
-  return segmentMeans(
-    rows,
-    runs.filter(([from, to]) => to > from),
-  )
+  for (const { rows: count } of placed) {
+    if (count > 0) runs.push([start, start + count])
+    start += count
+  }
+  return segmentMeans(rows, runs)
 }
 
 /** The same context, letting events through before each layer's first block is folded. */

@@ -100,7 +100,11 @@ async function forward(
 /** CLS and patches of each part, plus their positions → [rows, D]. */
 function embed(scope: Scope, parts: readonly Part[], cls: Tensor, positions: Tensor, projection: Matrix): Tensor {
   // Every row starts as its position; what the row stands for is added to it.
-  const x = gather(scope, positions, parts.flatMap(p => [...positionsOf(p)]))
+  const x = gather(
+    scope,
+    positions,
+    parts.flatMap(p => [...positionsOf(p)]),
+  )
   let start = 0
   for (const part of parts) {
     const count = part.to - part.from

@@ -31,7 +31,8 @@ export interface AttentionState {
 /** Starts attention for q [n, H·d]; scores are multiplied by `scale`. Everything belongs to q's scope. */
 export function attentionBegin(q: Tensor, heads: number, scale: number): AttentionState {
   const headWidth = q.columns / heads
-  if (!Number.isInteger(headWidth)) throw new OperandError(`attention: ${describe(q)} cannot be cut into ${heads} heads`)
+  if (!(Number.isInteger(headWidth) && heads > 0 && q.dtype === 'f32'))
+    throw new OperandError(`attention: ${describe(q)} cannot be cut into ${heads} heads, f32`)
   const sums = q.scope.empty([q.rows, heads, 2])
   const weighted = q.scope.empty([q.rows, q.columns])
   q.engine.kernels.attentionBegin(sums.address, weighted.address, q.rows, heads, headWidth)
@@ -47,8 +48,10 @@ export function attentionFold(state: AttentionState, block: KeyBlock, from = 0, 
   const m = block.k.rows
   const n = to - from
   for (const [name, x] of Object.entries({ k: block.k, v: block.v }))
-    if (x.rows !== m || x.columns !== state.q.columns || x.dtype !== 'f32')
-      throw new OperandError(`attention: ${name} is ${describe(x)} for ${m} keys of ${heads} heads of ${headWidth}`)
+    if (x.rows !== m || x.columns !== state.q.columns || x.dtype !== 'f32' || x.engine !== state.q.engine)
+      throw new OperandError(
+        `attention: ${name} is ${describe(x)} for ${m} keys of ${heads} heads of ${headWidth} in one engine, f32`,
+      )
   if (block.logGain && block.logGain.length !== m)
     throw new OperandError(`attention: ${block.logGain.length} gains for ${m} keys`)
   if (block.visible && block.visible.length !== n)

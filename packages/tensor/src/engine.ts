@@ -8,7 +8,7 @@ import { DisposedError, OperandError, UnavailableError } from './errors.js'
 import { type GrowableMemory, PlainMemory, WasmMemory } from './memory.js'
 import { linear, type Matrix, matmul, softmax, transpose } from './operations.js'
 import { type Dtype, type Meter, Scope, type Tensor, type TypedArray } from './tensor.js'
-import { compile, type ModuleSource } from './wasm-source.js'
+import { compile, type ModuleSource, unusable } from './wasm-source.js'
 
 export interface EngineOptions {
   /**
@@ -122,11 +122,16 @@ export class Engine {
   }
 }
 
-/** Makes an engine with a memory of its own. Throws {@link UnavailableError} for a build that this runtime lacks. */
+/**
+ * Makes an engine with a memory of its own. Throws {@link UnavailableError} for a build that this runtime lacks or a
+ * module that cannot be had, {@link OperandError} for options that are none.
+ */
 export async function createEngine(options: EngineOptions = {}): Promise<Engine> {
   const { backend = 'auto', memoryLimitBytes = Number.POSITIVE_INFINITY, threads = 1 } = options
-  if (threads !== 1) throw new OperandError(`createEngine: threads is ${threads}; an engine of this version computes on one`)
-  if (!(memoryLimitBytes > 0)) throw new OperandError(`createEngine: memoryLimitBytes is ${memoryLimitBytes}, not positive`)
+  if (threads !== 1)
+    throw new OperandError(`createEngine: threads is ${threads}; an engine of this version computes on one`)
+  if (!(memoryLimitBytes > 0))
+    throw new OperandError(`createEngine: memoryLimitBytes is ${memoryLimitBytes}, not positive`)
   const { build, reasons } = choose(backend)
   if (build === 'reference') {
     const memory = new PlainMemory()
@@ -134,14 +139,23 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   }
   const module = await compile(build, options.module)
   const memory = new WasmMemory()
-  return new Engine(memory, await wasmKernels(module, memory.wasm), build, memoryLimitBytes, reasons)
+  const kernels = await wasmKernels(module, memory.wasm).catch(cause => {
+    throw unusable(build, options.module, cause)
+  })
+  return new Engine(memory, kernels, build, memoryLimitBytes, reasons)
 }
 
 /** The builds that this runtime can run, fastest first. */
 export function availableBuilds(): readonly Build[] {
   const found = detectWasm()
-  return [...(found.relaxedSimd ? ['relaxed-simd' as const] : []), ...(found.simd ? ['simd' as const] : []), 'reference']
+  return [
+    ...(found.relaxedSimd ? ['relaxed-simd' as const] : []),
+    ...(found.simd ? ['simd' as const] : []),
+    'reference',
+  ]
 }
+
+const BUILDS: readonly Build[] = ['relaxed-simd', 'simd', 'reference']
 
 function choose(backend: 'auto' | Build): { build: Build; reasons: string[] } {
   const found = detectWasm()
@@ -152,7 +166,10 @@ function choose(backend: 'auto' | Build): { build: Build; reasons: string[] } {
   const noRelaxed = 'simd: this runtime has no relaxed SIMD (Node has it from 22 on), so products are not fused'
   const available = availableBuilds()
   const build = backend === 'auto' ? (available[0] as Build) : backend
-  if (!available.includes(build)) throw new UnavailableError(build === 'simd' ? noSimd : found.simd ? noRelaxed : noSimd)
+  if (!BUILDS.includes(build))
+    throw new OperandError(`createEngine: backend is ${JSON.stringify(backend)}, not one of auto, ${BUILDS.join(', ')}`)
+  if (!available.includes(build))
+    throw new UnavailableError(build === 'simd' ? noSimd : found.simd ? noRelaxed : noSimd)
   if (build === 'reference') reasons.unshift(backend === 'auto' ? noSimd : 'simd: the reference backend was asked for')
   else if (build === 'simd') reasons.unshift(found.relaxedSimd ? 'simd: the plain build was asked for' : noRelaxed)
   return { build, reasons }

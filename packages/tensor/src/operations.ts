@@ -3,6 +3,7 @@
  * of the first operand, unless an `out` is given. Shapes as [rows, columns].
  */
 import { ACTIVATIONS, type Activation, packedLength } from '@prismal/kernels/catalogue'
+import type { Engine } from './engine.js'
 import { OperandError, RangeOfFormatError } from './errors.js'
 import { type Dtype, describe, type Scope, type Tensor } from './tensor.js'
 
@@ -30,8 +31,14 @@ const expect = (operation: string, x: Tensor, dtype: Dtype): void => {
   if (!x.contiguous) fail(operation, `${describe(x)} is a view of columns; copy it first`)
 }
 const expectShape = (operation: string, what: string, x: Tensor, rows: number, columns: number): void => {
-  if (x.rows !== rows || x.columns !== columns)
-    fail(operation, `${what} is ${describe(x)} where [${rows},${columns}] is needed`)
+  if (x.rows !== rows || x.columns !== columns || x.dtype !== 'f32')
+    fail(operation, `${what} is ${describe(x)} where f32 [${rows},${columns}] is needed`)
+}
+/** Addresses mean something in one engine's memory only. */
+const expectOneEngine = (operation: string, first: { engine: Engine }, ...others: (Tensor | undefined)[]): void => {
+  for (const x of others)
+    if (x && x.engine !== first.engine)
+      fail(operation, `${describe(x)} belongs to another engine than the first operand`)
 }
 
 /**
@@ -42,6 +49,7 @@ export function pack(scope: Scope, b: Tensor, layout: 'in,out' | 'out,in', bias?
   expect('pack', b, 'f32')
   const [k, n] = layout === 'in,out' ? [b.rows, b.columns] : [b.columns, b.rows]
   if (bias) expectShape('pack', 'bias', bias.reshape([1, bias.size]), 1, n)
+  expectOneEngine('pack', scope, b, bias)
   const packed = scope.empty([packedLength(k, n)])
   const [rowStride, columnStride] = layout === 'in,out' ? [n, 1] : [1, k]
   scope.engine.kernels.packPanels(b.address, packed.address, k, n, rowStride, columnStride)
@@ -55,8 +63,9 @@ export function linear(x: Tensor, matrix: Matrix, options: LinearOptions = {}): 
   if (x.columns !== matrix.k) fail('linear', `inner dimensions differ: [${x.shape}] × [${matrix.k},${matrix.n}]`)
   const m = x.rows
   if (residual) expectShape('linear', 'residual', residual, m, matrix.n)
+  if (options.out) expectShape('linear', 'out', options.out, m, matrix.n)
+  expectOneEngine('linear', x, matrix.packed, matrix.bias, residual, options.out)
   const out = options.out ?? x.scope.empty([m, matrix.n])
-  expectShape('linear', 'out', out, m, matrix.n)
   x.engine.kernels.gemm(
     x.address,
     x.rowStride,
@@ -78,6 +87,7 @@ export function linear(x: Tensor, matrix: Matrix, options: LinearOptions = {}): 
 /** a [m, k] · b [k, n] → [m, n], for a right-hand side that is not a weight: it is packed for this one product. */
 export function matmul(a: Tensor, b: Tensor): Tensor {
   if (a.columns !== b.rows) fail('matmul', `inner dimensions differ: [${a.shape}] × [${b.shape}]`)
+  if (a.dtype !== 'f32') fail('matmul', `${describe(a)} is given where f32 is needed`)
   const matrix = pack(a.scope, b, 'in,out')
   const y = linear(a, matrix)
   matrix.packed.dispose()
@@ -88,7 +98,9 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
 export function layerNorm(x: Tensor, gain: Tensor, bias: Tensor, eps: number): Tensor {
   expect('layerNorm', x, 'f32')
   for (const w of [gain, bias])
-    if (w.size !== x.columns) fail('layerNorm', `${describe(w)} does not fit the ${x.columns} columns of ${describe(x)}`)
+    if (w.size !== x.columns || w.dtype !== 'f32' || !w.contiguous)
+      fail('layerNorm', `${describe(w)} does not fit the ${x.columns} columns of ${describe(x)}`)
+  expectOneEngine('layerNorm', x, gain, bias)
   const out = x.scope.empty(x.shape)
   x.engine.kernels.layerNorm(x.address, gain.address, bias.address, out.address, x.rows, x.columns, eps)
   return out
@@ -124,6 +136,7 @@ export function add(x: Tensor, y: Tensor): Tensor {
   expect('add', x, 'f32')
   expect('add', y, 'f32')
   expectShape('add', 'the second operand', y, x.rows, x.columns)
+  expectOneEngine('add', x, y)
   const out = x.scope.empty(x.shape)
   x.engine.kernels.add(x.address, y.address, out.address, x.size)
   return out
@@ -149,14 +162,13 @@ export function gather(scope: Scope, table: Tensor | Matrix, ids: ArrayLike<numb
     if (!(Number.isInteger(id) && id >= 0 && id < count))
       fail('gather', `index ${id} (number ${i}) is outside the table's ${count} rows`)
   }
+  if (!isMatrix) expect('gather', table, 'f32')
+  expectOneEngine('gather', scope, isMatrix ? table.packed : table)
   const indices = scope.tensor(Int32Array.from(ids), [ids.length])
   const out = scope.empty([ids.length, width])
   const { kernels } = scope.engine
   if (isMatrix) kernels.gatherPacked(table.packed.address, indices.address, out.address, ids.length, count, width)
-  else {
-    expect('gather', table, 'f32')
-    kernels.gather(table.address, indices.address, out.address, count, ids.length, width)
-  }
+  else kernels.gather(table.address, indices.address, out.address, count, ids.length, width)
   indices.dispose()
   return out
 }
@@ -180,6 +192,7 @@ export function segmentMeans(x: Tensor, runs: readonly Run[]): Tensor {
 /** f16 → f32, exactly. The result belongs to `scope`. */
 export function fromF16(scope: Scope, x: Tensor): Tensor {
   expect('fromF16', x, 'f16')
+  expectOneEngine('fromF16', scope, x)
   const out = scope.empty(x.shape)
   scope.engine.kernels.f16ToF32(x.address, out.address, x.size)
   return out
@@ -188,6 +201,7 @@ export function fromF16(scope: Scope, x: Tensor): Tensor {
 /** bfloat16, given as the bits of a 16-bit tensor, → f32, exactly. The result belongs to `scope`. */
 export function fromBf16(scope: Scope, x: Tensor): Tensor {
   expect('fromBf16', x, 'f16')
+  expectOneEngine('fromBf16', scope, x)
   const out = scope.empty(x.shape)
   scope.engine.kernels.bf16ToF32(x.address, out.address, x.size)
   return out
@@ -202,7 +216,9 @@ export function toF16(x: Tensor): Tensor {
     const value = x.floats()[bad - 1]
     const [row, column] = [Math.floor((bad - 1) / x.columns), (bad - 1) % x.columns]
     out.dispose()
-    throw new RangeOfFormatError(`f16 holds finite values up to ±65504; ${value} at row ${row}, column ${column} does not fit`)
+    throw new RangeOfFormatError(
+      `f16 holds finite values up to ±65504; ${value} at row ${row}, column ${column} does not fit`,
+    )
   }
   return out
 }
@@ -226,6 +242,7 @@ export function dequantiseRows(codes: Tensor, scales: Tensor): Tensor {
   expect('dequantiseRows', codes, 'i8')
   expect('dequantiseRows', scales, 'f32')
   if (scales.size !== codes.rows) fail('dequantiseRows', `${scales.size} scales for the rows of ${describe(codes)}`)
+  expectOneEngine('dequantiseRows', codes, scales)
   const out = codes.scope.empty(codes.shape)
   codes.engine.kernels.dequantiseRows(codes.address, scales.address, out.address, codes.rows, codes.columns)
   return out

@@ -136,7 +136,7 @@ export class Tensor {
   write(values: ArrayLike<number>, fromRow = 0): void {
     if (!this.contiguous) throw new OperandError(`write: ${describe(this)} is a view of columns, not contiguous`)
     const at = fromRow * this.columns
-    if (at + values.length > this.size)
+    if (!(Number.isInteger(fromRow) && fromRow >= 0 && at + values.length <= this.size))
       throw new OperandError(`write: ${values.length} values from row ${fromRow} do not fit ${describe(this)}`)
     new ARRAYS[this.dtype](this.engine.memory.buffer, this.address, this.size).set(values, at)
   }

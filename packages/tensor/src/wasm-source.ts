@@ -18,12 +18,21 @@ export async function compile(build: Build, source: ModuleSource = beside(build)
   try {
     return await WebAssembly.compile(isLocation ? await read(source) : source)
   } catch (cause) {
-    const what = isLocation ? String(source) : 'the bytes given'
-    throw new UnavailableError(`wasm: the ${build} kernels could not be loaded from ${what}: ${reason(cause)}`, { cause })
+    throw unusable(build, source, cause)
   }
 }
 
-const reason = (cause: unknown): string => (cause instanceof Error ? cause.message : String(cause))
+/** The error for a source that gave no kernels. */
+export function unusable(build: Build, source: ModuleSource = beside(build), cause: unknown): UnavailableError {
+  const isLocation = source instanceof URL || typeof source === 'string'
+  const what = isLocation
+    ? String(source)
+    : source instanceof WebAssembly.Module
+      ? 'the module given'
+      : 'the bytes given'
+  const reason = cause instanceof Error ? cause.message : String(cause)
+  return new UnavailableError(`wasm: the ${build} kernels could not be loaded from ${what}: ${reason}`, { cause })
+}
 
 async function read(location: URL | string): Promise<ArrayBuffer | Uint8Array<ArrayBuffer>> {
   const url = location instanceof URL ? location : URL.canParse(location) ? new URL(location) : location

@@ -22,7 +22,8 @@ export function portConnection(port: MessagePort): Connection {
   }
   port.addEventListener('message', event => {
     const message = (event as MessageEvent<PortMessage>).data
-    if (!(message instanceof Uint8Array)) end(String(message?.closed ?? 'the other side sent something else than bytes'))
+    if (!(message instanceof Uint8Array))
+      end(String(message?.closed ?? 'the other side sent something else than bytes'))
     else if (handler) handler(message)
     else early.push(message)
   })

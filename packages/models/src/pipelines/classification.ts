@@ -47,7 +47,12 @@ export function textClassification(
   })
 }
 
-async function classify(request: Request, runner: Runner, sequences: readonly Part[], topk: number): Promise<Label[][]> {
+async function classify(
+  request: Request,
+  runner: Runner,
+  sequences: readonly Part[],
+  topk: number,
+): Promise<Label[][]> {
   const { classify, labels } = runner.model
   const rows = await request.rows(sequences, 'first')
   request.meter.enter('head')

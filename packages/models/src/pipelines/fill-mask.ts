@@ -24,7 +24,9 @@ export function fillMask(
   const { vocabulary, location } = runner.model
   const { maskId } = tokenizer
   if (!vocabulary || maskId === undefined)
-    throw new ModelError(`${location} has no ${vocabulary ? 'mask token' : 'head over the vocabulary'}: it cannot do fill-mask`)
+    throw new ModelError(
+      `${location} has no ${vocabulary ? 'mask token' : 'head over the vocabulary'}: it cannot do fill-mask`,
+    )
   return pipelineOf(runner, async (request, input, { topk = 5 }) => {
     const sequences = asList(input).map(text => tokenizer.encode(text))
     const masks = sequences.map((sequence, i) => {

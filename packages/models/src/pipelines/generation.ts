@@ -60,7 +60,10 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
     const request = runner.begin(options.signal)
     const writer = new Writer(tokenizer, options.stop)
     try {
-      for await (const { id } of request.tokens([prompt].map(encodeWith(tokenizer, endIds)), engineOptions(options, endIds))) {
+      for await (const { id } of request.tokens(
+        [prompt].map(encodeWith(tokenizer, endIds)),
+        engineOptions(options, endIds),
+      )) {
         const piece = writer.push(id)
         if (piece) yield piece
         if (writer.stopped) break
@@ -172,4 +175,3 @@ function overlap(text: string, stop: string): number {
   for (let n = Math.min(text.length, stop.length - 1); n > 0; n--) if (text.endsWith(stop.slice(0, n))) return n
   return 0
 }
-

@@ -4,6 +4,10 @@ import { ModelError } from '../errors.js'
 import { type ModelFiles, readJson } from '../files.js'
 import { type Part, textPart } from '../input.js'
 
+type Encoding = ReturnType<HuggingFaceTokenizer['encode']> & { token_type_ids?: number[] | undefined }
+type PreTokenizer = Readonly<Record<string, unknown>> & { readonly pretokenizers?: readonly PreTokenizer[] }
+type TokenizerJson = { readonly pre_tokenizer?: PreTokenizer | null }
+
 export interface EncodeOptions {
   /** A second text, for pairs. */
   readonly pair?: string
@@ -20,7 +24,7 @@ export class Tokenizer {
 
   constructor(json: object, config: object, where: string) {
     try {
-      this.#tokenizer = new HuggingFaceTokenizer(json, config)
+      this.#tokenizer = new HuggingFaceTokenizer(withUnicodeSpaces(json as TokenizerJson), config)
     } catch (cause) {
       throw new ModelError(`${where}: the tokenizer cannot be built: ${(cause as Error).message}`, { cause })
     }
@@ -30,12 +34,7 @@ export class Tokenizer {
 
   /** Ids (and types) of a text as a whole sequence. */
   encode(text: string, options: EncodeOptions = {}): Part {
-    const encoding = this.#tokenizer.encode(text, {
-      add_special_tokens: options.specialTokens ?? true,
-      return_token_type_ids: true,
-      ...(options.pair !== undefined && { text_pair: options.pair }),
-    })
-    const { ids, token_type_ids: types } = encoding
+    const { ids, token_type_ids: types } = this.#encode(text, options.pair, options.specialTokens ?? true)
     const most = options.maxTokens ?? Number.POSITIVE_INFINITY
     if (ids.length <= most) return textPart(ids, types)
     const tail = this.#closingTokens()
@@ -62,6 +61,19 @@ export class Tokenizer {
     return this.#tokenizer.id_to_token(id)
   }
 
+  #encode(text: string, pair: string | undefined, specialTokens: boolean): Pick<Encoding, 'ids' | 'token_type_ids'> {
+    if (pair !== '')
+      return this.#tokenizer.encode(text, {
+        add_special_tokens: specialTokens,
+        return_token_type_ids: true,
+        ...(pair !== undefined && { text_pair: pair }),
+      })
+    // The library takes an empty second text for none, and would leave out the token that ends it.
+    const tokens = this.#tokenizer.tokenize(text)
+    const whole = this.#tokenizer.post_processor?.post_process(tokens, [], specialTokens) ?? { tokens }
+    return { ids: whole.tokens.map(t => this.id(t) as number), token_type_ids: whole.token_type_ids }
+  }
+
   /** How many special tokens the post-processor puts after a text. */
   #closingTokens(): number {
     const bare = this.#tokenizer.encode('a', { add_special_tokens: false }).ids
@@ -76,4 +88,22 @@ export async function loadTokenizer(files: ModelFiles): Promise<Tokenizer | unde
   if (!json) return undefined
   const config = (await readJson(files, 'tokenizer_config.json')) ?? {}
   return new Tokenizer(json, config, `${files.location}/tokenizer.json`)
+}
+
+/** GPT-2's, as `tokenizers` has it (pre_tokenizers/byte_level.rs). */
+const BYTE_LEVEL_WORDS = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
+
+/**
+ * The library splits words for byte-level BPE by JavaScript's `\s`, which has U+FEFF and lacks U+0085; the original goes by
+ * Unicode. A `Split` with the same expression is translated rightly, so that is put in front.
+ */
+function withUnicodeSpaces(json: TokenizerJson): object {
+  const split = { type: 'Split', pattern: { Regex: BYTE_LEVEL_WORDS }, behavior: 'Isolated', invert: false }
+  const translated = (part: PreTokenizer): PreTokenizer => {
+    if (part.pretokenizers) return { ...part, pretokenizers: part.pretokenizers.map(translated) }
+    // With a space put before the text, the splitting would have to come after it: left to the library.
+    if (part.type !== 'ByteLevel' || part.use_regex === false || part.add_prefix_space) return part
+    return { type: 'Sequence', pretokenizers: [split, { ...part, use_regex: false }] }
+  }
+  return json.pre_tokenizer ? { ...json, pre_tokenizer: translated(json.pre_tokenizer) } : json
 }

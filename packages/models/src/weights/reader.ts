@@ -4,7 +4,7 @@ import { ModelError } from '../errors.js'
 import { type ModelFiles, readJson } from '../files.js'
 import { headerLength, parseHeader, type TensorEntry } from './safetensors.js'
 
-interface StoredTensor extends TensorEntry {
+export interface StoredTensor extends TensorEntry {
   readonly file: string
   readonly storedName: string
 }
@@ -34,13 +34,11 @@ export class WeightReader {
   /** Reads the headers of all shards. Throws {@link ModelError} for missing, truncated or damaged files. */
   static async open(files: ModelFiles, scope: Scope, naming: Naming): Promise<WeightReader> {
     const tensors = new Map<string, StoredTensor>()
-    for (const file of await weightFiles(files)) {
-      for (const [storedName, entry] of await readHeader(files, file)) {
-        const name = canonical(storedName, naming.prefixes)
-        const twin = tensors.get(name)
-        if (twin) throw new ModelError(`${files.location}: ${twin.storedName} and ${storedName} are both ${name}`)
-        tensors.set(name, { ...entry, file, storedName })
-      }
+    for (const stored of await readHeaders(files)) {
+      const name = canonical(stored.storedName, naming.prefixes)
+      const twin = tensors.get(name)
+      if (twin) throw new ModelError(`${files.location}: ${twin.storedName} and ${stored.storedName} are both ${name}`)
+      tensors.set(name, stored)
     }
     return new WeightReader(files, scope, tensors, naming)
   }
@@ -137,6 +135,14 @@ export class WeightReader {
 function canonical(stored: string, prefixes: readonly string[]): string {
   const prefix = prefixes.find(p => stored.startsWith(p))
   return (prefix ? stored.slice(prefix.length) : stored).replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias')
+}
+
+/** Every stored tensor of all weight files. */
+export async function readHeaders(files: ModelFiles): Promise<StoredTensor[]> {
+  const stored: StoredTensor[] = []
+  for (const file of await weightFiles(files))
+    for (const [storedName, entry] of await readHeader(files, file)) stored.push({ ...entry, file, storedName })
+  return stored
 }
 
 async function readHeader(files: ModelFiles, file: string): Promise<Map<string, TensorEntry>> {

@@ -45,18 +45,28 @@ export function parseHeader(json: Uint8Array, fileBytes: number, where: string):
     if (name === '__metadata__') continue
     entries.set(name, parseEntry(value, start, fileBytes, `${where}: tensor ${name}`))
   }
+  refuseOverlap(entries, where)
   return entries
+}
+
+function refuseOverlap(entries: ReadonlyMap<string, TensorEntry>, where: string): void {
+  const inOrder = [...entries].filter(([, e]) => e.end > e.begin).sort(([, a], [, b]) => a.begin - b.begin)
+  for (const [i, [name, entry]] of inOrder.entries()) {
+    const [other, before] = inOrder[i - 1] ?? []
+    if (before && before.end > entry.begin)
+      throw new ModelError(`${where} is damaged: the bytes of tensors ${other} and ${name} overlap`)
+  }
 }
 
 function parseEntry(value: unknown, start: number, fileBytes: number, where: string): TensorEntry {
   const { dtype, shape, data_offsets: offsets } = (value ?? {}) as Record<string, unknown>
   const isSize = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0
-  const bits = typeof dtype === 'string' ? BITS[dtype] : undefined
+  if (typeof dtype !== 'string') throw new ModelError(`${where} has no dtype`)
+  const bits = Object.hasOwn(BITS, dtype) ? BITS[dtype] : undefined
   if (!bits) throw new ModelError(`${where} has the unknown dtype ${JSON.stringify(dtype)}`)
-  if (!Array.isArray(shape) || !shape.every(isSize))
-    throw new ModelError(`${where} has ${JSON.stringify(shape)} for a shape`)
+  if (!Array.isArray(shape) || !shape.every(isSize)) throw new ModelError(`${where} has no list of sizes for a shape`)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isSize))
-    throw new ModelError(`${where} has ${JSON.stringify(offsets)} for offsets`)
+    throw new ModelError(`${where} has no pair of sizes for data_offsets`)
   const [from, to] = offsets as [number, number]
   const bytes = (shape.reduce((a, b) => a * b, 1) * bits) / 8
   if (to - from !== bytes)
@@ -73,7 +83,14 @@ export interface StoredArray {
   readonly values: Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array
 }
 
-const ARRAYS = { F32: Float32Array, F64: Float64Array, I32: Int32Array, F16: Uint16Array, BF16: Uint16Array, U8: Uint8Array }
+const ARRAYS = {
+  F32: Float32Array,
+  F64: Float64Array,
+  I32: Int32Array,
+  F16: Uint16Array,
+  BF16: Uint16Array,
+  U8: Uint8Array,
+}
 
 /** All tensors of a small file that is in memory. Throws {@link ModelError} where it is damaged. */
 export function parseSafetensors(bytes: Uint8Array, where: string): Map<string, StoredArray> {
@@ -82,7 +99,7 @@ export function parseSafetensors(bytes: Uint8Array, where: string): Map<string, 
   for (const [name, { dtype, shape, begin, end }] of parseHeader(bytes.subarray(8, 8 + length), bytes.length, where)) {
     const array = ARRAYS[dtype as keyof typeof ARRAYS]
     if (!array) throw new ModelError(`${where}: tensor ${name} has dtype ${dtype}, which is not read here`)
-    arrays.set(name, { dtype, shape, values: new array(bytes.slice(begin, end).buffer) })
+    arrays.set(name, { dtype, shape, values: new array(Uint8Array.from(bytes.subarray(begin, end)).buffer) })
   }
   return arrays
 }

@@ -1,0 +1,27 @@
+#!/usr/bin/env node
+/** The `prismal` command. Exit codes: 0 fine, 1 the work failed, 2 the command was wrong. */
+import { Command, CommanderError } from 'commander'
+import { addInspect } from './commands/inspect.js'
+import { addPlan } from './commands/plan.js'
+import { addRun } from './commands/run.js'
+import { addVerify } from './commands/verify.js'
+import { description, version } from './versions.js'
+
+async function main(argv: readonly string[]): Promise<number> {
+  const program = new Command('prismal').description(description()).version(version())
+  program.option('--debug', 'print stack traces').showHelpAfterError('(--help shows the options)')
+  for (const add of [addRun, addPlan, addInspect, addVerify]) add(program)
+  for (const command of [program, ...program.commands])
+    command.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, '')) })
+  try {
+    await program.parseAsync(argv)
+    return Number(process.exitCode ?? 0)
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    const isDebug = program.opts<{ debug?: true }>().debug
+    console.error(isDebug ? error : error instanceof Error ? error.message : String(error))
+    return 1
+  }
+}
+
+process.exitCode = await main(process.argv)

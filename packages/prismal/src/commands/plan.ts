@@ -1,0 +1,190 @@
+/** `prismal plan`: what sharing a model costs each device, before anything runs. */
+
+import { existsSync } from 'node:fs'
+import { cost, createPlan, type DeviceCost, type Plan, PlanError, type SharingOptions } from '@prismal/distribute'
+import { type Json, ModelError, readShape, type StackShape, shapeOf } from '@prismal/models'
+import { openFiles } from '@prismal/models/node'
+import { type Command, InvalidArgumentError } from 'commander'
+import { KNOWN_MODELS, knownModel } from '../known-models.js'
+import { type SharingFlags, sharingOptions, whole, withSharing } from './sharing.js'
+import { bytes, duration, flops, percent, table } from './units.js'
+
+interface PlanFlags extends SharingFlags {
+  readonly model: string
+  readonly tokens?: number
+  readonly batch: number
+  readonly bandwidth?: number
+  readonly speed?: number
+  readonly asPublished?: true
+  readonly json?: true
+}
+
+/** One column of the table: a way of sharing, and what its busiest device does. */
+interface Column {
+  readonly name: string
+  readonly devices: number
+  readonly flops: number
+  readonly lessCompute: number
+  readonly compressionRate?: number
+  readonly bytesReceived: number
+  readonly lessTraffic?: number
+  /** Compute, then every exchange in turn, nothing overlapped; where speed and bandwidth are given. */
+  readonly milliseconds?: number
+}
+
+const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 }
+/** Parses `100Mbit` or `47GF`: a number, a unit prefix, and what `suffix` allows. */
+const scaled =
+  (suffix: RegExp, example: string) =>
+  (text: string): number => {
+    const [, digits = '', prefix = '', rest = ''] = /^([\d.]+)\s*([kMGT]?)(.*)$/i.exec(text) ?? []
+    const value = Number(digits) * (UNITS[prefix.toLowerCase()] as number)
+    if (digits === '' || !(value > 0) || !suffix.test(rest)) throw new InvalidArgumentError(`It is like ${example}.`)
+    return value
+  }
+
+export function addPlan(program: Command): void {
+  const command = program
+    .command('plan')
+    .description('what sharing a model costs each device')
+    .requiredOption('--model <location>', `a model folder, or one of ${Object.keys(KNOWN_MODELS).join(', ')}`)
+    .option('--tokens <N>', "rows of a sequence (default: the model's positions)", whole(1))
+    .option('--batch <B>', 'sequences', whole(1), 1)
+    .option(
+      '--bandwidth <rate>',
+      'of each device, e.g. 100Mbit: predict the time',
+      scaled(/^(bit|bit\/s|bps)?$/i, '100Mbit'),
+    )
+    .option('--speed <rate>', 'of each device, e.g. 47GF', scaled(/^(F|F\/s|FLOPS|flop\/s)?$/i, '47GF'))
+    .option('--as-published', 'count as the paper does: every row in every layer, n = N/P, payload only')
+    .option('--json', 'print one JSON object')
+  withSharing(command).action(plan)
+}
+
+async function plan(flags: PlanFlags): Promise<void> {
+  const { name, shape } = await shapeFor(flags.model)
+  const tokens = flags.tokens ?? shape.positions
+  if (tokens > shape.positions)
+    throw new PlanError(`plan: ${tokens} tokens were given; ${name} has ${shape.positions} positions`)
+  if (shape.patchWidth > 0 && tokens !== shape.positions)
+    throw new PlanError(`plan: ${name} takes images of ${shape.positions} rows, not ${tokens}`)
+  const columns = columnsOf(shape, tokens, flags)
+  if (flags.json) {
+    console.log(
+      JSON.stringify({
+        model: name,
+        shape,
+        tokens,
+        batch: flags.batch,
+        asPublished: flags.asPublished ?? false,
+        columns,
+      }),
+    )
+    return
+  }
+  const batch = flags.batch > 1 ? `${flags.batch} × ` : ''
+  console.log(
+    `${name}: ${batch}${tokens} rows, ${shape.layers} layers, width ${shape.width}${flags.asPublished ? ', counted as published' : ''}\n`,
+  )
+  console.log(table(tableOf(columns)))
+  const { devices = 2 } = flags
+  console.log(
+    `\nEvery device holds all weights: sharing does not reduce memory.${flags.bandwidth ? advice(columns) : ''}`,
+  )
+  if (devices === 1) console.log('With --devices 2 or more it shows what sharing is worth.')
+}
+
+async function shapeFor(model: string): Promise<{ name: string; shape: StackShape }> {
+  const known: Json | undefined = existsSync(model) ? undefined : knownModel(model)
+  if (known) return { name: model, shape: shapeOf(known, model) }
+  if (!existsSync(model) && !/^https?:/.test(model))
+    throw new ModelError(`there is no model folder ${model}; known by name: ${Object.keys(KNOWN_MODELS).join(', ')}`)
+  return { name: model, shape: (await readShape(await openFiles(model))).shape }
+}
+
+function columnsOf(shape: StackShape, tokens: number, flags: PlanFlags): Column[] {
+  const devices = flags.devices ?? flags.weights?.length ?? 2
+  const options = sharingOptions(flags)
+  const planned = (count: number, sharing: SharingOptions): Plan => {
+    const rows = new Array<number>(flags.batch).fill(tokens)
+    const want = flags.asPublished ? 'all' : shape.causal ? 'last' : shape.patchWidth > 0 ? 'first' : 'all'
+    return createPlan({ shape, rows, want, devices: count }, sharing)
+  }
+  const columns: Column[] = []
+  const add = (name: string, count: number, sharing: SharingOptions): void => {
+    const made = planned(count, sharing)
+    const costs = cost(made, shape, { asPublished: flags.asPublished ?? false })
+    columns.push(columnOf(name, made, costs, shape, columns[0], flags))
+  }
+  add('one device', 1, { strategy: 'isolated' })
+  if (devices === 1) return columns
+  const sink = flags.asPublished ? 0 : undefined
+  const shared = { ...options, ...(sink !== undefined && { sink }) }
+  const { segments: _segments, compressionRate: _rate, ...exact } = shared
+  add('full', devices, { ...exact, strategy: 'full', wire: 'f32' })
+  const strategy = options.strategy ?? 'means'
+  if (strategy !== 'full') {
+    const L =
+      strategy === 'means'
+        ? ` L=${segmentsOf(planned(devices, { ...shared, sink: 0, strategy }))}${(shared.sink ?? 1) > 0 ? `, sink ${shared.sink ?? 1}` : ''}`
+        : ''
+    add(`${strategy}${L}`, devices, { ...shared, strategy })
+  }
+  return columns
+}
+
+/** L: the most segments that a device makes. */
+const segmentsOf = (made: Plan): number => Math.max(...made.sequences.flatMap(s => s.sent.map(runs => runs.length)))
+
+function columnOf(
+  name: string,
+  made: Plan,
+  costs: readonly DeviceCost[],
+  shape: StackShape,
+  alone: Column | undefined,
+  flags: PlanFlags,
+): Column {
+  const busiest = Math.max(...costs.map(c => c.flops))
+  const received = Math.max(...costs.map(c => c.bytesReceived))
+  const means = made.strategy === 'means' ? segmentsOf({ ...made }) : undefined
+  const rows = Math.ceil((made.sequences[0]?.rows ?? 0) / made.devices)
+  const { bandwidth, speed } = flags
+  const time =
+    bandwidth && speed
+      ? Math.max(...costs.map(c => (c.flops / speed + (c.bytesReceived * 8) / bandwidth) * 1000))
+      : undefined
+  void shape
+  return {
+    name,
+    devices: made.devices,
+    flops: busiest,
+    lessCompute: alone ? 1 - busiest / alone.flops : 0,
+    bytesReceived: received,
+    ...(means !== undefined && { compressionRate: rows / means, lessTraffic: 1 - means / rows }),
+    ...(time !== undefined && { milliseconds: time }),
+  }
+}
+
+function tableOf(columns: readonly Column[]): string[][] {
+  const row = (name: string, cell: (c: Column) => string): string[] => [name, ...columns.map(cell)]
+  const rows = [
+    row('', c => c.name),
+    row('compute a device', c => flops(c.flops)),
+    row('  less', c => (c.devices > 1 ? percent(c.lessCompute) : '')),
+    row('received a device', c => bytes(c.bytesReceived)),
+    row('  compression rate', c => c.compressionRate?.toFixed(2) ?? ''),
+    row('  less', c => (c.lessTraffic === undefined ? '' : percent(c.lessTraffic))),
+  ]
+  if (columns.some(c => c.milliseconds !== undefined))
+    rows.push(row('time (predicted)', c => (c.milliseconds === undefined ? '' : duration(c.milliseconds))))
+  return rows
+}
+
+function advice(columns: readonly Column[]): string {
+  const [alone, ...others] = columns
+  const timed = others.filter(c => c.milliseconds !== undefined)
+  if (!alone?.milliseconds || timed.length === 0) return '\nGive --speed too (e.g. 47GF) and the time is predicted.'
+  const best = timed.reduce((a, b) => ((b.milliseconds as number) < (a.milliseconds as number) ? b : a))
+  const gain = alone.milliseconds / (best.milliseconds as number)
+  return gain > 1 ? `\nShare by ${best.name}: ${gain.toFixed(2)}× faster.` : '\nSharing does not pay at this bandwidth.'
+}

@@ -1,0 +1,175 @@
+/** `prismal run TASK INPUT…`: one inference, its answer and what it cost. */
+import type { Filled, Generated, Label, NumberArray, Report } from '@prismal/models'
+import { type Command, InvalidArgumentError, Option } from 'commander'
+import { TASKS, type Task } from '../locate.js'
+import { type Pipelines, pipeline } from '../pipeline.js'
+import { versions } from '../versions.js'
+import { atLeast, clusterOf, type SharingFlags, whole, withSharing } from './sharing.js'
+import { bytes, duration } from './units.js'
+
+interface RunFlags extends SharingFlags {
+  readonly model?: string
+  readonly json?: true
+  readonly topk?: number
+  readonly pooling?: 'none' | 'mean' | 'cls'
+  readonly normalize?: true
+  readonly pair?: string
+  readonly maxNewTokens: number
+  readonly temperature?: number
+  readonly topK?: number
+  readonly topP?: number
+  readonly repetitionPenalty?: number
+  readonly seed?: number
+  readonly stop?: string[]
+  readonly backend: 'auto' | 'relaxed-simd' | 'simd' | 'reference'
+}
+
+interface Outcome {
+  readonly output: unknown
+  readonly report: Report
+}
+
+const task = (text: string): Task => {
+  if (!TASKS.includes(text as Task)) throw new InvalidArgumentError(`Tasks are ${TASKS.join(', ')}.`)
+  return text as Task
+}
+
+export function addRun(program: Command): void {
+  const command = program
+    .command('run')
+    .description('run a model on an input')
+    .argument('<task>', TASKS.join(', '), task)
+    .argument('<input...>', 'a text, or the path or URL of a JPEG or PNG image; several are one batch')
+    .option('--model <location>', "a model folder, URL or installed package (default: the task's own)")
+    .option('--json', 'print one JSON object: output, report, versions')
+    .addOption(
+      new Option('--backend <build>', 'what computes')
+        .choices(['auto', 'relaxed-simd', 'simd', 'reference'])
+        .default('auto'),
+    )
+  withSharing(command)
+    .option('--topk <n>', 'labels or tokens to give (classification, fill-mask)', whole(1))
+    .addOption(
+      new Option('--pooling <kind>', 'one vector an input (feature-extraction)').choices(['none', 'mean', 'cls']),
+    )
+    .option('--normalize', 'vectors of length 1 (feature-extraction)')
+    .option('--pair <text>', 'the second text of a pair (text-classification)')
+    .option('--max-new-tokens <n>', 'tokens to generate', whole(1), 60)
+    .option('--temperature <t>', 'sample, the hotter the more freely (default: the most likely token)', atLeast(0))
+    .option('--top-k <n>', 'sample among the n most likely tokens', whole(0))
+    .option('--top-p <p>', 'sample among the most likely tokens that make up p', atLeast(0))
+    .option('--repetition-penalty <x>', 'above 1: tokens that occurred become less likely', atLeast(0))
+    .option('--seed <n>', 'start of the random sequence', whole(0))
+    .option('--stop <text...>', 'texts that end the generation')
+    .action(run)
+}
+
+async function run(name: Task, inputs: readonly string[], flags: RunFlags): Promise<void> {
+  const devices = clusterOf(flags)
+  const warn = (message: string): void => console.error(`warning: ${message}`)
+  const tool = await pipeline(name, flags.model, { ...(devices && { devices }), backend: flags.backend, warn })
+  try {
+    const streams = name === 'text-generation' && !flags.json && inputs.length === 1
+    const outcome = streams
+      ? await stream(tool as Pipelines['text-generation'], inputs[0] as string, flags)
+      : await callTool(name, tool, inputs, flags)
+    if (flags.json) console.log(JSON.stringify({ ...outcome, versions: versions() }))
+    else {
+      if (!streams) printOutput(name, outcome.output, inputs)
+      console.log(summary(tool.runner.model.location, tool.runner.model.engine.build, outcome.report))
+    }
+  } finally {
+    await tool.dispose()
+  }
+}
+
+async function callTool(
+  name: Task,
+  tool: Pipelines[Task],
+  inputs: readonly string[],
+  flags: RunFlags,
+): Promise<Outcome> {
+  const topk = flags.topk === undefined ? {} : { topk: flags.topk }
+  switch (name) {
+    case 'image-classification':
+      return (tool as Pipelines[typeof name]).withReport(inputs, { topk: 3, ...topk })
+    case 'text-classification': {
+      const { pair } = flags
+      const texts = pair === undefined ? inputs : inputs.map(text => ({ text, text_pair: pair }))
+      return (tool as Pipelines[typeof name]).withReport(texts, { topk: 3, ...topk })
+    }
+    case 'fill-mask':
+      return (tool as Pipelines[typeof name]).withReport(inputs, topk)
+    case 'text-generation':
+      return (tool as Pipelines[typeof name]).withReport(inputs, generationOptions(flags))
+    case 'feature-extraction': {
+      const options = { pooling: flags.pooling ?? 'mean', normalize: flags.normalize ?? false }
+      const { output, report } = await (tool as Pipelines[typeof name]).withReport(inputs, options)
+      const arrays = Array.isArray(output) ? output.map(a => a.tolist()) : (output as NumberArray).tolist()
+      return { output: arrays, report }
+    }
+  }
+}
+
+async function stream(tool: Pipelines['text-generation'], prompt: string, flags: RunFlags): Promise<Outcome> {
+  let outcome: Outcome | undefined
+  process.stdout.write(prompt)
+  for await (const piece of tool.stream(prompt, generationOptions(flags), r => {
+    outcome = r
+  }))
+    process.stdout.write(piece)
+  process.stdout.write('\n')
+  return outcome as Outcome
+}
+
+const generationOptions = (flags: RunFlags) => ({
+  max_new_tokens: flags.maxNewTokens,
+  ...(flags.temperature !== undefined && { temperature: flags.temperature }),
+  ...(flags.topK !== undefined && { top_k: flags.topK }),
+  ...(flags.topP !== undefined && { top_p: flags.topP }),
+  ...(flags.repetitionPenalty !== undefined && { repetition_penalty: flags.repetitionPenalty }),
+  ...(flags.seed !== undefined && { seed: flags.seed }),
+  ...(flags.stop && { stop: flags.stop }),
+})
+
+function printOutput(name: Task, output: unknown, inputs: readonly string[]): void {
+  const of = <T>(each: (item: T) => string): void => {
+    for (const [i, item] of (output as T[]).entries()) {
+      const head = inputs.length > 1 ? `${inputs[i]}: ` : ''
+      console.log(head + each(item))
+    }
+  }
+  if (name === 'image-classification' || name === 'text-classification')
+    of<Label[]>(labels => labels.map(l => `${l.label} ${l.score.toFixed(3)}`).join('  '))
+  else if (name === 'fill-mask')
+    of<Filled[]>(list => list.map(f => `${f.token_str} ${f.score.toFixed(3)}  ${f.sequence}`).join('\n'))
+  else if (name === 'text-generation') of<Generated>(g => g.generated_text)
+  else of<number[] | number[][]>(vector => describeVector(vector))
+}
+
+/** The first values, and how many there are. */
+function describeVector(vector: number[] | number[][]): string {
+  const rows = (Array.isArray(vector[0]) ? vector : [vector]) as number[][]
+  const [first = []] = rows
+  const shown = first
+    .slice(0, 6)
+    .map(v => v.toFixed(4))
+    .join(' ')
+  return `[${rows.length > 1 ? `${rows.length} × ` : ''}${first.length}] ${shown} …  (all with --json)`
+}
+
+/** `vit-cifar10 · simd · 2 devices · means · 48 kB exchanged · 7 ms`. */
+function summary(location: string, build: string, report: Report): string {
+  const devices = report.devices.filter(d => d.device !== 'coordinator')
+  const exchanged = devices.reduce((sum, d) => sum + d.bytesReceived, 0)
+  const name = location.split(/[\\/]/).filter(Boolean).at(-1) ?? location
+  const parts = [
+    name === 'model' ? (location.split(/[\\/]/).filter(Boolean).at(-2) ?? name) : name,
+    `f32 ${build}`,
+    devices.length === 1 ? '1 device' : `${devices.length} devices`,
+    ...(devices.length > 1 ? [report.strategy, `${bytes(exchanged)} exchanged`] : []),
+    duration(report.milliseconds),
+    ...report.deviations,
+  ]
+  return `${process.stdout.isTTY ? '\n' : ''}${parts.join(' · ')}`
+}

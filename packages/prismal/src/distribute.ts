@@ -1,0 +1,3 @@
+/** prismal/distribute: devices that share requests. */
+export * from '@prismal/distribute'
+export { type ThreadOptions, thread } from '@prismal/distribute/threads'

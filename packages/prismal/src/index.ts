@@ -1,0 +1,9 @@
+/** prismal: transformer inference for any JavaScript runtime, shared between devices by segment means. */
+export type * from '@prismal/models'
+export { InputError, ModelError } from '@prismal/models'
+export { PrismalError } from '@prismal/tensor'
+export { decodeImage } from './decoders/decode-image.js'
+export { type ImageInput, readImage } from './images.js'
+export { TASKS, type Task } from './locate.js'
+export { type PipelineOptions, type Pipelines, pipeline } from './pipeline.js'
+export { type CaseResult, type VerifyOptions, verifyFolder } from './verify/verify.js'

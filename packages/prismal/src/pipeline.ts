@@ -1,0 +1,129 @@
+/** `pipeline(task, model, options)`: everything a task needs, from a model's location. */
+import type { Cluster } from '@prismal/distribute'
+import {
+  aloneRunner,
+  type ClassifyOptions,
+  type FeatureOptions,
+  type Filled,
+  type FillMaskOptions,
+  featureExtraction,
+  fillMask,
+  type GenerationPipeline,
+  InputError,
+  imageClassification,
+  type Label,
+  loadModel,
+  loadTokenizer,
+  type Model,
+  ModelError,
+  type ModelFiles,
+  type NumberArray,
+  type Part,
+  type Pipeline,
+  parsePreprocessor,
+  patchify,
+  preprocess,
+  type Runner,
+  readJson,
+  type TextInput,
+  type Tokenizer,
+  textClassification,
+  textGeneration,
+  type VitShape,
+} from '@prismal/models'
+import { openFiles } from '@prismal/models/node'
+import { type Build, createEngine } from '@prismal/tensor'
+import { type ImageInput, readImage } from './images.js'
+import { locateModel, TASKS, type Task } from './locate.js'
+
+export interface PipelineOptions {
+  /** Devices that share each request, from `cluster()`; default: this one alone. */
+  readonly devices?: Cluster
+  /** Default `auto`: the fastest build that this runtime has. */
+  readonly backend?: 'auto' | Build
+  /** Most bytes that weights and requests may use together. */
+  readonly memoryLimitBytes?: number
+  /** Told about stored tensors that are not used; default `console.warn`. */
+  readonly warn?: (message: string) => void
+}
+
+export interface Pipelines {
+  'image-classification': Pipeline<ImageInput | readonly ImageInput[], ClassifyOptions, Label[] | Label[][]>
+  'feature-extraction': Pipeline<string | readonly string[], FeatureOptions, NumberArray | NumberArray[]>
+  'text-classification': Pipeline<TextInput | readonly TextInput[], ClassifyOptions, Label[] | Label[][]>
+  'fill-mask': Pipeline<string | readonly string[], FillMaskOptions, Filled[] | Filled[][]>
+  'text-generation': GenerationPipeline
+}
+
+/**
+ * Loads a model and what goes with it. `model` is a folder, a URL or an installed package; absent, the task's default.
+ * Throws `ModelError` where it does not fit the task.
+ */
+export async function pipeline<T extends Task>(
+  task: T,
+  model?: string,
+  options: PipelineOptions = {},
+): Promise<Pipelines[T]> {
+  if (!TASKS.includes(task)) throw new InputError(`task "${task}" is unknown (${TASKS.join(', ')})`)
+  const files = await openFiles(locateModel(model, task))
+  try {
+    const { backend = 'auto', memoryLimitBytes, warn } = options
+    const engine = await createEngine({ backend, ...(memoryLimitBytes !== undefined && { memoryLimitBytes }) })
+    const loaded = await loadModel(files, { engine, ...(warn && { warn }) })
+    try {
+      const runner = options.devices ? await options.devices.runner(loaded) : aloneRunner(loaded)
+      return (await build(task, runner, files)) as Pipelines[T]
+    } catch (error) {
+      loaded.dispose()
+      throw error
+    }
+  } finally {
+    await files.close?.()
+  }
+}
+
+async function build(task: Task, runner: Runner, files: ModelFiles): Promise<Pipelines[Task]> {
+  const { model } = runner
+  switch (task) {
+    case 'image-classification':
+      return imageClassification(runner, await imageReader(model, files))
+    case 'feature-extraction': {
+      const read = model.family === 'vit' ? await imageReader(model, files) : textReader(await tokenizerOf(files))
+      return featureExtraction(runner, read as (source: string) => Promise<Part> | Part)
+    }
+    case 'text-classification':
+      return textClassification(runner, await tokenizerOf(files))
+    case 'fill-mask':
+      return fillMask(runner, await tokenizerOf(files))
+    case 'text-generation':
+      return textGeneration(runner, await tokenizerOf(files), await endIdsOf(files))
+  }
+}
+
+const textReader =
+  (tokenizer: Tokenizer) =>
+  (text: string): Part =>
+    tokenizer.encode(text)
+
+async function imageReader(model: Model, files: ModelFiles): Promise<(source: ImageInput) => Promise<Part>> {
+  if (model.family !== 'vit')
+    throw new ModelError(`${model.location} is a ${model.family} model: it does not take images`)
+  const shape = model.shape as VitShape
+  const json = (await readJson(files, 'preprocessor_config.json')) ?? { size: shape.imageSize }
+  const preprocessor = parsePreprocessor(json, `${files.location}/preprocessor_config.json`)
+  return async source => patchify(preprocess(await readImage(source), preprocessor, shape.channels).pixels, shape)
+}
+
+async function tokenizerOf(files: ModelFiles): Promise<Tokenizer> {
+  const tokenizer = await loadTokenizer(files)
+  if (!tokenizer) throw new ModelError(`${files.location} has no tokenizer.json, which a text needs`)
+  return tokenizer
+}
+
+/** `eos_token_id` of generation_config.json, else of config.json. */
+async function endIdsOf(files: ModelFiles): Promise<readonly number[]> {
+  const id =
+    (await readJson(files, 'generation_config.json'))?.eos_token_id ??
+    (await readJson(files, 'config.json'))?.eos_token_id
+  return (Array.isArray(id) ? id : [id]).filter(i => Number.isInteger(i))
+}

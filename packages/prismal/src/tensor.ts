@@ -1,0 +1,2 @@
+/** prismal/tensor: the tensor engine alone. */
+export * from '@prismal/tensor'

@@ -1,0 +1,5 @@
+import { library } from '../../tsup.shared.js'
+
+export default library({
+  entry: ['src/index.ts', 'src/cli.ts', 'src/tensor.ts', 'src/models.ts', 'src/distribute.ts'],
+})
