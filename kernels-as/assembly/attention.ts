@@ -1,0 +1,231 @@
+// Block-wise attention: keys are folded, a chunk at a time, into a running (maximum, sum, weighted values) per query row
+// and head. The score matrix never exists; scratch holds one tile of it.
+import { Lanes } from './lanes'
+import { Functions } from './math'
+import { packPanels } from './pack'
+import { FOLD, STORE, TILE_ROWS, Tile } from './tile'
+
+/** Both as in the catalogue. A chunk's keys and values of one head stay in the first-level cache. */
+const KEY_CHUNK: i32 = 64
+const QUERY_TILE: i32 = 6
+
+const LOWEST: f32 = -3.4028234663852886e38
+
+export function attentionBegin(state: usize, weighted: usize, n: i32, H: i32, d: i32): void {
+  const end = state + ((<usize>(n * H)) << 3)
+  for (; state < end; state += 8) {
+    store<f32>(state, LOWEST)
+    store<f32>(state, 0, 4)
+  }
+  memory.fill(weighted, 0, (<usize>(n * H * d)) << 2)
+}
+
+/**
+ * Scratch, in f32:
+ *   keys   [8 panels][d][8]      the chunk's keys of one head, key j in column j
+ *   values [⌈d/8⌉ panels][64][8] its values, key j in line j
+ *   scores [6][64]               then weights, of a tile of query rows
+ *   gains  [64]                  the chunk's logGain
+ *   rescale [6]                  what each row's state is multiplied by
+ */
+export function attentionFold(
+  q: usize,
+  qStride: i32,
+  keys: usize,
+  kStride: i32,
+  values: usize,
+  vStride: i32,
+  logGain: usize,
+  visible: usize,
+  state: usize,
+  weighted: usize,
+  scratch: usize,
+  n: i32,
+  m: i32,
+  H: i32,
+  d: i32,
+  scale: f32,
+): void {
+  const qRow = (<usize>qStride) << 2
+  const stateRow = (<usize>H) << 3
+  const weightedRow = (<usize>(H * d)) << 2
+  const head = (<usize>d) << 2
+  const keyPanels = scratch
+  const valuePanels = keyPanels + ((<usize>(KEY_CHUNK * d)) << 2)
+  const scores = valuePanels + ((<usize>(KEY_CHUNK * ((d + 7) & ~7))) << 2)
+  const gains = scores + ((QUERY_TILE * KEY_CHUNK) << 2)
+  const rescale = gains + (KEY_CHUNK << 2)
+
+  for (let first = 0; first < m; first += KEY_CHUNK) {
+    const count = min(KEY_CHUNK, m - first)
+    if (visible != 0 && !anySees(visible, n, first)) continue
+    memory.fill(gains, 0, KEY_CHUNK << 2)
+    if (logGain != 0) memory.copy(gains, logGain + ((<usize>first) << 2), (<usize>count) << 2)
+    for (let h = 0; h < H; h++) {
+      const skip = <usize>h * head
+      packPanels(keys + ((<usize>first * kStride) << 2) + skip, keyPanels, d, count, 1, kStride)
+      packPanels(values + ((<usize>first * vStride) << 2) + skip, valuePanels, count, d, vStride, 1)
+      let tiles = (n + TILE_ROWS - 1) / TILE_ROWS
+      for (let i = 0; i < n; tiles--) {
+        const rows = (n - i + tiles - 1) / tiles
+        let seen = count
+        if (visible != 0) {
+          seen = 0
+          for (let r = 0; r < rows; r++) seen = max(seen, load<i32>(visible + ((<usize>(i + r)) << 2)) - first)
+          seen = min(seen, count)
+        }
+        if (seen > 0) {
+          scoreTile(rows, q + <usize>i * qRow + skip, qRow, keyPanels, d, scores, seen)
+          for (let r = 0; r < rows; r++) {
+            const own = visible == 0 ? seen : min(seen, load<i32>(visible + ((<usize>(i + r)) << 2)) - first)
+            weigh(
+              scores + ((<usize>(r * KEY_CHUNK)) << 2),
+              gains,
+              seen,
+              own,
+              scale,
+              state + <usize>(i + r) * stateRow + ((<usize>h) << 3),
+              rescale + ((<usize>r) << 2),
+            )
+          }
+          valueTile(
+            rows,
+            scores,
+            valuePanels,
+            count,
+            seen,
+            weighted + <usize>i * weightedRow + skip,
+            weightedRow,
+            d,
+            rescale,
+          )
+        }
+        i += rows
+      }
+    }
+  }
+}
+
+/** Whether a query row sees key `first`. */
+function anySees(visible: usize, n: i32, first: i32): bool {
+  for (let i = 0; i < n; i++) {
+    if (load<i32>(visible + ((<usize>i) << 2)) > first) return true
+  }
+  return false
+}
+
+/** scores [rows, ≥ seen] = q [rows, d] · keys of the chunk. */
+function scoreTile(rows: i32, q: usize, qRow: usize, panels: usize, d: i32, scores: usize, seen: i32): void {
+  const panel = (<usize>d) << 5
+  const row: usize = KEY_CHUNK << 2
+  let j = 0
+  if (rows == 1) {
+    for (; j + 24 < seen; j += 32) {
+      Tile.wide(STORE, q, panels, panel, d, scores, 8, 0, 0, 0)
+      panels += 4 * panel
+      scores += 128
+    }
+  }
+  for (; j < seen; j += 8) {
+    if (rows == 6) Tile.product(6, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    else if (rows == 5) Tile.product(5, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    else if (rows == 4) Tile.product(4, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    else if (rows == 3) Tile.product(3, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    else if (rows == 2) Tile.product(2, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    else Tile.product(1, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    panels += panel
+    scores += 32
+  }
+}
+
+/**
+ * Turns one row's `seen` scores into weights exp(score·scale + gain − maximum) of which those from `own` on are exactly
+ * 0, updates the row's (maximum, sum), and stores by how much what was summed before shrinks.
+ */
+function weigh(scores: usize, gains: usize, seen: i32, own: i32, scale: f32, state: usize, rescale: usize): void {
+  const unseen = f32x4.splat(-Infinity)
+  const scales = f32x4.splat(scale)
+  const before = load<f32>(state)
+  let largest = f32x4.splat(before)
+  for (let j = 0; j < seen; j += 4) {
+    const at = (<usize>j) << 2
+    const s = Lanes.madd(v128.load(scores + at), scales, v128.load(gains + at))
+    const kept = v128.bitselect(s, unseen, Lanes.before(own, j))
+    v128.store(scores + at, kept)
+    largest = f32x4.pmax(largest, kept)
+  }
+  const maximum = Lanes.max(largest)
+  const shift = f32x4.splat(maximum)
+  let sums = Lanes.zero()
+  for (let j = 0; j < seen; j += 4) {
+    const at = scores + ((<usize>j) << 2)
+    const p = Functions.exp(f32x4.sub(v128.load(at), shift))
+    v128.store(at, p)
+    sums = f32x4.add(sums, p)
+  }
+  const shrink = f32x4.extract_lane(Functions.exp(f32x4.splat(before - maximum)), 0)
+  store<f32>(rescale, shrink)
+  store<f32>(state, maximum)
+  store<f32>(state, load<f32>(state, 4) * shrink + Lanes.sum(sums), 4)
+}
+
+/** weighted [rows, d] = weighted · rescale + weights [rows, seen] · values of the chunk, `count` lines to a panel. */
+function valueTile(
+  rows: i32,
+  weights: usize,
+  panels: usize,
+  count: i32,
+  seen: i32,
+  weighted: usize,
+  weightedRow: usize,
+  d: i32,
+  rescale: usize,
+): void {
+  const panel = (<usize>count) << 5
+  const row: usize = KEY_CHUNK << 2
+  let e = 0
+  if (rows == 1) {
+    for (; e + 24 < d; e += 32) {
+      Tile.wide(FOLD, weights, panels, panel, seen, weighted, min(8, d - e - 24), rescale, 0, 0)
+      panels += 4 * panel
+      weighted += 128
+    }
+  }
+  for (; e < d; e += 8) {
+    const columns = min(8, d - e)
+    if (rows == 6) Tile.product(6, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    else if (rows == 5)
+      Tile.product(5, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    else if (rows == 4)
+      Tile.product(4, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    else if (rows == 3)
+      Tile.product(3, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    else if (rows == 2)
+      Tile.product(2, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    else Tile.product(1, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    panels += panel
+    weighted += 32
+  }
+}
+
+/** out [n, H·d] = weighted / sum; zeros where nothing was summed. */
+export function attentionEnd(state: usize, weighted: usize, out: usize, n: i32, H: i32, d: i32): void {
+  const rows = n * H
+  for (let row = 0; row < rows; row++) {
+    const sum = load<f32>(state, 4)
+    const inverse: f32 = sum > 0 ? 1 / sum : 0
+    const factors = f32x4.splat(inverse)
+    let e = 0
+    for (; e + 4 <= d; e += 4) {
+      v128.store(out, f32x4.mul(v128.load(weighted), factors))
+      weighted += 16
+      out += 16
+    }
+    for (; e < d; e++) {
+      store<f32>(out, load<f32>(weighted) * inverse)
+      weighted += 4
+      out += 4
+    }
+    state += 8
+  }
+}

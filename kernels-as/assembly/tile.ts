@@ -1,0 +1,258 @@
+// The register tile under the matrix product and attention: a few rows of A times a panel of B.
+//
+// Each element of the product is one chain over k, from 0 upwards, whatever the tile's height or width: that is why a
+// row's bits do not depend on how many rows are computed with it.
+import { Lanes } from './lanes'
+import { Functions } from './math'
+
+/** Rows of a full tile: 12 accumulators and 3 operands fit 16 registers only where multiply-add is one instruction. */
+export const TILE_ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4
+
+/** What becomes of a finished line of 8 sums. */
+export const FINISH = 0 // bias, activation, residual, store the columns that exist
+export const STORE = 1 // store 8
+export const FOLD = 2 // attention: to = to · rescale + sums, the columns that exist
+
+/**
+ * rows × 8 sums over k. `a`: rows of A, `aStride` bytes apart; `b`: a panel [k][8]. The line of row r goes to
+ * `to + r·toStride`, `columns` of it exist. FINISH: `extra` is the bias or 0, `residual` and its stride as `to`.
+ * FOLD: `extra` holds one factor per row.
+ */
+export abstract class Tile {
+  @inline static product(
+    rows: i32,
+    job: i32,
+    a: usize,
+    aStride: usize,
+    b: usize,
+    k: i32,
+    to: usize,
+    toStride: usize,
+    columns: i32,
+    extra: usize,
+    residual: usize,
+    residualStride: usize,
+    activation: i32,
+  ): void {
+    let l0 = Lanes.zero()
+    let h0 = Lanes.zero()
+    let l1 = Lanes.zero()
+    let h1 = Lanes.zero()
+    let l2 = Lanes.zero()
+    let h2 = Lanes.zero()
+    let l3 = Lanes.zero()
+    let h3 = Lanes.zero()
+    let l4 = Lanes.zero()
+    let h4 = Lanes.zero()
+    let l5 = Lanes.zero()
+    let h5 = Lanes.zero()
+    let a0 = a
+    let a1 = a + aStride
+    let a2 = a1 + aStride
+    let a3 = a2 + aStride
+    let a4 = a3 + aStride
+    let a5 = a4 + aStride
+    const end = b + ((<usize>k) << 5)
+    while (b < end) {
+      const low = v128.load(b)
+      const high = v128.load(b, 16)
+      let x = v128.load32_splat(a0)
+      l0 = Lanes.madd(x, low, l0)
+      h0 = Lanes.madd(x, high, h0)
+      if (rows > 1) {
+        x = v128.load32_splat(a1)
+        l1 = Lanes.madd(x, low, l1)
+        h1 = Lanes.madd(x, high, h1)
+      }
+      if (rows > 2) {
+        x = v128.load32_splat(a2)
+        l2 = Lanes.madd(x, low, l2)
+        h2 = Lanes.madd(x, high, h2)
+      }
+      if (rows > 3) {
+        x = v128.load32_splat(a3)
+        l3 = Lanes.madd(x, low, l3)
+        h3 = Lanes.madd(x, high, h3)
+      }
+      if (rows > 4) {
+        x = v128.load32_splat(a4)
+        l4 = Lanes.madd(x, low, l4)
+        h4 = Lanes.madd(x, high, h4)
+      }
+      if (rows > 5) {
+        x = v128.load32_splat(a5)
+        l5 = Lanes.madd(x, low, l5)
+        h5 = Lanes.madd(x, high, h5)
+      }
+      a0 += 4
+      if (rows > 1) a1 += 4
+      if (rows > 2) a2 += 4
+      if (rows > 3) a3 += 4
+      if (rows > 4) a4 += 4
+      if (rows > 5) a5 += 4
+      b += 32
+    }
+    Tile.line(job, l0, h0, to, columns, extra, residual, activation, 0)
+    if (rows > 1) {
+      to += toStride
+      residual += residualStride
+      Tile.line(job, l1, h1, to, columns, extra, residual, activation, 1)
+    }
+    if (rows > 2) {
+      to += toStride
+      residual += residualStride
+      Tile.line(job, l2, h2, to, columns, extra, residual, activation, 2)
+    }
+    if (rows > 3) {
+      to += toStride
+      residual += residualStride
+      Tile.line(job, l3, h3, to, columns, extra, residual, activation, 3)
+    }
+    if (rows > 4) {
+      to += toStride
+      residual += residualStride
+      Tile.line(job, l4, h4, to, columns, extra, residual, activation, 4)
+    }
+    if (rows > 5) {
+      to += toStride
+      residual += residualStride
+      Tile.line(job, l5, h5, to, columns, extra, residual, activation, 5)
+    }
+  }
+
+  /** One row of A by four panels, `panel` bytes apart: eight independent chains hide the latency of a multiply-add. */
+  @inline static wide(
+    job: i32,
+    a: usize,
+    b: usize,
+    panel: usize,
+    k: i32,
+    to: usize,
+    columns: i32,
+    extra: usize,
+    residual: usize,
+    activation: i32,
+  ): void {
+    let l0 = Lanes.zero()
+    let h0 = Lanes.zero()
+    let l1 = Lanes.zero()
+    let h1 = Lanes.zero()
+    let l2 = Lanes.zero()
+    let h2 = Lanes.zero()
+    let l3 = Lanes.zero()
+    let h3 = Lanes.zero()
+    let b1 = b + panel
+    let b2 = b1 + panel
+    let b3 = b2 + panel
+    const end = b + ((<usize>k) << 5)
+    while (b < end) {
+      const x = v128.load32_splat(a)
+      l0 = Lanes.madd(x, v128.load(b), l0)
+      h0 = Lanes.madd(x, v128.load(b, 16), h0)
+      l1 = Lanes.madd(x, v128.load(b1), l1)
+      h1 = Lanes.madd(x, v128.load(b1, 16), h1)
+      l2 = Lanes.madd(x, v128.load(b2), l2)
+      h2 = Lanes.madd(x, v128.load(b2, 16), h2)
+      l3 = Lanes.madd(x, v128.load(b3), l3)
+      h3 = Lanes.madd(x, v128.load(b3, 16), h3)
+      a += 4
+      b += 32
+      b1 += 32
+      b2 += 32
+      b3 += 32
+    }
+    const bias = job == FINISH && extra != 0
+    const kept = residual != 0
+    Tile.line(job, l0, h0, to, 8, extra, residual, activation, 0)
+    if (bias) extra += 32
+    if (kept) residual += 32
+    Tile.line(job, l1, h1, to + 32, 8, extra, residual, activation, 0)
+    if (bias) extra += 32
+    if (kept) residual += 32
+    Tile.line(job, l2, h2, to + 64, 8, extra, residual, activation, 0)
+    if (bias) extra += 32
+    if (kept) residual += 32
+    Tile.line(job, l3, h3, to + 96, columns, extra, residual, activation, 0)
+  }
+
+  @inline static line(
+    job: i32,
+    low: v128,
+    high: v128,
+    to: usize,
+    columns: i32,
+    extra: usize,
+    residual: usize,
+    activation: i32,
+    r: usize,
+  ): void {
+    if (job == STORE) {
+      v128.store(to, low)
+      v128.store(to, high, 16)
+    } else if (job == FOLD) {
+      foldLine(low, high, to, columns, load<f32>(extra + (r << 2)))
+    } else {
+      finishLine(low, high, to, columns, extra, residual, activation)
+    }
+  }
+}
+
+/** Stores the first `columns` of 8. */
+function storeColumns(low: v128, high: v128, to: usize, columns: i32): void {
+  if (columns >= 4) {
+    v128.store(to, low)
+    if (columns > 4) Lanes.storePart(to + 16, high, columns - 4)
+  } else {
+    Lanes.storePart(to, low, columns)
+  }
+}
+
+/** The `columns` < 8 elements at `from`: the first four of them, or the others, then zeros. */
+function loadLow(from: usize, columns: i32): v128 {
+  return columns >= 4 ? v128.load(from) : Lanes.loadPart(from, columns)
+}
+function loadHigh(from: usize, columns: i32): v128 {
+  return columns > 4 ? Lanes.loadPart(from + 16, columns - 4) : Lanes.zero()
+}
+
+function finishLine(
+  low: v128,
+  high: v128,
+  to: usize,
+  columns: i32,
+  bias: usize,
+  residual: usize,
+  activation: i32,
+): void {
+  const whole = columns == 8
+  if (bias != 0) {
+    low = f32x4.add(low, whole ? v128.load(bias) : loadLow(bias, columns))
+    high = f32x4.add(high, whole ? v128.load(bias, 16) : loadHigh(bias, columns))
+  }
+  if (activation != 0) {
+    low = Functions.activate(low, activation)
+    high = Functions.activate(high, activation)
+  }
+  if (residual != 0) {
+    low = f32x4.add(low, whole ? v128.load(residual) : loadLow(residual, columns))
+    high = f32x4.add(high, whole ? v128.load(residual, 16) : loadHigh(residual, columns))
+  }
+  if (whole) {
+    v128.store(to, low)
+    v128.store(to, high, 16)
+  } else {
+    storeColumns(low, high, to, columns)
+  }
+}
+
+function foldLine(low: v128, high: v128, to: usize, columns: i32, rescale: f32): void {
+  const factor = f32x4.splat(rescale)
+  if (columns == 8) {
+    v128.store(to, Lanes.madd(v128.load(to), factor, low))
+    v128.store(to, Lanes.madd(v128.load(to, 16), factor, high), 16)
+  } else {
+    low = Lanes.madd(loadLow(to, columns), factor, low)
+    high = Lanes.madd(loadHigh(to, columns), factor, high)
+    storeColumns(low, high, to, columns)
+  }
+}

@@ -1,0 +1,50 @@
+/**
+ * Compiles the kernels: build/prismal-simd.wasm for every engine with WebAssembly SIMD, build/prismal-relaxed-simd.wasm
+ * for those with relaxed SIMD too. Run it in this folder.
+ */
+import { readFile } from 'node:fs/promises'
+import asc from 'assemblyscript/asc'
+import { KERNEL_NAMES } from './catalogue.js'
+
+const BUILDS = { simd: [], 'relaxed-simd': ['--enable', 'relaxed-simd'] }
+
+for (const [build, features] of Object.entries(BUILDS)) {
+  const outFile = `build/prismal-${build}.wasm`
+  const { error, stderr } = await asc.main([
+    'assembly/index.ts',
+    ...['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', ...features],
+    ...['--importMemory', '--noExportMemory', '--outFile', outFile],
+  ])
+  process.stderr.write(stderr.toString())
+  if (error) throw error
+  const bytes = await readFile(outFile)
+  checkModule(outFile, bytes)
+  console.log(`${outFile}: ${bytes.length} bytes, ${KERNEL_NAMES.length} kernels`)
+}
+
+/** Throws unless the module exports exactly the catalogue's kernels and holds no data segment. */
+function checkModule(file: string, bytes: Uint8Array<ArrayBuffer>): void {
+  const exported = WebAssembly.Module.exports(new WebAssembly.Module(bytes)).map(({ name }) => name)
+  const missing = KERNEL_NAMES.filter(name => !exported.includes(name))
+  const unlisted = exported.filter(name => !(KERNEL_NAMES as string[]).includes(name))
+  if (missing.length > 0) throw new Error(`${file}: no kernel for the catalogue's ${missing.join(', ')}`)
+  if (unlisted.length > 0) throw new Error(`${file}: exports ${unlisted.join(', ')}, which the catalogue lacks`)
+  // Data would be written into memory that belongs to tensors, again by every thread that instantiates the module.
+  if (sectionIds(bytes).includes(11)) throw new Error(`${file}: has a data segment; a kernel must not use static data`)
+}
+
+/** Ids of the module's sections: after 8 bytes of header, each is an id, a LEB128 size and that many bytes. */
+function sectionIds(bytes: Uint8Array): number[] {
+  const ids: number[] = []
+  for (let at = 8; at < bytes.length; ) {
+    ids.push(bytes[at++]!)
+    let size = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[at++]!
+      size |= (byte & 0x7f) << shift
+      if (byte < 0x80) break
+    }
+    at += size
+  }
+  return ids
+}
