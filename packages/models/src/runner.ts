@@ -1,5 +1,5 @@
 /** Runs a model on sequences: here on one device; `@prismal/distribute` has a runner that shares the work. */
-import { type Run, type Scope, segmentMeans, type Tensor } from '@prismal/tensor'
+import { type PeakWatch, type Run, type Scope, segmentMeans, type Tensor } from '@prismal/tensor'
 import { alone, type Context, turnTaker, wholeLayout } from './context.js'
 import { checkOptions, type Emitted, type GenerateOptions, generate } from './generate.js'
 import { nextPosition, type Part, type Want, wantedRows } from './input.js'
@@ -43,12 +43,14 @@ class AloneRequest implements Request {
   readonly #model: Model
   readonly #signal: AbortSignal | undefined
   readonly #started = performance.now()
+  readonly #peak: PeakWatch
   #rows = 0
 
   constructor(model: Model, signal: AbortSignal | undefined) {
     this.#model = model
     this.#signal = signal
     this.scope = model.engine.scope(this.meter)
+    this.#peak = model.engine.arena.watch()
   }
 
   async rows(sequences: readonly Part[], want: Want): Promise<Tensor> {
@@ -90,7 +92,7 @@ class AloneRequest implements Request {
   report(): Report {
     const milliseconds = performance.now() - this.#started
     const stages = this.meter.stages
-    const peakBytes = this.#model.engine.arena.peakBytes
+    const peakBytes = this.#peak.bytes
     const device = { device: 'local', rows: this.#rows, stages, ...totals(stages), inputBytes: 0, outputBytes: 0 }
     return {
       strategy: 'alone',
@@ -101,6 +103,7 @@ class AloneRequest implements Request {
   }
 
   end(): void {
+    this.#peak.end()
     this.scope.dispose()
   }
 }

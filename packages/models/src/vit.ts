@@ -55,6 +55,9 @@ export async function loadVit({ config, weights, scope, base }: Loading): Promis
     })
   }
   const last = await readNorm(weights, 'layernorm', D, eps)
+  const pooled = weights.shape('pooler.dense.weight')?.[0]
+  const pooler = pooled ? await weights.matrix('pooler.dense', D, pooled, 'out,in', true) : undefined
+  const poolerActivation = config.activation('pooler_act', 'tanh')
   const classes = weights.shape('classifier.weight')?.[0]
   const classifier = classes ? await weights.matrix('classifier', D, classes, 'out,in', true) : undefined
   const positions = table.reshape([shape.positions, D])
@@ -68,8 +71,9 @@ export async function loadVit({ config, weights, scope, base }: Loading): Promis
     embed: (scope, parts) => embed(scope, parts, cls.reshape([1, D]), positions, patches),
     forward: (x, context) => forward(x, layers, shape, activation, context),
     finish: rows => norm(rows, last),
+    ...(pooler && { pool: (rows: Tensor) => linear(rows, pooler, { activation: poolerActivation }) }),
     ...(classifier && { classify: (rows: Tensor) => linear(rows, classifier) }),
-    headProducts: { ...(classes && { classify: [[D, classes]] }) },
+    headProducts: { ...(pooled && { pool: [[D, pooled]] }), ...(classes && { classify: [[D, classes]] }) },
   }
 }
 
@@ -191,6 +195,6 @@ export const vit: Family = {
   shape: vitShape,
   naming: {
     prefixes: ['vit.'],
-    ignored: [/^pooler\./, /^embeddings\.mask_token$/, /position_ids$/],
+    ignored: [/^embeddings\.mask_token$/, /position_ids$/],
   },
 }

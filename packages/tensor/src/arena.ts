@@ -19,6 +19,23 @@ interface Range {
   bytes: number
 }
 
+/** The largest use of an arena while something ran. */
+export class PeakWatch {
+  #peak: number
+  readonly end: () => void
+  constructor(used: number, end: () => void) {
+    this.#peak = used
+    this.end = end
+  }
+  get bytes(): number {
+    return this.#peak
+  }
+  /** @internal */
+  see(used: number): void {
+    if (used > this.#peak) this.#peak = used
+  }
+}
+
 export class Arena {
   readonly memory: GrowableMemory
   /** Most bytes that may be in use at a time. */
@@ -27,6 +44,7 @@ export class Arena {
   #end = ALIGNMENT_BYTES
   #used = 0
   #peak = 0
+  readonly #watches = new Set<PeakWatch>()
 
   constructor(memory: GrowableMemory, limitBytes = Number.POSITIVE_INFINITY) {
     this.memory = memory
@@ -40,6 +58,12 @@ export class Arena {
   /** Largest `usedBytes` so far. */
   get peakBytes(): number {
     return this.#peak
+  }
+  /** Follows the largest `usedBytes` from now until its `end()`. */
+  watch(): PeakWatch {
+    const watch = new PeakWatch(this.#used, () => this.#watches.delete(watch))
+    this.#watches.add(watch)
+    return watch
   }
 
   /** The address of `bytes` fresh bytes (their content is undefined). Throws {@link MemoryError}. */
@@ -55,6 +79,7 @@ export class Arena {
     const at = this.#fromFree(size) ?? this.#fromEnd(size)
     this.#used += size
     this.#peak = Math.max(this.#peak, this.#used)
+    for (const watch of this.#watches) watch.see(this.#used)
     return at
   }
 

@@ -17,7 +17,7 @@ export interface GenerationOptions extends CallOptions {
   readonly top_p?: number
   readonly repetition_penalty?: number
   readonly seed?: number
-  /** Texts that end the generation; they are not part of the output. */
+  /** Texts of which the first that is complete ends the generation; they are not part of the output. */
   readonly stop?: string | readonly string[]
   /** Give the prompt too; default true, as transformers.js. */
   readonly return_full_text?: boolean
@@ -150,8 +150,9 @@ class Writer {
     if (this.stopped) return ''
     this.#ids.push(id)
     const text = this.#tokenizer.decode(this.#ids)
-    const found = this.#stops.map(s => text.indexOf(s)).filter(at => at >= 0)
-    if (found.length > 0) this.#stoppedAt = Math.min(...found)
+    // The one that was complete first, however the text was cut into tokens.
+    const found = this.#stops.map(s => ({ at: text.indexOf(s), length: s.length })).filter(({ at }) => at >= 0)
+    this.#stoppedAt = found.sort((a, b) => a.at + a.length - b.at - b.length || a.at - b.at)[0]?.at
     const complete = text.endsWith('\uFFFD') ? text.length - 1 : text.length
     const held = Math.max(0, ...this.#stops.map(s => overlap(text, s)))
     return this.#give(text, this.#stoppedAt ?? Math.min(complete, text.length - held))

@@ -1,6 +1,6 @@
 /** Texts to token ids and back, by `@huggingface/tokenizers` from tokenizer.json. */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
-import { ModelError } from '../errors.js'
+import { InputError, ModelError } from '../errors.js'
 import { type ModelFiles, readJson } from '../files.js'
 import { type Part, textPart } from '../input.js'
 
@@ -38,11 +38,12 @@ export class Tokenizer {
     const most = options.maxTokens ?? Number.POSITIVE_INFINITY
     if (ids.length <= most) return textPart(ids, types)
     const tail = this.#closingTokens()
+    if (!(most > tail)) throw new InputError(`maxTokens is ${most}; ${tail} go to the special tokens that end a text`)
     const keep = (values: readonly number[]): number[] => [
       ...values.slice(0, most - tail),
       ...(tail > 0 ? values.slice(-tail) : []),
     ]
-    return textPart(keep(ids), keep(types))
+    return textPart(keep(ids), types && keep(types))
   }
 
   /** The text of ids; special tokens are left out unless asked for. */
@@ -71,7 +72,7 @@ export class Tokenizer {
     // The library takes an empty second text for none, and would leave out the token that ends it.
     const tokens = this.#tokenizer.tokenize(text)
     const whole = this.#tokenizer.post_processor?.post_process(tokens, [], specialTokens) ?? { tokens }
-    return { ids: whole.tokens.map(t => this.id(t) as number), token_type_ids: whole.token_type_ids }
+    return { ids: whole.tokens.map((t: string) => this.id(t) as number), token_type_ids: whole.token_type_ids }
   }
 
   /** How many special tokens the post-processor puts after a text. */
