@@ -158,7 +158,8 @@ function inputBytes(plan: Plan, shape: StackShape, p: number, sequences: readonl
   return dataBytes(bytes)
 }
 
-function outputRows(plan: Plan, p: number, output: CostOptions['output'] = 'rows'): number {
+/** How many rows a device gives back. */
+export function outputRows(plan: Plan, p: number, output: CostOptions['output'] = 'rows'): number {
   if (output === 'mean') return plan.sequences.filter(s => rowsHere(s, p) > 0).length
   return plan.sequences.reduce((sum, s) => sum + wantedHere(s, p).length, 0)
 }

@@ -32,7 +32,8 @@ interface Running {
 
 export class Device {
   readonly model: Model
-  readonly #peers = new Map<number, Channel>()
+  /** Links to other devices, or why there is none any more. */
+  readonly #peers = new Map<number, Channel | ConnectionError>()
   readonly #mailboxes = new Map<number, Mailbox>()
   readonly #running = new Map<number, Running>()
   readonly #ended = new Set<number>()
@@ -49,8 +50,9 @@ export class Device {
       if (!this.#ended.has(f.request)) this.#mailbox(f.request).deliver(f.kind, f.layer, f.from, f.data)
     })
     channel.closed.then(reason => {
-      this.#peers.delete(peer)
-      this.#failAll(new ConnectionError(`the connection to device ${peer} closed: ${reason}`))
+      const error = new ConnectionError(`the connection to device ${peer} closed: ${reason}`)
+      this.#peers.set(peer, error)
+      this.#failAll(error)
     })
   }
 
@@ -63,7 +65,8 @@ export class Device {
     })
     const reason = await control.closed
     for (const request of [...this.#running.keys()]) this.#abort(request)
-    for (const peer of this.#peers.values()) peer.close(`the coordinator is gone: ${reason}`)
+    for (const peer of this.#peers.values())
+      if (peer instanceof Channel) peer.close(`the coordinator is gone: ${reason}`)
   }
 
   #mailbox(request: number): Mailbox {
@@ -98,6 +101,7 @@ export class Device {
     this.#running.set(request, running)
     const meter = new StageMeter()
     const scope = this.model.engine.scope(meter)
+    const peak = this.model.engine.arena.watch()
     try {
       const message = f.json as RunMessage & { parts: readonly PartHeader[] }
       const parts = unpackParts(message.parts, f.data)
@@ -112,13 +116,14 @@ export class Device {
       const done: DoneMessage = {
         stages: meter.stages,
         rows: parts.reduce((sum, p) => sum + p.to - p.from, 0),
-        peakBytes: this.model.engine.arena.peakBytes,
+        peakBytes: peak.bytes,
         milliseconds: performance.now() - started,
       }
       control.send(frame('done', request, { from: message.self, json: done }))
     } catch (error) {
       control.send(frame('error', request, { json: asMessage(error) }))
     } finally {
+      peak.end()
       scope.dispose()
       this.#end(request)
     }
@@ -127,8 +132,8 @@ export class Device {
   #exchange(request: number, self: number, mailbox: Mailbox): Exchange {
     const linked = (peer: number): Channel => {
       const channel = this.#peers.get(peer)
-      if (!channel) throw new DeviceError(`device ${self} has no connection to device ${peer}`)
-      return channel
+      if (channel instanceof Channel) return channel
+      throw channel ?? new DeviceError(`device ${self} has no connection to device ${peer}`)
     }
     return {
       post: (kind, to, layer, data) => linked(to).send(frame(kind, request, { layer, from: self, data })),

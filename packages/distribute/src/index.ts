@@ -13,7 +13,7 @@ export {
   memoryDevice,
   SharedRunner,
 } from './cluster.js'
-export * from './cost.js'
+export { type CostOptions, cost, type DeviceCost } from './cost.js'
 export { Device } from './device.js'
 export * from './errors.js'
 export * from './plan.js'

@@ -12,8 +12,9 @@ import {
   totals,
   type Want,
 } from '@prismal/models'
-import type { Run, Scope, Tensor } from '@prismal/tensor'
+import type { PeakWatch, Run, Scope, Tensor } from '@prismal/tensor'
 import type { Devices, SharedRunner } from './cluster.js'
+import { outputRows } from './cost.js'
 import { ConnectionError, DeviceError } from './errors.js'
 import { type DoneMessage, type ErrorMessage, packParts, type RunMessage, type TokenMessage } from './messages.js'
 import { createPlan, type Plan, wantedHere } from './plan.js'
@@ -33,6 +34,7 @@ export class SharedRequest implements Request {
   readonly #devices: Devices
   readonly #signal: AbortSignal | undefined
   readonly #started = performance.now()
+  readonly #peak: PeakWatch
   readonly #accounts: Account[]
   #plan: Plan | undefined
 
@@ -42,6 +44,7 @@ export class SharedRequest implements Request {
     this.#devices = devices
     this.#signal = signal
     this.scope = runner.model.engine.scope(this.meter)
+    this.#peak = runner.model.engine.arena.watch()
     this.#accounts = runner.members.map(() => ({ inputBytes: 0, outputBytes: 0 }))
   }
 
@@ -55,9 +58,13 @@ export class SharedRequest implements Request {
     const outputs: Float32Array[] = plan.sequences.map(() => new Float32Array(0))
     const output = want === 'mean' ? 'mean' : 'rows'
     const width = this.#model.shape.width
-    const pieces: Float32Array[] = []
+    const pieces: Float32Array[] = Array.from({ length: plan.devices }, () => new Float32Array(0))
     for await (const { device, frame } of this.#frames(plan, sequences, { output }))
       if (frame.kind === 'output') pieces[device] = floats(frame.data)
+    for (const [device, { length }] of pieces.entries()) {
+      const due = outputRows(plan, device, output) * width
+      if (length !== due) throw this.#failed(device, `${length} values of rows came where ${due} were asked for`)
+    }
     if (want === 'mean') return this.#weightedMeans(plan, pieces)
     for (const [device, values] of pieces.entries()) {
       let at = 0
@@ -101,12 +108,12 @@ export class SharedRequest implements Request {
   }
 
   end(): void {
+    this.#peak.end()
     this.scope.dispose()
   }
 
   /** The head runs where the request was made. */
   #coordinator(stages: StageMeter['stages']): DeviceReport {
-    const peakBytes = this.#model.engine.arena.peakBytes
     return {
       device: 'coordinator',
       rows: 0,
@@ -114,7 +121,7 @@ export class SharedRequest implements Request {
       ...totals(stages),
       inputBytes: 0,
       outputBytes: 0,
-      peakBytes,
+      peakBytes: this.#peak.bytes,
       milliseconds: 0,
     }
   }
@@ -134,6 +141,7 @@ export class SharedRequest implements Request {
     sequences: readonly Part[],
     message: Omit<RunMessage, 'plan' | 'self'>,
   ): AsyncGenerator<{ device: number; frame: Frame }> {
+    this.#signal?.throwIfAborted()
     const queue = new FrameQueue()
     const request = this.#devices.open(
       (device, frame) => queue.push({ device, frame }),
@@ -143,12 +151,14 @@ export class SharedRequest implements Request {
     this.#signal?.addEventListener('abort', onAbort)
     let left = plan.devices
     try {
-      this.#signal?.throwIfAborted()
       for (let self = 0; self < plan.devices; self++) this.#deal(request, plan, sequences, self, message)
       while (left > 0) {
         const next = await queue.take()
         const { device, frame } = next
-        if (frame.kind === 'error') throw this.#remoteError(device, frame.json as ErrorMessage)
+        if (frame.kind === 'error') {
+          const cause = frame.json as ErrorMessage
+          throw this.#failed(device, cause.message, { cause })
+        }
         const account = this.#accounts[device] as Account
         if (frame.kind === 'done') {
           account.done = frame.json as DoneMessage
@@ -179,9 +189,8 @@ export class SharedRequest implements Request {
     this.#devices.send(self, frame('run', request, { json: { ...message, plan, self, parts: header }, data }))
   }
 
-  #remoteError(device: number, { code, message }: ErrorMessage): DeviceError {
-    const name = this.#devices.members[device]?.name
-    return new DeviceError(`device ${device} (${name}): ${message}`, { cause: { code, message } })
+  #failed(device: number, message: string, options?: ErrorOptions): DeviceError {
+    return new DeviceError(`device ${device} (${this.#devices.members[device]?.name}): ${message}`, options)
   }
 
   /** Each device gave the mean of its rows of each sequence it has; together, weighted by rows: [sequences, D]. */
