@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 /** The `prismal` command. Exit codes: 0 fine, 1 the work failed, 2 the command was wrong. */
+import { PlanError } from '@prismal/distribute'
 import { Command, CommanderError } from 'commander'
 import { addInspect } from './commands/inspect.js'
 import { addPlan } from './commands/plan.js'
@@ -20,7 +21,8 @@ async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
     const isDebug = program.opts<{ debug?: true }>().debug
     console.error(isDebug ? error : error instanceof Error ? error.message : String(error))
-    return 1
+    // A plan that cannot be is an option that cannot be.
+    return error instanceof PlanError ? 2 : 1
   }
 }
 

@@ -88,15 +88,16 @@ async function build(task: Task, runner: Runner, files: ModelFiles): Promise<Pip
     case 'image-classification':
       return imageClassification(runner, await imageReader(model, files))
     case 'feature-extraction': {
-      const read = model.family === 'vit' ? await imageReader(model, files) : textReader(await tokenizerOf(files))
+      const read =
+        model.family === 'vit' ? await imageReader(model, files) : textReader(await tokenizerOf(model, files))
       return featureExtraction(runner, read as (source: string) => Promise<Part> | Part)
     }
     case 'text-classification':
-      return textClassification(runner, await tokenizerOf(files))
+      return textClassification(runner, await tokenizerOf(model, files))
     case 'fill-mask':
-      return fillMask(runner, await tokenizerOf(files))
+      return fillMask(runner, await tokenizerOf(model, files))
     case 'text-generation':
-      return textGeneration(runner, await tokenizerOf(files), await endIdsOf(files))
+      return textGeneration(runner, await tokenizerOf(model, files), await endIdsOf(files))
   }
 }
 
@@ -114,7 +115,8 @@ async function imageReader(model: Model, files: ModelFiles): Promise<(source: Im
   return async source => patchify(preprocess(await readImage(source), preprocessor, shape.channels).pixels, shape)
 }
 
-async function tokenizerOf(files: ModelFiles): Promise<Tokenizer> {
+async function tokenizerOf(model: Model, files: ModelFiles): Promise<Tokenizer> {
+  if (model.family === 'vit') throw new ModelError(`${model.location} is a vit model: it does not take texts`)
   const tokenizer = await loadTokenizer(files)
   if (!tokenizer) throw new ModelError(`${files.location} has no tokenizer.json, which a text needs`)
   return tokenizer

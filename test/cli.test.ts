@@ -1,0 +1,230 @@
+/** The command as a person runs it: a process of its own, its output, its messages, its exit codes. */
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+interface Ended {
+  readonly code: number | null
+  readonly out: string
+  readonly err: string
+}
+
+/** Runs `prismal …` and waits for its end. */
+const prismal = (...args: string[]): Promise<Ended> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, ['packages/prismal/dist/cli.js', ...args], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let out = ''
+    let err = ''
+    child.stdout.on('data', chunk => {
+      out += chunk
+    })
+    child.stderr.on('data', chunk => {
+      err += chunk
+    })
+    child.once('error', reject)
+    child.once('close', code => resolve({ code, out, err }))
+  })
+
+const folder = (files: Record<string, string>): string => {
+  const path = mkdtempSync(join(tmpdir(), 'prismal-'))
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(join(path, name, '..'), { recursive: true })
+    writeFileSync(join(path, name), text)
+  }
+  return path
+}
+
+describe('prismal run', () => {
+  it('classifies a picture with the model that comes along', async () => {
+    const { code, out, err } = await prismal('run', 'image-classification', 'examples/images/plane.png')
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(out).toMatch(
+      /^airplane 0\.9\d\d {2}\w+ 0\.\d+ {2}\w+ 0\.\d+\nvit-cifar10 · f32 [\w-]+ · 1 device · [\d.]+ m?s\n$/,
+    )
+  })
+
+  it('shares between devices and says what travelled', async () => {
+    const { code, out } = await prismal(
+      'run',
+      'image-classification',
+      'examples/images/ship.png',
+      '--devices',
+      '2',
+      '--segments',
+      '3',
+    )
+    expect(code).toBe(0)
+    expect(out).toMatch(/^ship 0\.9/)
+    expect(out).toMatch(/2 devices · means · [\d.]+ kB exchanged/)
+  })
+
+  it('prints one JSON object with output, report and versions', async () => {
+    const { code, out } = await prismal(
+      'run',
+      'image-classification',
+      'examples/images/ship.png',
+      '--devices',
+      '3',
+      '--strategy',
+      'full',
+      '--json',
+    )
+    expect(code).toBe(0)
+    const { output, report, versions } = JSON.parse(out)
+    expect(output[0][0].label).toBe('ship')
+    expect(report.strategy).toBe('full')
+    expect(report.devices.filter((d: { device: string }) => d.device !== 'coordinator')).toHaveLength(3)
+    for (const { stages } of report.devices) for (const s of stages) expect(s).toHaveProperty('bytesSent')
+    expect(versions.prismal).toMatch(/^\d+\.\d+\.\d+$/)
+  })
+
+  it('continues a text, the same way each time', async () => {
+    const args = ['run', 'text-generation', 'And it came to pass', '--max-new-tokens', '8']
+    const [a, b] = [await prismal(...args), await prismal(...args, '--devices', '2', '--strategy', 'full')]
+    expect(a.code).toBe(0)
+    expect(a.out).toMatch(/^And it came to pass, that/)
+    expect(b.out.split('\n')[0]).toBe(a.out.split('\n')[0])
+  })
+
+  it('embeds several texts in one batch', async () => {
+    const { out } = await prismal('run', 'feature-extraction', 'a cat on a mat', 'ein Hund', '--normalize', '--json')
+    const vectors = JSON.parse(out).output as number[][]
+    expect(vectors.map(v => v.length)).toEqual([384, 384])
+    for (const v of vectors) expect(v.reduce((s, x) => s + x * x, 0)).toBeCloseTo(1, 5)
+  })
+})
+
+describe('prismal plan', () => {
+  it("prints the paper's table for ViT-B/16", async () => {
+    const { code, out } = await prismal(
+      'plan',
+      '--model',
+      'google/vit-base-patch16-224',
+      '--devices',
+      '2',
+      '--segments',
+      '10',
+      '--as-published',
+    )
+    expect(code).toBe(0)
+    for (const figure of ['35.13 GF', '20.35 GF', '17.52 GF', '42.06 %', '50.11 %', '9.90', '89.90 %', '369 kB'])
+      expect(out).toContain(figure)
+  })
+
+  it('predicts whether sharing pays', async () => {
+    const plan = (bandwidth: string) =>
+      prismal(
+        'plan',
+        '--model',
+        'vit-base-patch16-224',
+        '--segments',
+        '10',
+        '--speed',
+        '47GF',
+        '--bandwidth',
+        bandwidth,
+      )
+    expect((await plan('100Mbit')).out).toMatch(/Share by means L=10, sink 1: 1\.\d+× faster/)
+    expect((await plan('10kbit')).out).toContain('Sharing does not pay')
+  })
+
+  it('takes a model folder', async () => {
+    const { out } = await prismal(
+      'plan',
+      '--model',
+      'models/gpt2-chronicle',
+      '--devices',
+      '4',
+      '--tokens',
+      '512',
+      '--json',
+    )
+    expect(JSON.parse(out).columns.map((c: { devices: number }) => c.devices)).toEqual([1, 4, 4])
+  })
+})
+
+describe('prismal inspect and verify', () => {
+  it('tells what a folder holds', async () => {
+    const { out } = await prismal('inspect', 'models/vit-cifar10', '--tensors')
+    expect(out).toContain('vit')
+    expect(out).toContain('4.03 M')
+    expect(out).toMatch(/vit\.embeddings\.cls_token +F16 +\[1,1,192\]/)
+  })
+
+  it('verifies a folder and exits 0', async () => {
+    const { code, out } = await prismal('verify', 'models/vit-cifar10', '--build', 'simd', '--way', 'memory')
+    expect(code).toBe(0)
+    expect(out).toMatch(/\d+ passed, 0 failed/)
+  })
+})
+
+describe('when something is wrong', () => {
+  const text = folder({ 'notes.txt': 'hello', 'llama/config.json': '{"model_type":"llama"}', 'empty/x': '' })
+  const failures: [string, string[], number, RegExp][] = [
+    [
+      'a text for a picture',
+      ['run', 'image-classification', join(text, 'notes.txt')],
+      1,
+      /notes\.txt is not an image \(its first bytes are 68 65 6c 6c.*JPEG, PNG\)/,
+    ],
+    [
+      'a picture that is not there',
+      ['run', 'image-classification', 'nope.png'],
+      1,
+      /nope\.png cannot be read: it does not exist/,
+    ],
+    ['a model that is not there', ['run', 'fill-mask', 'x', '--model', './nope'], 1, /there is no model at .*nope/],
+    [
+      'no model where the task has no default',
+      ['run', 'fill-mask', 'x'],
+      1,
+      /fill-mask has no default model: name one with --model/,
+    ],
+    [
+      'a model of another kind',
+      ['run', 'text-generation', 'x', '--model', join(text, 'llama')],
+      1,
+      /llama\/config\.json: model_type "llama" is not supported \(vit, bert, gpt2\)/,
+    ],
+    ['a folder without a model', ['inspect', join(text, 'empty')], 1, /has no config\.json: it is not a model folder/],
+    [
+      'a task that the model cannot do',
+      ['run', 'text-generation', 'x', '--model', 'models/vit-cifar10'],
+      1,
+      /is a vit model: it does not take texts/,
+    ],
+    ['nothing to verify against', ['verify', join(text, 'empty')], 1, /nothing to verify it against/],
+    ['an unknown task', ['run', 'translation', 'x'], 2, /Tasks are image-classification/],
+    ['no input', ['run', 'fill-mask'], 2, /missing required argument 'input'/],
+    ['devices 0', ['run', 'fill-mask', 'x', '--devices', '0'], 2, /'0' is invalid.*whole number ≥ 1/],
+    ['segments 0', ['run', 'fill-mask', 'x', '--segments', '0'], 2, /whole number ≥ 1/],
+    [
+      'an unknown strategy',
+      ['run', 'fill-mask', 'x', '--strategy', 'half'],
+      2,
+      /Allowed choices are whole, full, means, isolated/,
+    ],
+    [
+      'weights that do not fit the devices',
+      ['run', 'image-classification', 'examples/images/ship.png', '--devices', '2', '--weights', '1,2,3'],
+      2,
+      /3 weights were given for 2 devices/,
+    ],
+    ['an unknown option', ['run', 'fill-mask', 'x', '--modle', 'gpt2'], 2, /unknown option '--modle'/],
+    ['an unknown command', ['pull'], 2, /unknown command 'pull'/],
+  ]
+  it.each(failures)('says so: %s', async (_, args, exit, message) => {
+    const { code, out, err } = await prismal(...args)
+    expect(err).toMatch(message)
+    expect(err).not.toMatch(/\n {4}at /)
+    expect({ code, out }).toEqual({ code: exit, out: '' })
+  })
+
+  it('prints a stack trace with --debug only', async () => {
+    expect((await prismal('run', 'fill-mask', 'x', '--debug')).err).toMatch(/\n {4}at /)
+  })
+})

@@ -1,0 +1,122 @@
+/** Ways to break the code, one at a time, and the suites of which at least one must then fail. */
+
+export interface Mutation {
+  readonly name: string
+  readonly edits: readonly { readonly file: string; readonly find: string; readonly replace: string }[]
+  /** Workspaces to build again, in order. */
+  readonly build: readonly string[]
+  readonly suites: readonly string[]
+}
+
+const VERIFY = 'test/verify.test.ts'
+const KERNELS = 'packages/tensor/src/backends'
+const PLAN = 'packages/distribute/src/plan.test.ts'
+const COUNTERS = 'test/distribution/cost.test.ts'
+const MEMORY = 'test/distribution/memory.test.ts'
+
+const one = (file: string, find: string, replace: string): Mutation['edits'] => [{ file, find, replace }]
+const models = ['packages/models']
+const distribute = ['packages/distribute']
+const kernels = ['kernels-as', 'packages/tensor']
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: "LayerNorm's eps is off",
+    edits: one(
+      'packages/models/src/layers.ts',
+      'layerNorm(x, gain, bias, eps)',
+      'layerNorm(x, gain, bias, eps + 1e-3)',
+    ),
+    build: models,
+    suites: [VERIFY],
+  },
+  {
+    name: "GELU's erf form for its tanh form",
+    edits: one('packages/models/src/config.ts', "gelu_new: 'gelu-tanh'", "gelu_new: 'gelu'"),
+    build: models,
+    suites: [VERIFY],
+  },
+  {
+    name: 'means weigh as one row: counts are dropped',
+    edits: one('packages/distribute/src/shared-context.ts', 'counts.some(c => c > 1)', 'counts.some(c => c < 0)'),
+    build: distribute,
+    suites: [VERIFY],
+  },
+  {
+    name: 'the wire format is ignored',
+    edits: [
+      ...one('packages/distribute/src/shared-context.ts', 'encodeRows(means, plan.wire)', "encodeRows(means, 'f32')"),
+      ...one('packages/distribute/src/shared-context.ts', '    plan.wire,\n', "    'f32',\n"),
+    ],
+    build: distribute,
+    suites: [COUNTERS, VERIFY],
+  },
+  {
+    name: 'means are taken at the other point',
+    edits: one(
+      'packages/distribute/src/shared-context.ts',
+      "plan.point === 'input' ? x : normed",
+      "plan.point !== 'input' ? x : normed",
+    ),
+    build: distribute,
+    suites: [VERIFY],
+  },
+  {
+    name: 'the sink is ignored',
+    edits: one('packages/distribute/src/plan.ts', 'from < sink ?', 'from < 0 ?'),
+    build: distribute,
+    suites: [PLAN, VERIFY],
+  },
+  {
+    name: 'values of another head: heads are swapped',
+    edits: one(
+      'kernels-as/assembly/attention.ts',
+      'vStride) << 2) + skip',
+      'vStride) << 2) + <usize>(H - 1 - h) * head',
+    ),
+    build: kernels,
+    suites: [KERNELS, VERIFY],
+  },
+  {
+    name: 'a row sees the row after it: causality is off by one',
+    edits: one('packages/models/src/context.ts', '(queries[i] as number)) + 1', '(queries[i] as number)) + 2'),
+    build: models,
+    suites: [VERIFY],
+  },
+  {
+    name: 'a segment begins one row late',
+    edits: one(
+      'packages/distribute/src/plan.ts',
+      'i * size + Math.min(i, longer)',
+      'i * size + Math.min(i + 1, longer)',
+    ),
+    build: distribute,
+    suites: [PLAN, VERIFY],
+  },
+  {
+    name: "the matrix kernel's last columns are taken for whole panels",
+    edits: one('kernels-as/assembly/gemm.ts', 'const columns = min(8, n - j)', 'const columns = 8'),
+    build: kernels,
+    suites: [KERNELS],
+  },
+  {
+    name: 'keys are folded only up to whole vectors',
+    edits: one(
+      'kernels-as/assembly/attention.ts',
+      'const count = min(KEY_CHUNK, m - first)',
+      'const count = min(KEY_CHUNK, (m - first) & ~3)',
+    ),
+    build: kernels,
+    suites: [KERNELS],
+  },
+  {
+    name: "a request's memory is not given back",
+    edits: one(
+      'packages/distribute/src/device.ts',
+      '      scope.dispose()\n      this.#end(request)',
+      '      this.#end(request)',
+    ),
+    build: distribute,
+    suites: [MEMORY],
+  },
+]
