@@ -1,0 +1,126 @@
+/** What the benchmarks found: rows, the table they are printed as, and the machine they were found on. */
+import { arch, cpus, loadavg, platform, totalmem } from 'node:os'
+import type { Summary } from './measure.js'
+
+/** A limit that a figure must reach at this stage. */
+export interface Bar {
+  readonly least: number
+  readonly text: string
+  readonly ok: boolean
+}
+
+export interface Row {
+  readonly suite: string
+  readonly name: string
+  /** What tells rows of a name apart: build, shape, devices. */
+  readonly variant: string
+  /** Milliseconds of a call: median over the turns, and the fastest and slowest turn. */
+  readonly milliseconds: Summary
+  readonly rate?: { readonly value: number; readonly unit: 'GF/s' | 'GB/s' | 'tokens/s' | '/s' }
+  /** Share of what the machine can do, 1 being all of it; and of what. */
+  readonly ofPeak?: { readonly share: Summary; readonly of: string }
+  /** How many times as fast as another row, over the turns. */
+  readonly times?: { readonly factor: Summary; readonly than: string }
+  readonly bar?: Bar
+}
+
+/** What the figures were found on. */
+export interface Environment {
+  readonly cpu: string
+  readonly cores: number
+  readonly memoryBytes: number
+  readonly platform: string
+  readonly node: string
+  readonly v8: string
+  /** Processes that wanted a core in the minute before: above 0 others were at work. */
+  readonly load: number
+  /** ISO 8601. */
+  readonly date: string
+}
+
+/** Everything that `--json` writes. */
+export interface Findings {
+  readonly machine: Environment
+  readonly quick: boolean
+  /** 10⁹ operations and 10⁹ bytes a second, one core; absent where no suite that ran needed them. */
+  readonly peaks?: object
+  readonly rows: readonly Row[]
+  /** Figures above what was measured as possible: something was measured wrongly. */
+  readonly impossible: readonly string[]
+}
+
+export function thisMachine(): Environment {
+  const cores = cpus()
+  return {
+    cpu: cores[0]?.model.trim() ?? 'unknown',
+    cores: cores.length,
+    memoryBytes: totalmem(),
+    platform: `${platform()} ${arch()}`,
+    node: process.versions.node,
+    v8: process.versions.v8,
+    load: loadavg()[0] ?? 0,
+    date: new Date().toISOString(),
+  }
+}
+
+/** A bar for `value`, written with its unit by `text`. */
+export const bar = (value: number, least: number, text: string): Bar => ({ least, text, ok: value >= least })
+
+/** Rows as aligned columns; numbers to the right. */
+export function table(rows: readonly Row[]): string {
+  const head = ['', '', 'ms', 'turns', 'rate', '', 'share', 'of', 'factor', 'than', 'bar', '']
+  const cells = [head, ...rows.map(cellsOf)]
+  const isUsed = head.map((_, c) => cells.some((row, r) => r > 0 && row[c] !== ''))
+  const widths = head.map((_, c) => Math.max(...cells.map(row => row[c]!.length)))
+  const isNumber = [false, false, true, true, true, false, true, false, true, false, false, false]
+  const line = (row: readonly string[]): string =>
+    row
+      .map((text, c) => (isNumber[c] ? text.padStart(widths[c]!) : text.padEnd(widths[c]!)))
+      .filter((_, c) => isUsed[c])
+      .join('  ')
+      .trimEnd()
+  return cells.map(line).join('\n')
+}
+
+function cellsOf({ name, variant, milliseconds: ms, rate, ofPeak, times, bar }: Row): string[] {
+  return [
+    ...[name, variant],
+    ...[figure(ms.median), `${figure(ms.least)}…${figure(ms.most)}`],
+    ...(rate ? [figure(rate.value), rate.unit] : ['', '']),
+    ...(ofPeak ? [percent(ofPeak.share), ofPeak.of] : ['', '']),
+    ...(times ? [factor(times.factor), times.than] : ['', '']),
+    ...(bar ? [bar.text, bar.ok ? 'ok' : 'short'] : ['', '']),
+  ]
+}
+
+/** Three significant digits, without an exponent. */
+export const figure = (value: number): string => {
+  if (value >= 100) return value.toFixed(0)
+  return value.toFixed(value >= 10 ? 1 : value >= 1 ? 2 : value >= 0.1 ? 3 : 4)
+}
+const percent = ({ median, least, most }: Summary): string => {
+  const of = (share: number): string => (100 * share).toFixed(0)
+  return least === most ? `${of(median)} %` : `${of(median)} % (${of(least)}…${of(most)})`
+}
+const factor = ({ median, least, most }: Summary): string =>
+  `${median.toFixed(2)}× (${least.toFixed(2)}…${most.toFixed(2)})`
+
+/** By as much may the machine's clock differ between two measurements. */
+const LEEWAY = 0.03
+
+/**
+ * What was faster, in its fastest turn, than the machine was found to be at best: one of the two was measured wrongly.
+ */
+export function impossible(rows: readonly Row[], peakGflops = Number.POSITIVE_INFINITY): string[] {
+  return rows.flatMap(({ suite, name, variant, milliseconds: { median, least }, rate, ofPeak }) => {
+    const what = `${suite} ${name}, ${variant}`
+    const atBest = median / least
+    if (rate?.unit === 'GF/s' && rate.value * atBest > peakGflops * (1 + LEEWAY))
+      return [`${what}: ${figure(rate.value * atBest)} GF/s, the peak being ${figure(peakGflops)}`]
+    if (rate?.unit === 'GB/s' && ofPeak && ofPeak.share.median * atBest > 1 + LEEWAY)
+      return [
+        `${what}: ${figure(rate.value * atBest)} GB/s, ${figure(100 * ofPeak.share.median * atBest)} % of ${ofPeak.of}`,
+      ]
+    return []
+  })
+}
