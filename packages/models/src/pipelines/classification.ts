@@ -58,7 +58,9 @@ async function classify(
   request.meter.enter('head')
   const logits = (classify as NonNullable<typeof classify>)(rows)
   return sequences.map((_, b) => {
-    const scores = probabilities(logits.slice(b, b + 1).floats())
+    const values = logits.slice(b, b + 1).floats()
+    // One class is a yes or no, as transformers has it.
+    const scores = values.length === 1 ? [1 / (1 + Math.exp(-(values[0] as number)))] : probabilities(values)
     return largest(scores, topk).map(i => ({ label: labels?.[i] ?? `LABEL_${i}`, score: scores[i] as number }))
   })
 }

@@ -159,7 +159,9 @@ async function weightFiles(files: ModelFiles): Promise<readonly string[]> {
   const index = await readJson(files, 'model.safetensors.index.json')
   if (index) {
     const map = index.weight_map
-    if (typeof map !== 'object' || map === null || !Object.values(map).every(f => typeof f === 'string'))
+    // A shard lies beside its index: a path that leads elsewhere is not one.
+    const isName = (file: unknown): boolean => typeof file === 'string' && /^[\w.-]+$/.test(file)
+    if (typeof map !== 'object' || map === null || !Object.values(map).every(isName))
       throw new ModelError(`${files.location}/model.safetensors.index.json has no weight_map of file names`)
     return [...new Set(Object.values(map as Record<string, string>))].sort()
   }
