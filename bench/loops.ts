@@ -7,10 +7,11 @@ export const ARITHMETICS = ['relaxed_madd', 'mul+add'] as const
 export type Arithmetic = (typeof ARITHMETICS)[number]
 
 /**
- * Where the factors come from: registers that never change (`constant`), one load a step that all chains share, or one
- * load a chain and step. V8 compiles each differently well, so that only the best of them is a peak.
+ * Where the factors come from: registers that never change (`constant`), one load a step that all chains share, one load a
+ * chain and step, or two vectors a step times one number for each pair of chains (`tile`, as a matrix product has them).
+ * V8 compiles each differently well, so that only the best of them is a peak.
  */
-export const OPERANDS = ['constant', 'shared load', 'own load'] as const
+export const OPERANDS = ['constant', 'shared load', 'own load', 'tile'] as const
 export type Operand = (typeof OPERANDS)[number]
 
 export interface MultiplyAddLoop {
@@ -39,6 +40,7 @@ const set = (local: number): Bytes => [0x21, ...unsigned(local)]
 const constant = (value: number): Bytes => [0x41, ...leb(value)]
 const simd = (opcode: number): Bytes => [0xfd, ...unsigned(opcode)]
 const load = (offset = 0): Bytes => [...simd(0x00), 4, ...unsigned(offset)]
+const loadSplat = (offset: number): Bytes => [...simd(0x09), 2, ...unsigned(offset)]
 const store = (offset: number): Bytes => [...simd(0x0b), 4, ...unsigned(offset)]
 const [I32_ADD, I32_SUB, I32_AND] = [[0x6a], [0x6b], [0x71]]
 const [SPLAT, ADD, MUL, MADD, XOR] = [simd(0x13), simd(0xe4), simd(0xe6), simd(0x105), simd(0x51)]
@@ -75,27 +77,37 @@ function exported(module: WebAssembly.Module, memory: WebAssembly.Memory): (...p
 }
 
 /** Steps that one turn of a multiply-add loop takes, so that counting them costs next to nothing. */
-const STEPS_A_TURN = 4
+const STEPS_A_TURN = 8
+const STEP_BYTES = 64
 
 /** The loop as a function of turns, which makes `flopsPerTurn` operations each. */
 export function multiplyAddLoop(loop: MultiplyAddLoop): { run: (turns: number) => void; flopsPerTurn: number } {
   const { chains, operand } = loop
   // Parameters: turns, x, y. Locals: address, then vectors x, y, factor and the chains.
   const [turns, x, y, address, xs, ys, factor, first] = [0, 1, 2, 3, 4, 5, 6, 7] as const
-  const step = [
-    ...(operand === 'constant' ? [] : nextAddress(address)),
-    ...(operand === 'shared load' ? [...get(address), ...load(), ...set(factor)] : []),
-    ...range(chains).flatMap(i => multiplyAdd(loop, first + i, { address, xs, ys, factor }, i)),
+  const step = (offset: number): Bytes => [
+    ...(operand === 'shared load' ? [...get(address), ...load(offset), ...set(factor)] : []),
+    ...(operand === 'tile'
+      ? [...get(address), ...load(offset), ...set(xs), ...get(address), ...load(offset + 16), ...set(ys)]
+      : []),
+    ...range(chains).flatMap(i => [
+      ...(operand === 'tile' && i % 2 === 0 ? [...get(address), ...loadSplat(offset + 4 * i), ...set(factor)] : []),
+      ...multiplyAdd(
+        loop,
+        first + i,
+        { address, xs: i % 2 === 1 && operand === 'tile' ? ys : xs, ys, factor },
+        offset + 16 * i,
+      ),
+    ]),
   ]
   const body = [
     ...[...get(x), ...SPLAT, ...set(xs), ...get(y), ...SPLAT, ...set(ys)],
     // Chains that start alike could be merged.
     ...range(chains).flatMap(i => [...constant(16 * i), ...load(), ...set(first + i)]),
-    ...countDown(
-      turns,
-      1,
-      range(STEPS_A_TURN).flatMap(() => step),
-    ),
+    ...countDown(turns, 1, [
+      ...(operand === 'constant' ? [] : nextAddress(address)),
+      ...range(STEPS_A_TURN).flatMap(i => step(STEP_BYTES * i)),
+    ]),
     ...get(first),
     ...range(chains - 1).flatMap(i => [...get(first + 1 + i), ...ADD]),
     ...FIRST_LANE,
@@ -113,24 +125,24 @@ export function multiplyAddLoop(loop: MultiplyAddLoop): { run: (turns: number) =
   return { run: count => void run(count, 0.9375, 0.0625), flopsPerTurn: 2 * 4 * chains * STEPS_A_TURN }
 }
 
-/** address = (address + 64) mod 4 KiB: the factors stay in the first cache, and change. */
+/** address = (address + a turn's bytes) mod 4 KiB: the factors stay in the first cache, and change. */
 const nextAddress = (address: number): Bytes => [
-  ...[...get(address), ...constant(64), ...I32_ADD],
-  ...[...constant(FACTOR_BYTES - 64), ...I32_AND, ...set(address)],
+  ...[...get(address), ...constant(STEP_BYTES * STEPS_A_TURN), ...I32_ADD],
+  ...[...constant(FACTOR_BYTES - STEP_BYTES * STEPS_A_TURN), ...I32_AND, ...set(address)],
 ]
 
 function multiplyAdd(
   { arithmetic, operand }: MultiplyAddLoop,
   chain: number,
   at: { address: number; xs: number; ys: number; factor: number },
-  i: number,
+  offset: number,
 ): Bytes {
   const isFused = arithmetic === 'relaxed_madd'
   // A product of two values that chains share would be computed once for all of them, so there the chain is a factor.
   const [a, b, sum] =
     operand === 'own load'
-      ? [get(at.xs), [...get(at.address), ...load(16 * i)], get(chain)]
-      : operand === 'shared load' && isFused
+      ? [get(at.xs), [...get(at.address), ...load(offset)], get(chain)]
+      : operand === 'tile' || (operand === 'shared load' && isFused)
         ? [get(at.factor), get(at.xs), get(chain)]
         : [get(chain), get(operand === 'constant' ? at.xs : at.factor), get(at.ys)]
   return isFused ? [...a, ...b, ...sum, ...MADD, ...set(chain)] : [...a, ...b, ...MUL, ...sum, ...ADD, ...set(chain)]

@@ -5,9 +5,9 @@ import { Functions } from './math'
 import { packPanels } from './pack'
 import { FOLD, STORE, TILE_ROWS, Tile } from './tile'
 
-/** Both as in the catalogue. A chunk's keys and values of one head stay in the first-level cache. */
+/** As in the catalogue. A chunk's keys and values of one head stay in the first-level cache. */
 const KEY_CHUNK: i32 = 64
-const QUERY_TILE: i32 = 6
+const QUERY_TILE: i32 = TILE_ROWS
 
 const LOWEST: f32 = -3.4028234663852886e38
 
@@ -24,9 +24,9 @@ export function attentionBegin(state: usize, weighted: usize, n: i32, H: i32, d:
  * Scratch, in f32:
  *   keys   [8 panels][d][8]      the chunk's keys of one head, key j in column j
  *   values [⌈d/8⌉ panels][64][8] its values, key j in line j
- *   scores [6][64]               then weights, of a tile of query rows
+ *   scores [4][64]               then weights, of a tile of query rows
  *   gains  [64]                  the chunk's logGain
- *   rescale [6]                  what each row's state is multiplied by
+ *   rescale [4]                  what each row's state is multiplied by
  */
 export function attentionFold(
   q: usize,
@@ -127,9 +127,7 @@ function scoreTile(rows: i32, q: usize, qRow: usize, panels: usize, d: i32, scor
     }
   }
   for (; j < seen; j += 8) {
-    if (rows == 6) Tile.product(6, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
-    else if (rows == 5) Tile.product(5, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
-    else if (rows == 4) Tile.product(4, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    if (rows == 4) Tile.product(4, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
     else if (rows == 3) Tile.product(3, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
     else if (rows == 2) Tile.product(2, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
     else Tile.product(1, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
@@ -193,11 +191,7 @@ function valueTile(
   }
   for (; e < d; e += 8) {
     const columns = min(8, d - e)
-    if (rows == 6) Tile.product(6, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
-    else if (rows == 5)
-      Tile.product(5, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
-    else if (rows == 4)
-      Tile.product(4, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    if (rows == 4) Tile.product(4, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
     else if (rows == 3)
       Tile.product(3, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
     else if (rows == 2)

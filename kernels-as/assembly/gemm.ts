@@ -91,16 +91,6 @@ function finish(
   rRow: usize,
   activation: i32,
 ): void {
-  if (TILE_ROWS > 4) {
-    if (rows == 6) {
-      Tile.product(6, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
-      return
-    }
-    if (rows == 5) {
-      Tile.product(5, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
-      return
-    }
-  }
   if (rows == 4) Tile.product(4, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
   else if (rows == 3) Tile.product(3, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
   else if (rows == 2) Tile.product(2, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)

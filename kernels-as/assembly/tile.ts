@@ -1,12 +1,22 @@
 // The register tile under the matrix product and attention: a few rows of A times a panel of B.
 //
-// Each element of the product is one chain over k, from 0 upwards, whatever the tile's height or width: that is why a
-// row's bits do not depend on how many rows are computed with it.
+// Each element of the product is summed in one order over k, whatever the tile's height or width: that is why a row's
+// bits do not depend on how many rows are computed with it.
 import { Lanes } from './lanes'
 import { Functions } from './math'
 
-/** Rows of a full tile: 12 accumulators and 3 operands fit 16 registers only where multiply-add is one instruction. */
-export const TILE_ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4
+/**
+ * Rows of a full tile: 8 accumulators, 3 operands and the parts' totals. Of 6 rows V8 makes code that is sometimes a tenth
+ * faster and sometimes half as fast, since the registers no longer suffice.
+ */
+export const TILE_ROWS: i32 = 4
+
+/**
+ * Parts of k that are summed each by itself and then added, in order: rounding errors of a chain grow with its length, so
+ * eight short ones err about a third as much as a long one, at no cost in time that shows. Only k decides where they
+ * begin. Attention's weights are one part: how many of them there are depends on the tile's other rows.
+ */
+const PARTS: i32 = 8
 
 /** What becomes of a finished line of 8 sums. */
 export const FINISH = 0 // bias, activation, residual, store the columns that exist
@@ -42,81 +52,87 @@ export abstract class Tile {
     let h2 = Lanes.zero()
     let l3 = Lanes.zero()
     let h3 = Lanes.zero()
-    let l4 = Lanes.zero()
-    let h4 = Lanes.zero()
-    let l5 = Lanes.zero()
-    let h5 = Lanes.zero()
+    let low0 = Lanes.zero()
+    let high0 = Lanes.zero()
+    let low1 = Lanes.zero()
+    let high1 = Lanes.zero()
+    let low2 = Lanes.zero()
+    let high2 = Lanes.zero()
+    let low3 = Lanes.zero()
+    let high3 = Lanes.zero()
     let a0 = a
     let a1 = a + aStride
     let a2 = a1 + aStride
     let a3 = a2 + aStride
-    let a4 = a3 + aStride
-    let a5 = a4 + aStride
-    const end = b + ((<usize>k) << 5)
-    while (b < end) {
-      const low = v128.load(b)
-      const high = v128.load(b, 16)
-      let x = v128.load32_splat(a0)
-      l0 = Lanes.madd(x, low, l0)
-      h0 = Lanes.madd(x, high, h0)
+    const start = b
+    const parts = job == FOLD ? 1 : PARTS
+    for (let part = 1; part <= parts; part++) {
+      const stop = start + ((<usize>((k * part) / parts)) << 5)
+      while (b < stop) {
+        const left = v128.load(b)
+        const right = v128.load(b, 16)
+        let x = v128.load32_splat(a0)
+        l0 = Lanes.madd(x, left, l0)
+        h0 = Lanes.madd(x, right, h0)
+        if (rows > 1) {
+          x = v128.load32_splat(a1)
+          l1 = Lanes.madd(x, left, l1)
+          h1 = Lanes.madd(x, right, h1)
+        }
+        if (rows > 2) {
+          x = v128.load32_splat(a2)
+          l2 = Lanes.madd(x, left, l2)
+          h2 = Lanes.madd(x, right, h2)
+        }
+        if (rows > 3) {
+          x = v128.load32_splat(a3)
+          l3 = Lanes.madd(x, left, l3)
+          h3 = Lanes.madd(x, right, h3)
+        }
+        a0 += 4
+        if (rows > 1) a1 += 4
+        if (rows > 2) a2 += 4
+        if (rows > 3) a3 += 4
+        b += 32
+      }
+      low0 = f32x4.add(low0, l0)
+      high0 = f32x4.add(high0, h0)
+      l0 = Lanes.zero()
+      h0 = Lanes.zero()
       if (rows > 1) {
-        x = v128.load32_splat(a1)
-        l1 = Lanes.madd(x, low, l1)
-        h1 = Lanes.madd(x, high, h1)
+        low1 = f32x4.add(low1, l1)
+        high1 = f32x4.add(high1, h1)
+        l1 = Lanes.zero()
+        h1 = Lanes.zero()
       }
       if (rows > 2) {
-        x = v128.load32_splat(a2)
-        l2 = Lanes.madd(x, low, l2)
-        h2 = Lanes.madd(x, high, h2)
+        low2 = f32x4.add(low2, l2)
+        high2 = f32x4.add(high2, h2)
+        l2 = Lanes.zero()
+        h2 = Lanes.zero()
       }
       if (rows > 3) {
-        x = v128.load32_splat(a3)
-        l3 = Lanes.madd(x, low, l3)
-        h3 = Lanes.madd(x, high, h3)
+        low3 = f32x4.add(low3, l3)
+        high3 = f32x4.add(high3, h3)
+        l3 = Lanes.zero()
+        h3 = Lanes.zero()
       }
-      if (rows > 4) {
-        x = v128.load32_splat(a4)
-        l4 = Lanes.madd(x, low, l4)
-        h4 = Lanes.madd(x, high, h4)
-      }
-      if (rows > 5) {
-        x = v128.load32_splat(a5)
-        l5 = Lanes.madd(x, low, l5)
-        h5 = Lanes.madd(x, high, h5)
-      }
-      a0 += 4
-      if (rows > 1) a1 += 4
-      if (rows > 2) a2 += 4
-      if (rows > 3) a3 += 4
-      if (rows > 4) a4 += 4
-      if (rows > 5) a5 += 4
-      b += 32
     }
-    Tile.line(job, l0, h0, to, columns, extra, residual, activation, 0)
+    Tile.line(job, low0, high0, to, columns, extra, residual, activation, 0)
     if (rows > 1) {
       to += toStride
       residual += residualStride
-      Tile.line(job, l1, h1, to, columns, extra, residual, activation, 1)
+      Tile.line(job, low1, high1, to, columns, extra, residual, activation, 1)
     }
     if (rows > 2) {
       to += toStride
       residual += residualStride
-      Tile.line(job, l2, h2, to, columns, extra, residual, activation, 2)
+      Tile.line(job, low2, high2, to, columns, extra, residual, activation, 2)
     }
     if (rows > 3) {
       to += toStride
       residual += residualStride
-      Tile.line(job, l3, h3, to, columns, extra, residual, activation, 3)
-    }
-    if (rows > 4) {
-      to += toStride
-      residual += residualStride
-      Tile.line(job, l4, h4, to, columns, extra, residual, activation, 4)
-    }
-    if (rows > 5) {
-      to += toStride
-      residual += residualStride
-      Tile.line(job, l5, h5, to, columns, extra, residual, activation, 5)
+      Tile.line(job, low3, high3, to, columns, extra, residual, activation, 3)
     }
   }
 
@@ -141,38 +157,66 @@ export abstract class Tile {
     let h2 = Lanes.zero()
     let l3 = Lanes.zero()
     let h3 = Lanes.zero()
+    let low0 = Lanes.zero()
+    let high0 = Lanes.zero()
+    let low1 = Lanes.zero()
+    let high1 = Lanes.zero()
+    let low2 = Lanes.zero()
+    let high2 = Lanes.zero()
+    let low3 = Lanes.zero()
+    let high3 = Lanes.zero()
     let b1 = b + panel
     let b2 = b1 + panel
     let b3 = b2 + panel
-    const end = b + ((<usize>k) << 5)
-    while (b < end) {
-      const x = v128.load32_splat(a)
-      l0 = Lanes.madd(x, v128.load(b), l0)
-      h0 = Lanes.madd(x, v128.load(b, 16), h0)
-      l1 = Lanes.madd(x, v128.load(b1), l1)
-      h1 = Lanes.madd(x, v128.load(b1, 16), h1)
-      l2 = Lanes.madd(x, v128.load(b2), l2)
-      h2 = Lanes.madd(x, v128.load(b2, 16), h2)
-      l3 = Lanes.madd(x, v128.load(b3), l3)
-      h3 = Lanes.madd(x, v128.load(b3, 16), h3)
-      a += 4
-      b += 32
-      b1 += 32
-      b2 += 32
-      b3 += 32
+    const start = b
+    const parts = job == FOLD ? 1 : PARTS
+    for (let part = 1; part <= parts; part++) {
+      const stop = start + ((<usize>((k * part) / parts)) << 5)
+      while (b < stop) {
+        const x = v128.load32_splat(a)
+        l0 = Lanes.madd(x, v128.load(b), l0)
+        h0 = Lanes.madd(x, v128.load(b, 16), h0)
+        l1 = Lanes.madd(x, v128.load(b1), l1)
+        h1 = Lanes.madd(x, v128.load(b1, 16), h1)
+        l2 = Lanes.madd(x, v128.load(b2), l2)
+        h2 = Lanes.madd(x, v128.load(b2, 16), h2)
+        l3 = Lanes.madd(x, v128.load(b3), l3)
+        h3 = Lanes.madd(x, v128.load(b3, 16), h3)
+        a += 4
+        b += 32
+        b1 += 32
+        b2 += 32
+        b3 += 32
+      }
+      low0 = f32x4.add(low0, l0)
+      high0 = f32x4.add(high0, h0)
+      l0 = Lanes.zero()
+      h0 = Lanes.zero()
+      low1 = f32x4.add(low1, l1)
+      high1 = f32x4.add(high1, h1)
+      l1 = Lanes.zero()
+      h1 = Lanes.zero()
+      low2 = f32x4.add(low2, l2)
+      high2 = f32x4.add(high2, h2)
+      l2 = Lanes.zero()
+      h2 = Lanes.zero()
+      low3 = f32x4.add(low3, l3)
+      high3 = f32x4.add(high3, h3)
+      l3 = Lanes.zero()
+      h3 = Lanes.zero()
     }
     const bias = job == FINISH && extra != 0
     const kept = residual != 0
-    Tile.line(job, l0, h0, to, 8, extra, residual, activation, 0)
+    Tile.line(job, low0, high0, to, 8, extra, residual, activation, 0)
     if (bias) extra += 32
     if (kept) residual += 32
-    Tile.line(job, l1, h1, to + 32, 8, extra, residual, activation, 0)
+    Tile.line(job, low1, high1, to + 32, 8, extra, residual, activation, 0)
     if (bias) extra += 32
     if (kept) residual += 32
-    Tile.line(job, l2, h2, to + 64, 8, extra, residual, activation, 0)
+    Tile.line(job, low2, high2, to + 64, 8, extra, residual, activation, 0)
     if (bias) extra += 32
     if (kept) residual += 32
-    Tile.line(job, l3, h3, to + 96, columns, extra, residual, activation, 0)
+    Tile.line(job, low3, high3, to + 96, columns, extra, residual, activation, 0)
   }
 
   @inline static line(

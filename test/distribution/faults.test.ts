@@ -172,9 +172,9 @@ describe.each(families)('$name: abort', subject => {
         (e: unknown) => e as Error,
       )
       onDelivery = () => {}
-      // Messages come in order: what answers this has heard of the abort.
       expect(bits(await rowsOf(runner, [sequence], 'all'))).toEqual(bits(want))
-      expect(usedBytes(models), `after an abort at message ${at}`).toEqual(idle)
+      // All devices have heard of the abort, but one may be letting events through before it stops.
+      await vi.waitUntil(() => usedBytes(models).join() === idle.join(), { timeout: 5000, interval: 1 })
       if (!error) return at - 1
       expect(error.message).toBe(`aborted at message ${at}`)
     }

@@ -94,21 +94,38 @@ export class Device {
     if (this.#ended.size > REMEMBERED) this.#ended.delete(this.#ended.values().next().value as number)
   }
 
+  /** Runs a request and says how it ended, once its memory is back. */
   async #run(control: Channel, f: Frame): Promise<void> {
     const { request } = f
-    const started = performance.now()
     const running = { abort: new AbortController(), mailbox: this.#mailbox(request) }
     this.#running.set(request, running)
     const meter = new StageMeter()
     const scope = this.model.engine.scope(meter)
+    let last: Frame
+    try {
+      last = await this.#answer(control, f, running, scope, meter)
+    } catch (error) {
+      last = frame('error', request, { json: asMessage(error) })
+    } finally {
+      scope.dispose()
+      this.#end(request)
+    }
+    control.send(last)
+  }
+
+  /** Sends rows or tokens as they come, and gives the frame that ends them. */
+  async #answer(control: Channel, f: Frame, running: Running, scope: Scope, meter: StageMeter): Promise<Frame> {
+    const { request } = f
+    const started = performance.now()
     const peak = this.model.engine.arena.watch()
     try {
       const message = f.json as RunMessage & { parts: readonly PartHeader[] }
+      const from = message.self
       const parts = unpackParts(message.parts, f.data)
       const work = new Work(this.model, scope, meter, message, parts, running.abort.signal)
-      const rows = await work.prefill(this.#exchange(request, message.self, running.mailbox))
+      const rows = await work.prefill(this.#exchange(request, from, running.mailbox))
       const reply = (kind: 'output' | 'token', json: unknown, data: Uint8Array): void =>
-        control.send(frame(kind, request, { from: message.self, json, data }))
+        control.send(frame(kind, request, { from, json, data }))
       if (message.output !== 'tokens') reply('output', { rows: rows.rows }, bytesOf(rows.floats()))
       else
         for await (const { logits, ...token } of work.decode(rows))
@@ -119,13 +136,9 @@ export class Device {
         peakBytes: peak.bytes,
         milliseconds: performance.now() - started,
       }
-      control.send(frame('done', request, { from: message.self, json: done }))
-    } catch (error) {
-      control.send(frame('error', request, { json: asMessage(error) }))
+      return frame('done', request, { from, json: done })
     } finally {
       peak.end()
-      scope.dispose()
-      this.#end(request)
     }
   }
 
