@@ -78,7 +78,9 @@ describe('prismal run', () => {
     expect(output[0][0].label).toBe('ship')
     expect(report.strategy).toBe('full')
     expect(report.devices.filter((d: { device: string }) => d.device !== 'coordinator')).toHaveLength(3)
-    for (const { stages } of report.devices) for (const s of stages) expect(s).toHaveProperty('bytesSent')
+    for (const { stages } of report.devices)
+      for (const s of stages)
+        expect(s).toMatchObject({ bytesSent: expect.any(Number), milliseconds: expect.any(Number) })
     expect(versions.prismal).toMatch(/^\d+\.\d+\.\d+$/)
   })
 

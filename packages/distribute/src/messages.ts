@@ -1,5 +1,5 @@
 /** What coordinator and devices say to each other: requests out, rows, tokens and accounts back. */
-import type { Emitted, GenerateOptions, Part, Stage } from '@prismal/models'
+import type { Emitted, GenerateOptions, Part, TimedStage } from '@prismal/models'
 import { ConnectionError } from './errors.js'
 import type { Plan } from './plan.js'
 import { bytesOf } from './wire.js'
@@ -16,7 +16,7 @@ export interface RunMessage {
 }
 
 export interface DoneMessage {
-  readonly stages: readonly Stage[]
+  readonly stages: readonly TimedStage[]
   readonly rows: number
   readonly peakBytes: number
   readonly milliseconds: number

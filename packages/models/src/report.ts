@@ -9,28 +9,46 @@ export interface Stage {
   bytesReceived: number
 }
 
+/** A stage of a run, with the time from its begin to the next one's: waiting for others included. */
+export interface TimedStage extends Stage {
+  milliseconds: number
+}
+
 /** Counts what one device does for one request. */
 export class StageMeter implements Meter {
-  readonly stages: Stage[] = []
-  #current: Stage
+  readonly #stages: TimedStage[] = []
+  #current: TimedStage
+  #since = performance.now()
 
   constructor() {
     this.#current = this.at('embed')
   }
-  /** From now on operations count for this stage. */
+  /** The stages so far, in the order in which they began. */
+  get stages(): readonly TimedStage[] {
+    this.#countTime()
+    return this.#stages
+  }
+  /** From now on operations and time count for this stage. */
   enter(stage: string): void {
+    this.#countTime()
     this.#current = this.at(stage)
   }
   count(flops: number): void {
     this.#current.flops += flops
   }
   /** The record of a stage, made where there is none. */
-  at(stage: string): Stage {
-    const known = this.stages.find(s => s.stage === stage)
+  at(stage: string): TimedStage {
+    const known = this.#stages.find(s => s.stage === stage)
     if (known) return known
-    const fresh = { stage, flops: 0, bytesSent: 0, bytesReceived: 0 }
-    this.stages.push(fresh)
+    const fresh = { stage, flops: 0, bytesSent: 0, bytesReceived: 0, milliseconds: 0 }
+    this.#stages.push(fresh)
     return fresh
+  }
+
+  #countTime(): void {
+    const now = performance.now()
+    this.#current.milliseconds += now - this.#since
+    this.#since = now
   }
 }
 
@@ -38,7 +56,7 @@ export interface DeviceReport {
   readonly device: string
   /** Rows of the batch that this device computed. */
   readonly rows: number
-  readonly stages: readonly Stage[]
+  readonly stages: readonly TimedStage[]
   readonly flops: number
   /** Exchanged with other devices, frames included. */
   readonly bytesSent: number

@@ -114,7 +114,7 @@ function columnsOf(shape: StackShape, tokens: number, flags: PlanFlags): Column[
   const add = (name: string, count: number, sharing: SharingOptions): void => {
     const made = planned(count, sharing)
     const costs = cost(made, shape, { asPublished: flags.asPublished ?? false })
-    columns.push(columnOf(name, made, costs, shape, columns[0], flags))
+    columns.push(columnOf(name, made, costs, columns[0], flags))
   }
   add('one device', 1, { strategy: 'isolated' })
   if (devices === 1) return columns
@@ -140,20 +140,18 @@ function columnOf(
   name: string,
   made: Plan,
   costs: readonly DeviceCost[],
-  shape: StackShape,
   alone: Column | undefined,
   flags: PlanFlags,
 ): Column {
   const busiest = Math.max(...costs.map(c => c.flops))
   const received = Math.max(...costs.map(c => c.bytesReceived))
-  const means = made.strategy === 'means' ? segmentsOf({ ...made }) : undefined
+  const means = made.strategy === 'means' ? segmentsOf(made) : undefined
   const rows = Math.ceil((made.sequences[0]?.rows ?? 0) / made.devices)
   const { bandwidth, speed } = flags
   const time =
     bandwidth && speed
       ? Math.max(...costs.map(c => (c.flops / speed + (c.bytesReceived * 8) / bandwidth) * 1000))
       : undefined
-  void shape
   return {
     name,
     devices: made.devices,
