@@ -50,7 +50,7 @@ for (const picture of shown)
     const classify = await pipeline('image-classification', undefined, options)
     const measured = await repeat(() => classify.withReport([picture], { topk: 10 }))
     await classify.dispose()
-    const [labels = []] = measured.output as { label: string; score: number }[][]
+    const [labels = []] = measured.output
     const byName = [...labels].sort((a, b) => (a.label < b.label ? -1 : 1)).map(l => l.score)
     return { answer: `${labels[0]?.label} ${labels[0]?.score.toFixed(3)}`, values: byName, report: measured.report }
   })

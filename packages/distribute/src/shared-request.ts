@@ -98,13 +98,21 @@ export class SharedRequest implements Request {
     })
     const heads = this.meter.stages.filter(s => s.flops > 0)
     if (heads.length > 0) devices.push(this.#coordinator(heads))
-    const lost = this.#plan?.lost
     return {
       strategy: this.#plan?.strategy ?? 'means',
       devices,
       milliseconds,
-      deviations: lost ? [`nothing was heard of device ${lost[0]} from layer ${lost[1]} on`] : [],
+      deviations: this.#deviations(),
     }
+  }
+
+  #deviations(): string[] {
+    const lost = this.#plan?.lost
+    const silent = this.#accounts.flatMap(({ done }, p) => (done ? [] : [p]))
+    return [
+      ...(lost ? [`nothing was heard of device ${lost[0]} from layer ${lost[1]} on`] : []),
+      ...(silent.length > 0 ? [`the request ended before device ${silent.join(', ')} gave its account`] : []),
+    ]
   }
 
   end(): void {

@@ -2,6 +2,7 @@
 import type { Cluster } from '@prismal/distribute'
 import {
   aloneRunner,
+  type BatchPipeline,
   type ClassifyOptions,
   type FeatureOptions,
   type Filled,
@@ -48,10 +49,10 @@ export interface PipelineOptions {
 }
 
 export interface Pipelines {
-  'image-classification': Pipeline<ImageInput | readonly ImageInput[], ClassifyOptions, Label[] | Label[][]>
+  'image-classification': BatchPipeline<ImageInput, ClassifyOptions, Label[]>
   'feature-extraction': Pipeline<string | readonly string[], FeatureOptions, NumberArray | NumberArray[]>
-  'text-classification': Pipeline<TextInput | readonly TextInput[], ClassifyOptions, Label[] | Label[][]>
-  'fill-mask': Pipeline<string | readonly string[], FillMaskOptions, Filled[] | Filled[][]>
+  'text-classification': BatchPipeline<TextInput, ClassifyOptions, Label[]>
+  'fill-mask': BatchPipeline<string, FillMaskOptions, Filled[]>
   'text-generation': GenerationPipeline
 }
 

@@ -3,7 +3,7 @@ import { ModelError } from '../errors.js'
 import type { Part } from '../input.js'
 import type { Request, Runner } from '../runner.js'
 import type { Tokenizer } from '../text/tokenizer.js'
-import { asList, largest, type Pipeline, pipelineOf, probabilities } from './pipeline.js'
+import { type BatchPipeline, batchPipeline, largest, probabilities } from './pipeline.js'
 
 export interface Label {
   readonly label: string
@@ -22,13 +22,12 @@ export type TextInput = string | { readonly text: string; readonly text_pair: st
 export function imageClassification<Source>(
   runner: Runner,
   read: (source: Source) => Promise<Part>,
-): Pipeline<Source | readonly Source[], ClassifyOptions, Label[] | Label[][]> {
+): BatchPipeline<Source, ClassifyOptions, Label[]> {
   needsClassifier(runner, 'image-classification')
-  return pipelineOf(runner, async (request, input, { topk = 5 }) => {
+  return batchPipeline(runner, async (request, sources, { topk = 5 }) => {
     const sequences: Part[] = []
-    for (const source of asList(input)) sequences.push(await read(source))
-    const labels = await classify(request, runner, sequences, topk)
-    return Array.isArray(input) ? labels : (labels[0] as Label[])
+    for (const source of sources) sequences.push(await read(source))
+    return classify(request, runner, sequences, topk)
   })
 }
 
@@ -36,14 +35,13 @@ export function imageClassification<Source>(
 export function textClassification(
   runner: Runner,
   tokenizer: Tokenizer,
-): Pipeline<TextInput | readonly TextInput[], ClassifyOptions, Label[] | Label[][]> {
+): BatchPipeline<TextInput, ClassifyOptions, Label[]> {
   needsClassifier(runner, 'text-classification')
-  return pipelineOf(runner, async (request, input, { topk = 1 }) => {
-    const sequences = asList(input).map(t =>
+  return batchPipeline(runner, async (request, texts, { topk = 1 }) => {
+    const sequences = texts.map(t =>
       typeof t === 'string' ? tokenizer.encode(t) : tokenizer.encode(t.text, { pair: t.text_pair }),
     )
-    const labels = await classify(request, runner, sequences, topk)
-    return Array.isArray(input) ? labels : (labels[0] as Label[])
+    return classify(request, runner, sequences, topk)
   })
 }
 

@@ -2,7 +2,7 @@
 import { InputError, ModelError } from '../errors.js'
 import type { Runner } from '../runner.js'
 import type { Tokenizer } from '../text/tokenizer.js'
-import { asList, largest, type Pipeline, pipelineOf, probabilities } from './pipeline.js'
+import { type BatchPipeline, batchPipeline, largest, probabilities } from './pipeline.js'
 
 export interface FillMaskOptions {
   /** How many tokens to give, most likely first; default 5. */
@@ -17,30 +17,27 @@ export interface Filled {
 }
 
 /** A text with one mask token → its most likely fillings. */
-export function fillMask(
-  runner: Runner,
-  tokenizer: Tokenizer,
-): Pipeline<string | readonly string[], FillMaskOptions, Filled[] | Filled[][]> {
+export function fillMask(runner: Runner, tokenizer: Tokenizer): BatchPipeline<string, FillMaskOptions, Filled[]> {
   const { vocabulary, location } = runner.model
   const { maskId } = tokenizer
   if (!vocabulary || maskId === undefined)
     throw new ModelError(
       `${location} has no ${vocabulary ? 'mask token' : 'head over the vocabulary'}: it cannot do fill-mask`,
     )
-  return pipelineOf(runner, async (request, input, { topk = 5 }) => {
-    const sequences = asList(input).map(text => tokenizer.encode(text))
+  return batchPipeline(runner, async (request, texts, { topk = 5 }) => {
+    const sequences = texts.map(text => tokenizer.encode(text))
     const masks = sequences.map((sequence, i) => {
       const places = [...(sequence.ids as Int32Array)].flatMap((id, row) => (id === maskId ? [row] : []))
       if (places.length !== 1)
         throw new InputError(
-          `fill-mask: a text has one ${tokenizer.token(maskId)}; ${JSON.stringify(asList(input)[i])} has ${places.length}`,
+          `fill-mask: a text has one ${tokenizer.token(maskId)}; ${JSON.stringify(texts[i])} has ${places.length}`,
         )
       return places
     })
     const rows = await request.rows(sequences, masks)
     request.meter.enter('head')
     const logits = vocabulary(rows)
-    const filled = sequences.map((sequence, b) => {
+    return sequences.map((sequence, b) => {
       const scores = probabilities(logits.slice(b, b + 1).floats())
       const [mask] = masks[b] as number[]
       return largest(scores, topk).map(token => {
@@ -54,6 +51,5 @@ export function fillMask(
         }
       })
     })
-    return Array.isArray(input) ? filled : (filled[0] as Filled[])
   })
 }

@@ -39,6 +39,28 @@ export function pipelineOf<Input, Options extends object, Output>(
   return Object.assign(call, { withReport, runner, dispose: () => runner.dispose() })
 }
 
+/** A pipeline of several inputs at once: one input gives one output, a list gives a list. */
+export interface BatchPipeline<Item, Options, Output> {
+  (inputs: readonly Item[], options?: Options & CallOptions): Promise<Output[]>
+  (input: Item, options?: Options & CallOptions): Promise<Output>
+  /** The same call, with what it cost. */
+  withReport(inputs: readonly Item[], options?: Options & CallOptions): Promise<Reported<Output[]>>
+  withReport(input: Item, options?: Options & CallOptions): Promise<Reported<Output>>
+  readonly runner: Runner
+  dispose(): Promise<void>
+}
+
+/** Makes a batch pipeline of what one request does with a list of inputs. */
+export function batchPipeline<Item, Options extends object, Output>(
+  runner: Runner,
+  work: (request: Request, inputs: readonly Item[], options: Options) => Promise<Output[]>,
+): BatchPipeline<Item, Options, Output> {
+  return pipelineOf(runner, async (request, input: Item | readonly Item[], options: Options) => {
+    const outputs = await work(request, asList(input), options)
+    return Array.isArray(input) ? outputs : outputs[0]
+  }) as BatchPipeline<Item, Options, Output>
+}
+
 /** e^x / Σ e^x in float64, for the few values that people see. */
 export function probabilities(logits: Float32Array): number[] {
   const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)

@@ -2,7 +2,7 @@
 
 import { existsSync } from 'node:fs'
 import { cost, createPlan, type DeviceCost, type Plan, PlanError, type SharingOptions } from '@prismal/distribute'
-import { type Json, ModelError, readShape, type StackShape, shapeOf } from '@prismal/models'
+import { inspectModel, type Json, ModelError, type StackShape, shapeOf } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
 import { type Command, InvalidArgumentError } from 'commander'
 import { KNOWN_MODELS, knownModel } from '../known-models.js'
@@ -62,7 +62,7 @@ export function addPlan(program: Command): void {
 }
 
 async function plan(flags: PlanFlags): Promise<void> {
-  const { name, shape } = await shapeFor(flags.model)
+  const { name, shape, weightBytes } = await shapeFor(flags.model)
   const tokens = flags.tokens ?? shape.positions
   if (tokens > shape.positions)
     throw new PlanError(`plan: ${tokens} tokens were given; ${name} has ${shape.positions} positions`)
@@ -76,6 +76,7 @@ async function plan(flags: PlanFlags): Promise<void> {
         shape,
         tokens,
         batch: flags.batch,
+        weightBytes,
         asPublished: flags.asPublished ?? false,
         columns,
       }),
@@ -86,7 +87,7 @@ async function plan(flags: PlanFlags): Promise<void> {
   console.log(
     `${name}: ${batch}${tokens} rows, ${shape.layers} layers, width ${shape.width}${flags.asPublished ? ', counted as published' : ''}\n`,
   )
-  console.log(table(tableOf(columns)))
+  console.log(table(tableOf(columns, weightBytes)))
   const { devices = 2 } = flags
   console.log(
     `\nEvery device holds all weights: sharing does not reduce memory.${flags.bandwidth ? advice(columns) : ''}`,
@@ -94,12 +95,24 @@ async function plan(flags: PlanFlags): Promise<void> {
   if (devices === 1) console.log('With --devices 2 or more it shows what sharing is worth.')
 }
 
-async function shapeFor(model: string): Promise<{ name: string; shape: StackShape }> {
+async function shapeFor(model: string): Promise<{ name: string; shape: StackShape; weightBytes: number }> {
   const known: Json | undefined = existsSync(model) ? undefined : knownModel(model)
-  if (known) return { name: model, shape: shapeOf(known, model) }
+  if (known) {
+    const shape = shapeOf(known, model)
+    return { name: model, shape, weightBytes: 4 * parametersOf(shape, Number(known.vocab_size ?? 0)) }
+  }
   if (!existsSync(model) && !/^https?:/.test(model))
     throw new ModelError(`there is no model folder ${model}; known by name: ${Object.keys(KNOWN_MODELS).join(', ')}`)
-  return { name: model, shape: (await readShape(await openFiles(model))).shape }
+  const { shape, parameters } = await inspectModel(await openFiles(model))
+  return { name: model, shape, weightBytes: 4 * parameters }
+}
+
+/** Weights and biases of a stack and its embeddings; heads, which are small beside them, are left out. */
+function parametersOf(shape: StackShape, vocabulary: number): number {
+  const { layers, width: D, inner: F, positions, patchWidth } = shape
+  const A = shape.heads * shape.headWidth
+  const layer = 4 * D * A + 3 * A + D + 2 * D * F + F + D + 4 * D
+  return layers * layer + (positions + vocabulary + patchWidth) * D
 }
 
 function columnsOf(shape: StackShape, tokens: number, flags: PlanFlags): Column[] {
@@ -163,7 +176,7 @@ function columnOf(
   }
 }
 
-function tableOf(columns: readonly Column[]): string[][] {
+function tableOf(columns: readonly Column[], weightBytes: number): string[][] {
   const row = (name: string, cell: (c: Column) => string): string[] => [name, ...columns.map(cell)]
   const rows = [
     row('', c => c.name),
@@ -172,6 +185,7 @@ function tableOf(columns: readonly Column[]): string[][] {
     row('received a device', c => bytes(c.bytesReceived)),
     row('  compression rate', c => c.compressionRate?.toFixed(2) ?? ''),
     row('  less', c => (c.lessTraffic === undefined ? '' : percent(c.lessTraffic))),
+    row('weights a device', () => bytes(weightBytes)),
   ]
   if (columns.some(c => c.milliseconds !== undefined))
     rows.push(row('time (predicted)', c => (c.milliseconds === undefined ? '' : duration(c.milliseconds))))
