@@ -19,7 +19,12 @@ export interface MultiplyAddLoop {
   /** Accumulators that do not depend on each other. */
   readonly chains: number
   readonly operand: Operand
+  /** Steps that one turn of the loop takes, of {@link STEPS}. */
+  readonly steps: number
 }
+
+/** Many steps cost less counting; of few some versions of V8 make better code. */
+export const STEPS = [1, 8] as const
 
 type Bytes = readonly number[]
 
@@ -76,13 +81,11 @@ function exported(module: WebAssembly.Module, memory: WebAssembly.Memory): (...p
   return exports.run as (...parameters: number[]) => number
 }
 
-/** Steps that one turn of a multiply-add loop takes, so that counting them costs next to nothing. */
-const STEPS_A_TURN = 8
 const STEP_BYTES = 64
 
 /** The loop as a function of turns, which makes `flopsPerTurn` operations each. */
 export function multiplyAddLoop(loop: MultiplyAddLoop): { run: (turns: number) => void; flopsPerTurn: number } {
-  const { chains, operand } = loop
+  const { chains, operand, steps } = loop
   // Parameters: turns, x, y. Locals: address, then vectors x, y, factor and the chains.
   const [turns, x, y, address, xs, ys, factor, first] = [0, 1, 2, 3, 4, 5, 6, 7] as const
   const step = (offset: number): Bytes => [
@@ -105,8 +108,8 @@ export function multiplyAddLoop(loop: MultiplyAddLoop): { run: (turns: number) =
     // Chains that start alike could be merged.
     ...range(chains).flatMap(i => [...constant(16 * i), ...load(), ...set(first + i)]),
     ...countDown(turns, 1, [
-      ...(operand === 'constant' ? [] : nextAddress(address)),
-      ...range(STEPS_A_TURN).flatMap(i => step(STEP_BYTES * i)),
+      ...(operand === 'constant' ? [] : nextAddress(address, STEP_BYTES * steps)),
+      ...range(steps).flatMap(i => step(STEP_BYTES * i)),
     ]),
     ...get(first),
     ...range(chains - 1).flatMap(i => [...get(first + 1 + i), ...ADD]),
@@ -122,13 +125,13 @@ export function multiplyAddLoop(loop: MultiplyAddLoop): { run: (turns: number) =
     all[i] = (1 + (i % 97)) / 1024
   })
   const run = exported(moduleOf([I32, F32, F32], [F32], locals, body), memory)
-  return { run: count => void run(count, 0.9375, 0.0625), flopsPerTurn: 2 * 4 * chains * STEPS_A_TURN }
+  return { run: count => void run(count, 0.9375, 0.0625), flopsPerTurn: 2 * 4 * chains * steps }
 }
 
 /** address = (address + a turn's bytes) mod 4 KiB: the factors stay in the first cache, and change. */
-const nextAddress = (address: number): Bytes => [
-  ...[...get(address), ...constant(STEP_BYTES * STEPS_A_TURN), ...I32_ADD],
-  ...[...constant(FACTOR_BYTES - STEP_BYTES * STEPS_A_TURN), ...I32_AND, ...set(address)],
+const nextAddress = (address: number, bytes: number): Bytes => [
+  ...[...get(address), ...constant(bytes), ...I32_ADD],
+  ...[...constant(FACTOR_BYTES - bytes), ...I32_AND, ...set(address)],
 ]
 
 function multiplyAdd(
