@@ -1,6 +1,5 @@
-import { existsSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { sharedFolder } from '../../test/shared-folder.js'
 import { contiguousBytes, elementsOf, type StateDict } from './checkpoint.js'
 import { convert } from './convert.js'
 import { CheckpointError, ConversionError } from './errors.js'
@@ -113,9 +112,10 @@ describe('minGPT to Hugging Face GPT-2', () => {
   })
 })
 
-const SHARED = fileURLToPath(new URL('../../../shared/data/gpt-nano-sort/gpt-nano-sort-model.json', import.meta.url))
+const folder = sharedFolder('data/gpt-nano-sort')
+const SHARED = `${folder}/gpt-nano-sort-model.json`
 
-describe.skipIf(!existsSync(SHARED))('the sorting model in ../shared/data (skipped where it is absent)', () => {
+describe.skipIf(!folder)('the sorting model in ../shared/data', () => {
   it('is recognised and converted whole', () => {
     const { model, source } = convert(SHARED)
     expect(source).toBe('mingpt')

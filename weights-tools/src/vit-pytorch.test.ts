@@ -1,8 +1,8 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
+import { sharedFolder } from '../../test/shared-folder.js'
 import { type CheckpointTensor, contiguousBytes, elementsOf, type StateDict, view } from './checkpoint.js'
 import { convert } from './convert.js'
 import { ConversionError } from './errors.js'
@@ -133,9 +133,10 @@ describe('vit-pytorch to Hugging Face', () => {
   })
 })
 
-const SHARED = fileURLToPath(new URL('../../../shared/data/vit-mnist-researchase/vit_mnist_gpu.pt', import.meta.url))
+const folder = sharedFolder('data/vit-mnist-researchase')
+const SHARED = `${folder}/vit_mnist_gpu.pt`
 
-describe.skipIf(!existsSync(SHARED))(`the MNIST checkpoint in ../shared/data (skipped where it is absent)`, () => {
+describe.skipIf(!folder)('the MNIST checkpoint in ../shared/data', () => {
   it('becomes a folder that reads back the same', () => {
     const folder = mkdtempSync(join(tmpdir(), 'prismal-weights-'))
     try {

@@ -1,14 +1,13 @@
 /** Whole photographs, from the file to 224 × 224, against digests of what Pillow makes of them. */
 import { createHash } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { type Image, parsePreprocessor, preprocess, toRgb } from '@prismal/models'
 import { describe, expect, it } from 'vitest'
 import { cases } from '../../../../test/fixtures/images/goldens.js'
+import { sharedFolder } from '../../../../test/shared-folder.js'
 import { decodeImage } from './decode-image.js'
 
-// They lie beside the repository, not in it.
-const folder = new URL('../../../../../shared/data/sample-images/', import.meta.url)
-const present = existsSync(folder)
+const folder = sharedFolder('data/sample-images')
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
 
@@ -19,15 +18,10 @@ function resized(image: Image, resample: number): Uint8Array {
   return Uint8Array.from(pixels, (_, i) => pixels[(i % 3) * 224 * 224 + Math.floor(i / 3)]!)
 }
 
-describe('photographs', () => {
-  it('are there on CI', () => {
-    expect(present || !process.env.CI, `${folder.pathname} is missing`).toBe(true)
-  })
-
+describe.skipIf(!folder)('photographs', () => {
   for (const golden of cases.photographs) {
-    it(`${golden.file} equals Pillow to the bit`, async context => {
-      if (!present) context.skip(`${folder.pathname} is not there`)
-      const image = toRgb(await decodeImage(readFileSync(new URL(golden.file, folder)), golden.file))
+    it(`${golden.file} equals Pillow to the bit`, async () => {
+      const image = toRgb(await decodeImage(readFileSync(`${folder}/${golden.file}`), golden.file))
       expect([image.width, image.height]).toEqual([golden.width, golden.height])
       expect(sha256(image.data)).toBe(golden.rgb)
       expect(sha256(resized(image, 2))).toBe(golden.bilinear)
