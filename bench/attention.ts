@@ -1,8 +1,8 @@
 /** Block-wise attention against attention written down naively, in turns. */
 import { attentionBegin, attentionEnd, attentionFold, createEngine, type Engine, type Scope } from '@prismal/tensor'
+import { randomFrom } from '../test/random.js'
 import { batched, type Rounds, ratio, SLICE_MS, summary, takeTurns, WARM_CALLS } from './measure.js'
 import { type AttentionShape, naiveAttention } from './naive-attention.js'
-import { randomFrom } from './operands.js'
 import { bar, type Row } from './report.js'
 
 const HEADS = 12

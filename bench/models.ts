@@ -5,8 +5,8 @@ import { thread } from '@prismal/distribute/threads'
 import { aloneRunner, loadModel, type Model, type Part, type Runner, textPart, type Want } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
+import { randomFrom } from '../test/random.js'
 import { type Contestant, type Rounds, ratio, summary, takeTurns } from './measure.js'
-import { randomFrom } from './operands.js'
 import type { Row } from './report.js'
 
 const folder = (path: string): string => fileURLToPath(new URL(`../${path}`, import.meta.url))

@@ -1,6 +1,7 @@
 /** A kernel's operands at representative sizes, made from its catalogue entry. */
 import type { Buffer, Kernel, Sizes } from '@prismal/kernels/catalogue'
 import { catalogue, type KernelName, type Scope } from '@prismal/tensor'
+import { randomFrom } from '../test/random.js'
 
 /** What a size usually is in the models at hand, by its name: ViT-B/16 and BERT-base. */
 const USUAL: Sizes = {
@@ -113,15 +114,4 @@ function integer(kind: Buffer['fill'], i: number, sizes: Sizes, below: (n: numbe
   // Runs: an even cut that covers every row once, as [from, to) pairs.
   if (kind.kind === 'runs') return Math.floor((Math.ceil(i / 2) * kind.of(sizes)) / kind.count(sizes))
   return 0
-}
-
-/** Uniform in [0, 1), the same sequence for the same seed (mulberry32). */
-export function randomFrom(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
 }

@@ -11,9 +11,13 @@ export function randomFrom(seed: number): () => number {
   }
 }
 
+/** One value, normally distributed around 0 with deviation 1. */
+export function normalFrom(random: () => number): number {
+  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
+}
+
 /** `count` values, normally distributed around 0 with this deviation. */
 export function normals(count: number, seed: number, deviation = 1): Float32Array {
   const random = randomFrom(seed)
-  const one = (): number => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
-  return Float32Array.from({ length: count }, () => one() * deviation)
+  return Float32Array.from({ length: count }, () => normalFrom(random) * deviation)
 }

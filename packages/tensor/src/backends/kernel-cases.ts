@@ -12,6 +12,7 @@ import {
   type Sizes,
 } from '@prismal/kernels/catalogue'
 import fc from 'fast-check'
+import { normalFrom, randomFrom } from '../../../../test/random.js'
 
 /** One call of a kernel: everything that decides its inputs. */
 export interface Case {
@@ -201,21 +202,6 @@ export function magnitudes(kernel: Kernel, one: Case, layout: Layout): Uint8Arra
 }
 
 export const buffersOf = (kernel: Kernel): readonly Buffer[] => kernel.parameters.filter(p => p.kind === 'buffer')
-
-/** Uniform in [0, 1), the same sequence for the same seed (mulberry32). */
-export function randomFrom(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
-
-export function normalFrom(random: () => number): number {
-  return Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random())
-}
 
 function fill(memory: ArrayBuffer, address: number, p: Buffer, sizes: Sizes, random: () => number): void {
   const length = p.length(sizes)

@@ -1,13 +1,8 @@
 /** What random values never reach: extremes, ties, every half float, and the laws that block-wise attention obeys. */
 import { ACTIVATIONS, attentionScratch, packedLength } from '@prismal/kernels/catalogue'
 import { describe, expect, test } from 'vitest'
-import { normalFrom, randomFrom } from './kernel-cases.js'
+import { normals, randomFrom } from '../../../../test/random.js'
 import { Desk, reference, wasmBuilds } from './test-subjects.js'
-
-const normals = (count: number, seed: number): Float32Array => {
-  const random = randomFrom(seed)
-  return Float32Array.from({ length: count }, () => normalFrom(random))
-}
 
 /** max|got − want| / max|want| */
 const distance = (got: readonly number[], want: readonly number[]): number =>
