@@ -5,7 +5,7 @@
  *
  * Letters: N rows, P devices, D width, A = H·d attention width, F inner width, L segments.
  */
-import type { Part, StackShape, Stage } from '@prismal/models'
+import { type Part, type StackShape, type Stage, totals } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
 import { partBytes } from './messages.js'
 import { decoderOf, handoffs, hasQueries, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
@@ -58,7 +58,7 @@ function deviceCost(plan: Plan, shape: StackShape, p: number, options: CostOptio
   return {
     rows: plan.sequences.reduce((sum, s) => sum + rowsHere(s, p), 0),
     stages,
-    ...sums(stages),
+    ...totals(stages),
     inputBytes: inputBytes(plan, shape, p, options.sequences),
     outputBytes: decoding ? made * dataBytes(0) : dataBytes(outputRows(plan, p, options.output) * shape.width * 4),
   }
@@ -69,11 +69,6 @@ const stage = (name: string, flops: number, bytesSent = 0, bytesReceived = 0): S
   flops,
   bytesSent,
   bytesReceived,
-})
-const sums = (stages: readonly Stage[]): Pick<DeviceCost, 'flops' | 'bytesSent' | 'bytesReceived'> => ({
-  flops: stages.reduce((sum, s) => sum + s.flops, 0),
-  bytesSent: stages.reduce((sum, s) => sum + s.bytesSent, 0),
-  bytesReceived: stages.reduce((sum, s) => sum + s.bytesReceived, 0),
 })
 
 const rowsHere = (sequence: SequencePlan, p: number): number => {
@@ -192,5 +187,5 @@ function publishedCost(plan: Plan, shape: StackShape): DeviceCost {
     stage('embed', 2 * patches * shape.patchWidth * D),
     ...Array.from({ length: plan.layers }, (_, i) => stage(String(i), flops, bytes, bytes)),
   ]
-  return { rows, stages, ...sums(stages), inputBytes: 0, outputBytes: 0 }
+  return { rows, stages, ...totals(stages), inputBytes: 0, outputBytes: 0 }
 }

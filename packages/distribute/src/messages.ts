@@ -2,7 +2,7 @@
 import type { Emitted, GenerateOptions, Part, TimedStage } from '@prismal/models'
 import { ConnectionError } from './errors.js'
 import type { Plan } from './plan.js'
-import { bytesOf } from './wire.js'
+import { bytesOf, joined } from './wire.js'
 
 /** A request to one device: its share of a plan. */
 export interface RunMessage {
@@ -42,13 +42,7 @@ interface PartHeader {
 export function packParts(parts: readonly Part[]): { header: readonly PartHeader[]; data: Uint8Array } {
   const header = parts.map(p => ({ from: p.from, to: p.to, lengths: FIELDS.map(f => p[f]?.length ?? -1) }))
   const arrays = parts.flatMap(p => FIELDS.flatMap(f => (p[f] ? [bytesOf(p[f])] : [])))
-  const data = new Uint8Array(arrays.reduce((sum, a) => sum + a.length, 0))
-  let at = 0
-  for (const array of arrays) {
-    data.set(array, at)
-    at += array.length
-  }
-  return { header, data }
+  return { header, data: joined(arrays) }
 }
 
 /** Throws {@link ConnectionError} where header and bytes do not agree. */

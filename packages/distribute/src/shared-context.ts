@@ -11,7 +11,7 @@ import {
 } from '@prismal/models'
 import { type Run, segmentMeans, type Tensor } from '@prismal/tensor'
 import { handoffs, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
-import { dataBytes, decodeRows, encodeRows } from './wire.js'
+import { dataBytes, decodeRows, encodeRows, joined } from './wire.js'
 
 /** How a device reaches the others during one request. */
 export interface Exchange {
@@ -98,16 +98,6 @@ function send(
     stage.bytesSent += dataBytes(data)
     exchange.post('handoff', to, layer, data)
   }
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, p) => sum + p.length, 0))
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }
 
 /** The runs that a device sends of a sequence, as rows of its x. */

@@ -55,7 +55,6 @@ export class SharedRequest implements Request {
 
   async rows(sequences: readonly Part[], want: Want): Promise<Tensor> {
     const plan = this.#makePlan(sequences, want, false)
-    const outputs: Float32Array[] = plan.sequences.map(() => new Float32Array(0))
     const output = want === 'mean' ? 'mean' : 'rows'
     const width = this.#model.shape.width
     const pieces: Float32Array[] = Array.from({ length: plan.devices }, () => new Float32Array(0))
@@ -66,16 +65,19 @@ export class SharedRequest implements Request {
       if (length !== due) throw this.#failed(device, `${length} values of rows came where ${due} were asked for`)
     }
     if (want === 'mean') return this.#weightedMeans(plan, pieces)
-    for (const [device, values] of pieces.entries()) {
-      let at = 0
-      for (const [s, sequence] of plan.sequences.entries()) {
-        const count = wantedHere(sequence, device).length * width
-        outputs[s] = concat(outputs[s] as Float32Array, values.subarray(at, at + count))
-        at += count
+    // Each device gave its rows of every sequence; a sequence's rows are those of the devices in their order.
+    const all = this.scope.empty([plan.sequences.reduce((sum, { wanted }) => sum + wanted.length, 0), width])
+    const taken = pieces.map(() => 0)
+    let row = 0
+    for (const sequence of plan.sequences)
+      for (const [device, values] of pieces.entries()) {
+        const count = wantedHere(sequence, device).length
+        const from = taken[device] as number
+        all.write(values.subarray(from * width, (from + count) * width), row)
+        taken[device] = from + count
+        row += count
       }
-    }
-    const all = outputs.reduce(concat, new Float32Array(0))
-    return this.scope.tensor(all, [all.length / width, width])
+    return all
   }
 
   async *tokens(prompts: readonly Part[], options: GenerateOptions): AsyncGenerator<Emitted> {
@@ -250,11 +252,4 @@ class FrameQueue {
 function floats(data: Uint8Array): Float32Array {
   if (data.length % 4 !== 0) throw new ConnectionError(`${data.length} bytes are not f32 values`)
   return new Float32Array(data.slice().buffer)
-}
-
-function concat(a: Float32Array, b: Float32Array): Float32Array {
-  const both = new Float32Array(a.length + b.length)
-  both.set(a)
-  both.set(b, a.length)
-  return both
 }
