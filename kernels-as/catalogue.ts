@@ -70,7 +70,7 @@ export const PANEL = 8
 /** Keys that block-wise attention folds at a time, counted from the start of a key block. */
 export const KEY_CHUNK = 64
 /** Query rows that block-wise attention scores at a time, at most; only its scratch depends on it. */
-export const QUERY_TILE = 4
+export const QUERY_TILE = 6
 
 /** Elements of an n-column, k-row matrix once packed. */
 export const packedLength = (k: number, n: number): number => Math.ceil(n / PANEL) * PANEL * k

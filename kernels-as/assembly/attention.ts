@@ -7,7 +7,7 @@ import { FOLD, STORE, TILE_ROWS, Tile } from './tile'
 
 /** As in the catalogue. A chunk's keys and values of one head stay in the first-level cache. */
 const KEY_CHUNK: i32 = 64
-const QUERY_TILE: i32 = TILE_ROWS
+const QUERY_TILE: i32 = 6
 
 const LOWEST: f32 = -3.4028234663852886e38
 
@@ -24,9 +24,9 @@ export function attentionBegin(state: usize, weighted: usize, n: i32, H: i32, d:
  * Scratch, in f32:
  *   keys   [8 panels][d][8]      the chunk's keys of one head, key j in column j
  *   values [⌈d/8⌉ panels][64][8] its values, key j in line j
- *   scores [4][64]               then weights, of a tile of query rows
+ *   scores [6][64]               then weights, of a tile of query rows
  *   gains  [64]                  the chunk's logGain
- *   rescale [4]                  what each row's state is multiplied by
+ *   rescale [6]                  what each row's state is multiplied by
  */
 export function attentionFold(
   q: usize,
@@ -118,16 +118,10 @@ function anySees(visible: usize, n: i32, first: i32): bool {
 function scoreTile(rows: i32, q: usize, qRow: usize, panels: usize, d: i32, scores: usize, seen: i32): void {
   const panel = (<usize>d) << 5
   const row: usize = KEY_CHUNK << 2
-  let j = 0
-  if (rows == 1) {
-    for (; j + 24 < seen; j += 32) {
-      Tile.wide(STORE, q, panels, panel, d, scores, 8, 0, 0, 0)
-      panels += 4 * panel
-      scores += 128
-    }
-  }
-  for (; j < seen; j += 8) {
-    if (rows == 4) Tile.product(4, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+  for (let j = 0; j < seen; j += 8) {
+    if (rows == 6) Tile.product(6, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    else if (rows == 5) Tile.product(5, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    else if (rows == 4) Tile.product(4, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
     else if (rows == 3) Tile.product(3, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
     else if (rows == 2) Tile.product(2, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
     else Tile.product(1, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
@@ -181,17 +175,13 @@ function valueTile(
 ): void {
   const panel = (<usize>count) << 5
   const row: usize = KEY_CHUNK << 2
-  let e = 0
-  if (rows == 1) {
-    for (; e + 24 < d; e += 32) {
-      Tile.wide(FOLD, weights, panels, panel, seen, weighted, min(8, d - e - 24), rescale, 0, 0)
-      panels += 4 * panel
-      weighted += 128
-    }
-  }
-  for (; e < d; e += 8) {
+  for (let e = 0; e < d; e += 8) {
     const columns = min(8, d - e)
-    if (rows == 4) Tile.product(4, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    if (rows == 6) Tile.product(6, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    else if (rows == 5)
+      Tile.product(5, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    else if (rows == 4)
+      Tile.product(4, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
     else if (rows == 3)
       Tile.product(3, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
     else if (rows == 2)
