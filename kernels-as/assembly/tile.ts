@@ -18,7 +18,7 @@ export const WIDE = 6
  * its length, so eight short ones err about a third as much as a long one. Only k decides where they begin. Attention's
  * weights are one part: how many of them there are depends on the tile's other rows.
  */
-function partLength(job: i32, k: i32): i32 {
+export function partLength(job: i32, k: i32): i32 {
   return job == FOLD ? k : max(32, (k + 7) >> 3)
 }
 

@@ -232,8 +232,12 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       values: values.subarray(from * D, to * D),
     })
 
-    /** Folds blocks in order for some query rows; the results as numbers and as bits. */
-    const attend = (blocks: readonly Block[], q = queries) => {
+    /** Folds blocks in order for some query rows, heads in ranges; the results as numbers and as bits. */
+    const attend = (
+      blocks: readonly Block[],
+      q = queries,
+      headRanges: readonly (readonly [number, number])[] = [[0, H]],
+    ) => {
       const desk = new Desk(subject)
       const rows = q.length / D
       const [state, weighted, out] = [desk.space(rows * H * 8), desk.space(rows * D * 4), desk.space(rows * D * 4)]
@@ -245,7 +249,8 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
         const gain = b.logGain ? desk.f32(b.logGain) : 0
         const seen = b.visible ? desk.i32(b.visible) : 0
         const [k, v] = [desk.f32(b.keys), desk.f32(b.values)]
-        desk.kernels.attentionFold(at, D, k, D, v, D, gain, seen, state, weighted, scratch, rows, m, H, d, d ** -0.5)
+        const given = [at, D, k, D, v, D, gain, seen, state, weighted, scratch, rows, m, H, d, d ** -0.5]
+        for (const [from, to] of headRanges) desk.kernels.attentionFold(...given, from, to)
       }
       desk.kernels.attentionEnd(state, weighted, out, rows, H, d)
       return { values: desk.readF32(out, rows * D), bits: desk.readU32(out, rows * D) }
@@ -277,6 +282,14 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
         expect(attend([slice(0, 64), slice(64, 150)]).bits).toEqual(attend([all()]).bits)
       },
     )
+
+    test('heads folded range by range have the bits of all at once', () => {
+      const ranges = [
+        [1, 2],
+        [0, 1],
+      ] as const
+      expect(attend([all()], queries, ranges).bits).toEqual(attend([all()]).bits)
+    })
 
     test('logGain = ln c weighs a key as c equal ones', () => {
       const counts = [1, 2, 5, 3]
