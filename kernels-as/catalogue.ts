@@ -70,7 +70,7 @@ export interface Kernel {
 /** Columns of a packed panel: B is stored as `[⌈n/8⌉][k][8]`, the last panel padded with zeros. */
 export const PANEL = 8
 /** Keys that block-wise attention folds at a time, counted from the start of a key block. */
-export const KEY_CHUNK = 64
+export const KEY_CHUNK = 128
 /** Query rows that block-wise attention scores at a time, at most; only its scratch depends on it. */
 export const QUERY_TILE = 6
 

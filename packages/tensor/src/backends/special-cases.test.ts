@@ -1,5 +1,5 @@
 /** What random values never reach: extremes, ties, every half float, and the laws that block-wise attention obeys. */
-import { ACTIVATIONS, attentionScratch, packedLength } from '@prismal/kernels/catalogue'
+import { ACTIVATIONS, attentionScratch, KEY_CHUNK, packedLength } from '@prismal/kernels/catalogue'
 import { describe, expect, test } from 'vitest'
 import { normals, randomFrom } from '../../../../test/random.js'
 import { Desk, reference, wasmBuilds } from './test-subjects.js'
@@ -270,7 +270,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       expect(distance(attend([all()]).values, want)).toBeLessThan(4e-6)
     })
 
-    test.each([[[64]], [[1]], [[7, 8, 71, 149]], [[30, 30, 90]]])('cut at %j equals uncut', cuts => {
+    test.each([[[KEY_CHUNK]], [[1]], [[7, 8, 71, 149]], [[30, 30, 90]]])('cut at %j equals uncut', cuts => {
       const bounds = [0, ...cuts, 150]
       const blocks = bounds.slice(1).map((to, i) => slice(bounds[i]!, to))
       expect(distance(attend(blocks).values, attend([all()]).values)).toBeLessThan(4e-6)
@@ -279,7 +279,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
     test.skipIf(subject === reference)(
       'cut at a chunk, the bits are those of uncut: keys are folded in chunks from the start of a block',
       () => {
-        expect(attend([slice(0, 64), slice(64, 150)]).bits).toEqual(attend([all()]).bits)
+        expect(attend([slice(0, KEY_CHUNK), slice(KEY_CHUNK, 150)]).bits).toEqual(attend([all()]).bits)
       },
     )
 
@@ -314,7 +314,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
     })
 
     test('a row that sees a prefix has the bits it has with that prefix alone', () => {
-      const visible = [0, 1, 63, 64, 65, 130, 150]
+      const visible = [0, 1, 63, KEY_CHUNK - 1, KEY_CHUNK, KEY_CHUNK + 1, 150]
       const { bits } = attend([all(visible)])
       for (const [i, count] of visible.entries()) {
         const alone = attend([slice(0, count)], queries.subarray(i * D, (i + 1) * D))
