@@ -330,6 +330,22 @@ export abstract class Tile {
   }
 }
 
+/** What ends a line of 8 sums, of whatever they were made. */
+export abstract class Line {
+  /** Bias, activation and residual; stores the `columns` that exist. */
+  @inline static finish(
+    low: v128,
+    high: v128,
+    to: usize,
+    columns: i32,
+    bias: usize,
+    residual: usize,
+    activation: i32,
+  ): void {
+    finishLine(low, high, to, columns, bias, residual, activation)
+  }
+}
+
 /** Stores the first `columns` of 8. */
 function storeColumns(low: v128, high: v128, to: usize, columns: i32): void {
   if (columns >= 4) {
