@@ -95,7 +95,7 @@ function fill(memory: ArrayBufferLike, address: number, length: number, p: Buffe
     for (let i = 0; i < length; i++) values[i] = integer(kind, i, sizes, below)
   } else if (p.type === 'u8') {
     const values = new Uint8Array(memory, address, length)
-    for (let i = 0; i < length; i++) values[i] = 1 + below(255)
+    for (let i = 0; i < length; i++) values[i] = below(256)
   } else if (p.type === 'i8') {
     const values = new Int8Array(memory, address, length)
     for (let i = 0; i < length; i++) values[i] = below(255) - 127

@@ -31,7 +31,6 @@ export {
   type Activation,
   attentionScratch,
   type Buffer,
-  CODE_OFFSET,
   ELEMENT_BYTES,
   type ElementType,
   type Fill,
@@ -144,11 +143,14 @@ export const catalogue = {
   },
   gemmQ8: {
     does:
-      'C [m, n] = activation((Σ codes of A [m, k] · codes of B [k, n] − 128 · sums [n]) · scales [n] · rowScales [m] + bias [n]) + ' +
-      'residual [m, n]; codes of A have 128 added, those of B lie in panels [⌈n/8⌉][⌈k/4⌉][8][4], sums are those of their columns.',
+      'C [m, n] = activation((Σ codes of A [m, k] · codes of B [k, n] − zero · sums [n]) · scales [n] · scale + bias [n]) + ' +
+      "residual [m, n]; quanta [m, 2] are scale and code of zero of A's rows, codes of B lie in panels [⌈n/8⌉][⌈k/4⌉][8][4], sums are those of its columns.",
     parameters: [
       buffer('a', 'u8', 'in', s => at(s, 'm') * paddedK(at(s, 'k')), { perRow: s => paddedK(at(s, 'k')) }),
-      buffer('rowScales', 'f32', 'in', s => at(s, 'm'), { perRow: () => 1, fill: 'positive' }),
+      buffer('quanta', 'f32', 'in', s => at(s, 'm') * 2, {
+        perRow: () => 2,
+        fill: 'quanta',
+      }),
       buffer('packed', 'i8', 'in', s => paddedN(at(s, 'n')) * paddedK(at(s, 'k'))),
       buffer('scales', 'f32', 'in', s => paddedN(at(s, 'n')), {
         fill: { kind: 'variance', of: s => 1 / (paddedK(at(s, 'k')) * 127 ** 4) },
@@ -161,18 +163,20 @@ export const catalogue = {
       size('activation', [0, 1, 2, 3, 4], 4),
     ],
     rows: 'm',
-    tolerance: 5e-7,
-    because: 'codes are summed exactly; the sum is rounded to f32, and by two scales',
+    tolerance: 1e-6,
+    because: 'codes are summed exactly; the sum is rounded to f32, then by two scales and what follows them',
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
     arithmetic: 'int8',
   },
   quantiseOperand: {
-    does: 'codes [m, ⌈k/4⌉·4] = 128 + rint(x · 127 / max|row|), scales [m] = max|row| / 127, NaN for a row that is not finite.',
+    does:
+      'codes [m, ⌈k/4⌉·4] = rint(x · 255 / range) + zero, from 0 to 255; quanta [m, 2] = (range / 255, zero), NaN for a row that is ' +
+      'not finite; a range reaches from the least to the largest value of a row, 0 included, whose code is zero.',
     parameters: [
       buffer('x', 'f32', 'in', s => at(s, 'm') * at(s, 'xStride'), { perRow: s => at(s, 'xStride') }),
       derived('xStride', s => at(s, 'k')),
       buffer('codes', 'u8', 'out', s => at(s, 'm') * paddedK(at(s, 'k')), { perRow: s => paddedK(at(s, 'k')) }),
-      buffer('scales', 'f32', 'out', s => at(s, 'm'), { perRow: () => 1 }),
+      buffer('quanta', 'f32', 'out', s => at(s, 'm') * 2, { perRow: () => 2 }),
       size('m', ROWS, 40),
       size('k', [...INNER, 15, 16, 17, 63], 400),
     ],

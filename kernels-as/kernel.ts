@@ -14,6 +14,8 @@ export type Fill =
   | { kind: 'visible'; below: (s: Sizes) => number }
   | 'zero'
   | 'finite'
+  /** Pairs: a scale, and a whole number from 0 to 255. */
+  | 'quanta'
 
 export interface Buffer {
   readonly kind: 'buffer'
@@ -76,9 +78,6 @@ export const packedLength = (k: number, n: number): number => Math.ceil(n / PANE
 export const paddedK = (k: number): number => Math.ceil(k / 4) * 4
 /** Columns once padded to whole panels. */
 export const paddedN = (n: number): number => Math.ceil(n / PANEL) * PANEL
-/** What is added to the 8-bit codes of activations, so that they are unsigned bytes. */
-export const CODE_OFFSET = 128
-
 /** Scratch elements of `attentionFold`: a chunk's keys and values as panels, its gains, one tile of scores. */
 export const attentionScratch = (d: number): number =>
   KEY_CHUNK * d + packedLength(KEY_CHUNK, d) + KEY_CHUNK + QUERY_TILE * KEY_CHUNK + 8

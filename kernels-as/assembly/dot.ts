@@ -1,5 +1,5 @@
-// Products of 8-bit codes, summed in 32 bits: four at a time in each lane. Codes of weights are signed; those of
-// activations lie as bytes that have 128 added, unless the machine multiplies signed bytes.
+// Products of 8-bit codes, summed in 32 bits: four at a time in each lane. Codes of weights are signed, those of
+// activations are not, unless the machine multiplies signed bytes: then they lie with 128 taken off.
 
 /** How this machine can be had to sum products of codes exactly. */
 export const SIGNED = 0 // relaxed dot takes both operands as signed bytes
@@ -18,9 +18,9 @@ export abstract class Dot {
     return sum == 4 * 127 * -1 ? SIGNED : WIDENED
   }
 
-  /** What is added to the codes of activations. */
-  static offset(mode: i32): i32 {
-    return mode == SIGNED ? 0 : 128
+  /** What is taken off the codes of activations. */
+  static shift(mode: i32): i32 {
+    return mode == SIGNED ? 128 : 0
   }
 
   /** sums + products of four neighbouring bytes each of `weights` and `codes`. */

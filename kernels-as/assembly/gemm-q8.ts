@@ -4,7 +4,7 @@ import { Dot, WIDENED } from './dot'
 import { Line } from './tile'
 
 /** Rows of a full tile. */
-const TILE_ROWS: i32 = 6
+const TILE_ROWS: i32 = 4
 /** Panels that one row meets at a time. */
 const WIDE = 6
 /** Bytes of A in a block of rows: a part of the second-level cache. */
@@ -12,14 +12,14 @@ const BLOCK: i32 = 1 << 17
 
 abstract class Sums {
   /**
-   * Ends a line of 8 columns: what `offset` added to the codes of A is taken out of their sums, these are scaled, and the
-   * rest is as in every matrix product.
+   * Ends a line of 8 columns: what the row's code of zero, less `shift`, added to the sums is taken out of them, they are
+   * scaled, and the rest is as in every matrix product.
    */
   @inline static finish(
     low: v128,
     high: v128,
-    offset: v128,
-    rowScale: usize,
+    shift: i32,
+    quantum: usize,
     scales: usize,
     sums: usize,
     c: usize,
@@ -28,9 +28,10 @@ abstract class Sums {
     residual: usize,
     activation: i32,
   ): void {
+    const offset = i32x4.splat(<i32>load<f32>(quantum, 4) - shift)
     const l = f32x4.convert_i32x4_s(i32x4.sub(low, i32x4.mul(v128.load(sums), offset)))
     const h = f32x4.convert_i32x4_s(i32x4.sub(high, i32x4.mul(v128.load(sums, 16), offset)))
-    const row = v128.load32_splat(rowScale)
+    const row = v128.load32_splat(quantum)
     Line.finish(
       f32x4.mul(f32x4.mul(l, v128.load(scales)), row),
       f32x4.mul(f32x4.mul(h, v128.load(scales, 16)), row),
@@ -42,12 +43,12 @@ abstract class Sums {
     )
   }
 
-  /** Up to six rows × 8 columns, four steps of k an instruction. */
+  /** Up to four rows × 8 columns, four steps of k an instruction. */
   @inline static tile(
     rows: i32,
     a: usize,
     aRow: usize,
-    rowScales: usize,
+    quanta: usize,
     b: usize,
     end: usize,
     scales: usize,
@@ -59,7 +60,7 @@ abstract class Sums {
     residual: usize,
     rRow: usize,
     activation: i32,
-    offset: v128,
+    shift: i32,
   ): void {
     let l0 = i32x4.splat(0)
     let h0 = i32x4.splat(0)
@@ -69,16 +70,10 @@ abstract class Sums {
     let h2 = i32x4.splat(0)
     let l3 = i32x4.splat(0)
     let h3 = i32x4.splat(0)
-    let l4 = i32x4.splat(0)
-    let h4 = i32x4.splat(0)
-    let l5 = i32x4.splat(0)
-    let h5 = i32x4.splat(0)
     let a0 = a
     let a1 = a0 + aRow
     let a2 = a1 + aRow
     let a3 = a2 + aRow
-    let a4 = a3 + aRow
-    let a5 = a4 + aRow
     for (; b < end; b += 32) {
       const left = v128.load(b)
       const right = v128.load(b, 16)
@@ -104,51 +99,29 @@ abstract class Sums {
         h3 = Dot.add(right, x, h3)
         a3 += 4
       }
-      if (rows > 4) {
-        x = v128.load32_splat(a4)
-        l4 = Dot.add(left, x, l4)
-        h4 = Dot.add(right, x, h4)
-        a4 += 4
-      }
-      if (rows > 5) {
-        x = v128.load32_splat(a5)
-        l5 = Dot.add(left, x, l5)
-        h5 = Dot.add(right, x, h5)
-        a5 += 4
-      }
     }
-    Sums.finish(l0, h0, offset, rowScales, scales, sums, c, columns, bias, residual, activation)
+    Sums.finish(l0, h0, shift, quanta, scales, sums, c, columns, bias, residual, activation)
     if (rows > 1) {
       c += cRow
       residual += rRow
-      Sums.finish(l1, h1, offset, rowScales + 4, scales, sums, c, columns, bias, residual, activation)
+      Sums.finish(l1, h1, shift, quanta + 8, scales, sums, c, columns, bias, residual, activation)
     }
     if (rows > 2) {
       c += cRow
       residual += rRow
-      Sums.finish(l2, h2, offset, rowScales + 8, scales, sums, c, columns, bias, residual, activation)
+      Sums.finish(l2, h2, shift, quanta + 16, scales, sums, c, columns, bias, residual, activation)
     }
     if (rows > 3) {
       c += cRow
       residual += rRow
-      Sums.finish(l3, h3, offset, rowScales + 12, scales, sums, c, columns, bias, residual, activation)
-    }
-    if (rows > 4) {
-      c += cRow
-      residual += rRow
-      Sums.finish(l4, h4, offset, rowScales + 16, scales, sums, c, columns, bias, residual, activation)
-    }
-    if (rows > 5) {
-      c += cRow
-      residual += rRow
-      Sums.finish(l5, h5, offset, rowScales + 20, scales, sums, c, columns, bias, residual, activation)
+      Sums.finish(l3, h3, shift, quanta + 24, scales, sums, c, columns, bias, residual, activation)
     }
   }
 
   /** One row by six panels, `panel` bytes apart. */
   @inline static wide(
     a: usize,
-    rowScale: usize,
+    quantum: usize,
     b: usize,
     panel: usize,
     scales: usize,
@@ -158,7 +131,7 @@ abstract class Sums {
     bias: usize,
     residual: usize,
     activation: i32,
-    offset: v128,
+    shift: i32,
   ): void {
     let l0 = i32x4.splat(0)
     let h0 = i32x4.splat(0)
@@ -201,37 +174,37 @@ abstract class Sums {
     }
     const next: usize = bias != 0 ? 32 : 0
     const kept: usize = residual != 0 ? 32 : 0
-    Sums.finish(l0, h0, offset, rowScale, scales, sums, c, 8, bias, residual, activation)
+    Sums.finish(l0, h0, shift, quantum, scales, sums, c, 8, bias, residual, activation)
     scales += 32
     sums += 32
     c += 32
     bias += next
     residual += kept
-    Sums.finish(l1, h1, offset, rowScale, scales, sums, c, 8, bias, residual, activation)
+    Sums.finish(l1, h1, shift, quantum, scales, sums, c, 8, bias, residual, activation)
     scales += 32
     sums += 32
     c += 32
     bias += next
     residual += kept
-    Sums.finish(l2, h2, offset, rowScale, scales, sums, c, 8, bias, residual, activation)
+    Sums.finish(l2, h2, shift, quantum, scales, sums, c, 8, bias, residual, activation)
     scales += 32
     sums += 32
     c += 32
     bias += next
     residual += kept
-    Sums.finish(l3, h3, offset, rowScale, scales, sums, c, 8, bias, residual, activation)
+    Sums.finish(l3, h3, shift, quantum, scales, sums, c, 8, bias, residual, activation)
     scales += 32
     sums += 32
     c += 32
     bias += next
     residual += kept
-    Sums.finish(l4, h4, offset, rowScale, scales, sums, c, 8, bias, residual, activation)
+    Sums.finish(l4, h4, shift, quantum, scales, sums, c, 8, bias, residual, activation)
     scales += 32
     sums += 32
     c += 32
     bias += next
     residual += kept
-    Sums.finish(l5, h5, offset, rowScale, scales, sums, c, columns, bias, residual, activation)
+    Sums.finish(l5, h5, shift, quantum, scales, sums, c, columns, bias, residual, activation)
   }
 
   /** One or two rows × 8 columns by products of 16 bits, whose sums come two to a column. */
@@ -239,7 +212,7 @@ abstract class Sums {
     rows: i32,
     a: usize,
     aRow: usize,
-    rowScales: usize,
+    quanta: usize,
     b: usize,
     end: usize,
     scales: usize,
@@ -251,7 +224,7 @@ abstract class Sums {
     residual: usize,
     rRow: usize,
     activation: i32,
-    offset: v128,
+    shift: i32,
   ): void {
     let s0 = i32x4.splat(0)
     let s1 = i32x4.splat(0)
@@ -284,13 +257,13 @@ abstract class Sums {
     }
     const l0 = Sums.pairs(s0, s1)
     const h0 = Sums.pairs(s2, s3)
-    Sums.finish(l0, h0, offset, rowScales, scales, sums, c, columns, bias, residual, activation)
+    Sums.finish(l0, h0, shift, quanta, scales, sums, c, columns, bias, residual, activation)
     if (rows > 1) {
       const l1 = Sums.pairs(t0, t1)
       const h1 = Sums.pairs(t2, t3)
       c += cRow
       residual += rRow
-      Sums.finish(l1, h1, offset, rowScales + 4, scales, sums, c, columns, bias, residual, activation)
+      Sums.finish(l1, h1, shift, quanta + 8, scales, sums, c, columns, bias, residual, activation)
     }
   }
 
@@ -303,7 +276,7 @@ abstract class Sums {
 /** k is padded to a multiple of four: rows of `a` with anything, panels of `packed` with zeros. */
 export function gemmQ8(
   a: usize,
-  rowScales: usize,
+  quanta: usize,
   packed: usize,
   scales: usize,
   sums: usize,
@@ -322,9 +295,9 @@ export function gemmQ8(
   const cRow = (<usize>cStride) << 2
   const rRow: usize = residual == 0 ? 0 : (<usize>residualStride) << 2
   const mode = Dot.mode()
-  const offset = i32x4.splat(Dot.offset(mode))
+  const shift = Dot.shift(mode)
   if (m == 1 && mode != WIDENED) {
-    oneRow(a, rowScales, packed, panel, scales, sums, bias, residual, c, n, activation, offset)
+    oneRow(a, quanta, packed, panel, scales, sums, bias, residual, c, n, activation, shift)
     return
   }
   const most = mode == WIDENED ? 2 : TILE_ROWS
@@ -345,7 +318,7 @@ export function gemmQ8(
         const y = c + row * cRow + at
         const z: usize = residual == 0 ? 0 : residual + row * rRow + at
         const w: usize = bias == 0 ? 0 : bias + at
-        const s = rowScales + (row << 2)
+        const s = quanta + (row << 3)
         if (mode == WIDENED)
           twoRows(
             rows,
@@ -363,10 +336,10 @@ export function gemmQ8(
             z,
             rRow,
             activation,
-            offset,
+            shift,
           )
         else
-          sixRows(
+          fourRows(
             rows,
             x,
             aRow,
@@ -382,7 +355,7 @@ export function gemmQ8(
             z,
             rRow,
             activation,
-            offset,
+            shift,
           )
         r += rows
       }
@@ -393,7 +366,7 @@ export function gemmQ8(
   }
 }
 
-function sixRows(
+function fourRows(
   rows: i32,
   a: usize,
   aRow: usize,
@@ -409,19 +382,15 @@ function sixRows(
   residual: usize,
   rRow: usize,
   activation: i32,
-  offset: v128,
+  shift: i32,
 ): void {
-  if (rows == 6)
-    Sums.tile(6, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, offset)
-  else if (rows == 5)
-    Sums.tile(5, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, offset)
-  else if (rows == 4)
-    Sums.tile(4, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, offset)
+  if (rows == 4)
+    Sums.tile(4, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
   else if (rows == 3)
-    Sums.tile(3, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, offset)
+    Sums.tile(3, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
   else if (rows == 2)
-    Sums.tile(2, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, offset)
-  else Sums.tile(1, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, offset)
+    Sums.tile(2, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
+  else Sums.tile(1, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
 }
 
 function twoRows(
@@ -440,11 +409,11 @@ function twoRows(
   residual: usize,
   rRow: usize,
   activation: i32,
-  offset: v128,
+  shift: i32,
 ): void {
   if (rows == 2)
-    Sums.widened(2, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, offset)
-  else Sums.widened(1, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, offset)
+    Sums.widened(2, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
+  else Sums.widened(1, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
 }
 
 /** Decoding: limited by how fast B arrives. */
@@ -460,11 +429,11 @@ function oneRow(
   c: usize,
   n: i32,
   activation: i32,
-  offset: v128,
+  shift: i32,
 ): void {
   let j = 0
   for (; j + 8 * (WIDE - 1) < n; j += 8 * WIDE) {
-    Sums.wide(a, s, b, panel, scales, sums, c, min(8, n - j - 8 * (WIDE - 1)), bias, residual, activation, offset)
+    Sums.wide(a, s, b, panel, scales, sums, c, min(8, n - j - 8 * (WIDE - 1)), bias, residual, activation, shift)
     b += <usize>WIDE * panel
     c += 32 * WIDE
     scales += 32 * WIDE
@@ -474,7 +443,7 @@ function oneRow(
   }
   for (; j < n; j += 8) {
     const columns = min(8, n - j)
-    Sums.tile(1, a, 0, s, b, b + panel, scales, sums, c, 0, columns, bias, residual, 0, activation, offset)
+    Sums.tile(1, a, 0, s, b, b + panel, scales, sums, c, 0, columns, bias, residual, 0, activation, shift)
     b += panel
     c += 32
     scales += 32

@@ -11,29 +11,44 @@ abstract class Codes {
 
   /** The factor that takes values up to `most` to codes up to 127; 0 where all are 0, or one is not finite. */
   @inline static inverse(most: v128): v128 {
-    const least = f32x4.splat(1.1754943508222875e-36)
+    const least = f32x4.splat(1e-36)
     const usable = v128.and(f32x4.gt(most, least), f32x4.lt(most, f32x4.splat(Infinity)))
     return v128.and(f32x4.div(f32x4.splat(127), most), usable)
   }
 }
 
 /**
- * codes [m, ⌈k/4⌉·4] = rint(x · 127 / max|row|), stored as {@link Dot} has them, and scales [m] = max|row| / 127, NaN for a
- * row that is not finite: what it is multiplied with is then NaN, as it were without codes.
+ * codes [m, ⌈k/4⌉·4] = rint(x · 255 / range) + zero, from 0 to 255, where a row's range reaches from its least value to its
+ * largest, 0 included, and `zero` is the code of 0. quanta [m, 2] = (range / 255, zero), NaN for a row that is not finite:
+ * what it is multiplied with is then NaN, as it were without codes. Codes are stored as {@link Dot} has them.
  */
-export function quantiseOperand(x: usize, xStride: i32, codes: usize, scales: usize, m: i32, k: i32): void {
+export function quantiseOperand(x: usize, xStride: i32, codes: usize, quanta: usize, m: i32, k: i32): void {
   const row = (<usize>xStride) << 2
   const part = k & 3
   const edge = (<usize>(k & ~3)) << 2
   const four = edge & ~63
-  const offset = i8x16.splat(<i8>Dot.offset(Dot.mode()))
+  const shift = i8x16.splat(<i8>Dot.shift(Dot.mode()))
   for (let i = 0; i < m; i++) {
-    let largest = Lanes.zero()
-    for (let at: usize = 0; at < edge; at += 16) largest = f32x4.max(largest, f32x4.abs(v128.load(x + at)))
-    if (part) largest = f32x4.max(largest, f32x4.abs(Lanes.loadPart(x + edge, part)))
-    const most = Lanes.max(largest)
-    const inverse = Codes.inverse(f32x4.splat(most))
-    store<f32>(scales, most < Infinity ? most / 127 : NaN)
+    let low = Lanes.zero()
+    let high = Lanes.zero()
+    for (let at: usize = 0; at < edge; at += 16) {
+      const values = v128.load(x + at)
+      low = f32x4.min(low, values)
+      high = f32x4.max(high, values)
+    }
+    if (part) {
+      const values = Lanes.loadPart(x + edge, part)
+      low = f32x4.min(low, values)
+      high = f32x4.max(high, values)
+    }
+    const least = -Lanes.max(f32x4.neg(low))
+    const range = Lanes.max(high) - least
+    const usable = range > 1e-36 && range < Infinity
+    const inverse = f32x4.splat(usable ? 255 / range : 0)
+    const zero = Codes.of(f32x4.splat(-least), inverse)
+    const zeros = i16x8.splat(<i16>i32x4.extract_lane(zero, 0))
+    store<f32>(quanta, range < Infinity ? range / 255 : NaN)
+    store<f32>(quanta, <f32>i32x4.extract_lane(zero, 0), 4)
 
     let at: usize = 0
     for (; at < four; at += 64) {
@@ -41,28 +56,29 @@ export function quantiseOperand(x: usize, xStride: i32, codes: usize, scales: us
       const b = Codes.of(v128.load(x + at, 16), inverse)
       const c = Codes.of(v128.load(x + at, 32), inverse)
       const d = Codes.of(v128.load(x + at, 48), inverse)
-      const bytes = i8x16.narrow_i16x8_s(i16x8.narrow_i32x4_s(a, b), i16x8.narrow_i32x4_s(c, d))
-      v128.store(codes, i8x16.add(bytes, offset))
+      const ab = i16x8.add(i16x8.narrow_i32x4_s(a, b), zeros)
+      const cd = i16x8.add(i16x8.narrow_i32x4_s(c, d), zeros)
+      v128.store(codes, i8x16.sub(i8x16.narrow_i16x8_u(ab, cd), shift))
       codes += 16
     }
     for (; at < edge; at += 16) {
-      Bytes.store(codes, Codes.of(v128.load(x + at), inverse), offset)
+      Bytes.store(codes, Codes.of(v128.load(x + at), inverse), zeros, shift)
       codes += 4
     }
     if (part) {
-      Bytes.store(codes, Codes.of(Lanes.loadPart(x + edge, part), inverse), offset)
+      Bytes.store(codes, Codes.of(Lanes.loadPart(x + edge, part), inverse), zeros, shift)
       codes += 4
     }
     x += row
-    scales += 4
+    quanta += 8
   }
 }
 
 abstract class Bytes {
-  /** Four 32-bit codes as bytes, with `offset` added. */
-  @inline static store(to: usize, codes: v128, offset: v128): void {
-    const words = i16x8.narrow_i32x4_s(codes, codes)
-    v128.store32_lane(to, i8x16.add(i8x16.narrow_i16x8_s(words, words), offset), 0)
+  /** Four 32-bit codes, counted from `zeros`, as bytes. */
+  @inline static store(to: usize, codes: v128, zeros: v128, shift: v128): void {
+    const words = i16x8.add(i16x8.narrow_i32x4_s(codes, codes), zeros)
+    v128.store32_lane(to, i8x16.sub(i8x16.narrow_i16x8_u(words, words), shift), 0)
   }
 
   /** Four codes of each lane's column, one after another, as the bytes of the lane. */

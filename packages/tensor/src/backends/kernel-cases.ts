@@ -221,7 +221,9 @@ function fill(memory: ArrayBuffer, address: number, p: Buffer, sizes: Sizes, ran
     }
     return
   }
+  let number = 0
   const one = (): number => {
+    if (kind === 'quanta') return number++ % 2 === 1 ? below(256) : normalFrom(random) + 0.01
     if (kind === 'positive') return Math.abs(normalFrom(random)) + 0.1
     if (kind === 'log-counts') return Math.log(1 + below(20))
     if (kind === 'zero' || kind === 'finite') return 0
@@ -231,7 +233,7 @@ function fill(memory: ArrayBuffer, address: number, p: Buffer, sizes: Sizes, ran
   }
   if (p.type === 'f32') put(new Float32Array(memory, address, length), one)
   else if (p.type === 'i32') put(new Int32Array(memory, address, length), one)
-  else if (p.type === 'u8') put(new Uint8Array(memory, address, length), () => 1 + below(255))
+  else if (p.type === 'u8') put(new Uint8Array(memory, address, length), () => below(256))
   // Either sign, exponents from those of subnormals up: a sum of hundreds is then about 1.
   else if (kind === 'finite')
     put(new Uint16Array(memory, address, length), () => (below(2) << 15) | (below(12) << 10) | below(1024))

@@ -1,5 +1,5 @@
 /** The reference kernels over matrices stored in 16 and 8 bits, as `reference.ts` has those in f32. */
-import { ACTIVATIONS, CODE_OFFSET, type Kernels, PANEL, paddedK, paddedN } from '@prismal/kernels/catalogue'
+import { ACTIVATIONS, type Kernels, PANEL, paddedK, paddedN } from '@prismal/kernels/catalogue'
 import type { LinearMemory } from './backend.js'
 import { activations, f32BitsOfF16, nearestEven, packedIndex, spanned } from './reference-numbers.js'
 
@@ -47,30 +47,32 @@ export function storedKernels(memory: LinearMemory): StoredKernels {
       return finish(product, bias, residual, residualStride, c, cStride, m, n, activation)
     },
 
-    gemmQ8(a, rowScales, packed, scales, sums, bias, residual, residualStride, c, cStride, m, n, k, activation) {
+    gemmQ8(a, quanta, packed, scales, sums, bias, residual, residualStride, c, cStride, m, n, k, activation) {
       const K = paddedK(k)
       const A = u8(a, m * K)
       const B = i8(packed, paddedN(n) * K)
-      const [rows, columns, totals] = [f32(rowScales, m), f32(scales, paddedN(n)), i32(sums, paddedN(n))]
+      const [rows, columns, totals] = [f32(quanta, m * 2), f32(scales, paddedN(n)), i32(sums, paddedN(n))]
       const product = (i: number, j: number): number => {
-        let sum = -CODE_OFFSET * totals[j]!
+        let sum = -rows[2 * i + 1]! * totals[j]!
         for (let p = 0; p < K; p++) sum += A[i * K + p]! * B[codeIndex(p, j, K)]!
-        return sum * columns[j]! * rows[i]!
+        return sum * columns[j]! * rows[2 * i]!
       }
       return finish(product, bias, residual, residualStride, c, cStride, m, n, activation)
     },
 
-    quantiseOperand(x, xStride, codes, scales, m, k) {
+    quantiseOperand(x, xStride, codes, quanta, m, k) {
       const K = paddedK(k)
       const X = f32(x, spanned(m, xStride, k))
-      const to = u8(codes, m * K).fill(CODE_OFFSET)
-      const steps = f32(scales, m)
+      const to = u8(codes, m * K)
+      const steps = f32(quanta, m * 2)
       for (let i = 0; i < m; i++) {
-        const row = X.subarray(i * xStride, i * xStride + k)
-        const most = largest(row)
-        const inverse = inverseOf(most)
-        steps[i] = most < Number.POSITIVE_INFINITY ? most / 127 : Number.NaN
-        for (let p = 0; p < k; p++) to[i * K + p] = CODE_OFFSET + codeOf(row[p]!, inverse)
+        const row = [...X.subarray(i * xStride, i * xStride + k)]
+        const least = row.reduce((a, b) => Math.min(a, b), 0)
+        const range = Math.fround(row.reduce((a, b) => Math.max(a, b), 0) - least)
+        const inverse = range > LEAST_RANGE && range < Number.POSITIVE_INFINITY ? Math.fround(255 / range) : 0
+        const zero = rounded(-least, inverse)
+        steps.set([range < Number.POSITIVE_INFINITY ? range / 255 : Number.NaN, zero], i * 2)
+        for (let p = 0; p < K; p++) to[i * K + p] = Math.max(0, Math.min(255, rounded(row[p] ?? 0, inverse) + zero))
       }
       return 0
     },
@@ -85,7 +87,7 @@ export function storedKernels(memory: LinearMemory): StoredKernels {
         const most = largest(column)
         const inverse = inverseOf(most)
         steps[j] = most / 127
-        const codes = column.map(value => codeOf(value, inverse))
+        const codes = column.map(value => rounded(value, inverse))
         for (const [p, code] of codes.entries()) to[codeIndex(p, j, K)] = code
         totals[j] = codes.reduce((a, b) => a + b, 0)
       }
@@ -121,9 +123,13 @@ const largest = (x: ArrayLike<number>): number => {
   return most
 }
 
+/** Ranges below it are taken for 0: the factor to codes would not be finite. */
+const LEAST_RANGE = Math.fround(1e-36)
+
 /** 127 / most in f32; 0 for what no code can stand for. */
 const inverseOf = (most: number): number =>
-  most > Math.fround(1.1754943508222875e-36) && most < Number.POSITIVE_INFINITY ? Math.fround(127 / most) : 0
+  most > LEAST_RANGE && most < Number.POSITIVE_INFINITY ? Math.fround(127 / most) : 0
 
-const codeOf = (value: number, inverse: number): number =>
-  inverse === 0 ? 0 : Math.max(-128, Math.min(127, nearestEven(Math.fround(value * inverse))))
+/** rint(value · inverse), the product rounded to f32. */
+const rounded = (value: number, inverse: number): number =>
+  inverse === 0 ? 0 : nearestEven(Math.fround(value * inverse)) + 0 // never −0
