@@ -63,8 +63,8 @@ export function attentionFold(
     if (logGain != 0) memory.copy(gains, logGain + ((<usize>first) << 2), (<usize>count) << 2)
     for (let h = 0; h < H; h++) {
       const skip = <usize>h * head
-      packPanels(keys + ((<usize>first * kStride) << 2) + skip, keyPanels, d, count, 1, kStride)
-      packPanels(values + ((<usize>first * vStride) << 2) + skip, valuePanels, count, d, vStride, 1)
+      packPanels(keys + ((<usize>first * kStride) << 2) + skip, keyPanels, d, count, 1, kStride, d << 3)
+      packPanels(values + ((<usize>first * vStride) << 2) + skip, valuePanels, count, d, vStride, 1, count << 3)
       let tiles = (n + TILE_ROWS - 1) / TILE_ROWS
       for (let i = 0; i < n; tiles--) {
         const rows = (n - i + tiles - 1) / tiles
