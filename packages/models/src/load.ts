@@ -36,7 +36,7 @@ export interface LoadOptions {
   readonly warn?: (message: string) => void
   /** Ends loading with the signal's reason; the engine's memory is then as before. */
   readonly signal?: AbortSignal
-  /** Told after every piece of the weights, about a megabyte. */
+  /** Told after each megabyte of the weights, and after the last byte. */
   readonly progress?: (progress: LoadProgress) => void
 }
 

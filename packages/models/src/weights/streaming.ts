@@ -6,7 +6,7 @@
  * What is held beside the weights is the staging memory and the file's chunks, a few MB whatever the tensors' sizes.
  */
 import { fromBf16, fromF16, type Scope, type Tensor } from '@prismal/tensor'
-import { chunksOf, type ModelFiles } from '../files.js'
+import { CHUNK_BYTES, chunksOf, type ModelFiles } from '../files.js'
 import type { StoredTensor } from './safetensors.js'
 
 /** Takes the values of a stored tensor as they come. */
@@ -197,7 +197,7 @@ export async function readJobs(
   const ends = new Map(jobs.map(({ entry }) => [entry, new Ends(entry)]))
   const wanted = jobs.filter(job => job.receivers.length > 0)
   const totalBytes = wanted.reduce((sum, { entry }) => sum + entry.end - entry.begin, 0)
-  let loadedBytes = 0
+  let [loadedBytes, toldBytes] = [0, 0]
   staging.widen(wanted)
   for (const job of wanted) if (job.entry.end === job.entry.begin) new Delivery(job, staging).end()
   for (const [file, run] of runsOf(jobs)) {
@@ -223,7 +223,10 @@ export async function readJobs(
         i++
       }
       at = until
-      progress?.({ loadedBytes, totalBytes, file })
+      if (loadedBytes - toldBytes >= CHUNK_BYTES || (loadedBytes === totalBytes && toldBytes < totalBytes)) {
+        toldBytes = loadedBytes
+        progress?.({ loadedBytes, totalBytes, file })
+      }
     }
   }
   return ends
