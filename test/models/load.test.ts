@@ -341,6 +341,27 @@ describe('a folder', () => {
     await files.close?.()
   })
 
+  it('streams the bytes of a file, to several readers at once', async () => {
+    const folder = newFolder()
+    const bytes = Buffer.from(normals(900_000, 3).buffer)
+    writeFileSync(join(folder, 'file'), bytes)
+    const files = await folderFiles(folder)
+    const read = async (begin: number, end: number): Promise<void> => {
+      let at = begin
+      for await (const chunk of files.chunks?.('file', begin, end) ?? []) {
+        await new Promise(setImmediate) // what is read ahead must not spoil it
+        expect(Buffer.compare(chunk, bytes.subarray(at, at + chunk.length))).toBe(0)
+        at += chunk.length
+      }
+      expect(at).toBe(end)
+    }
+    for (let round = 0; round < 2; round++) // buffers are used again
+      await Promise.all([read(5, bytes.length - 7), read(0, bytes.length), read(1000, 1001), read(9, 9)])
+    await files.close?.()
+    await read(3, bytes.length) // as before it was closed
+    await files.close?.()
+  })
+
   it('with a shard missing, or an index that is none', async () => {
     const folder = writeShards(newFolder(), tiny)
     const index = join(folder, 'model.safetensors.index.json')

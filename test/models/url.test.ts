@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { loadModel, ModelError, urlFiles } from '@prismal/models'
+import { loadModel, ModelError, type ModelFiles, urlFiles } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -91,9 +91,20 @@ describe('a URL', () => {
       if (request.url?.endsWith('config.json') || Number(from) <= 8) return withRanges(request, response, bytes)
       // Of the weights, the head only: the rest never comes.
       response.writeHead(206, { 'content-length': Number(to) + 1 - Number(from) })
-      response.write(bytes.subarray(Number(from), Number(from) + 10), () => setImmediate(() => abort.abort(reason)))
+      response.write(bytes.subarray(Number(from), Number(from) + 10))
     }
-    await expect(loadModel(urlFiles(base()), { engine, signal: abort.signal })).rejects.toBe(reason)
+    const files = urlFiles(base())
+    const chunks = files.chunks as NonNullable<ModelFiles['chunks']>
+    const aborting: ModelFiles = {
+      ...files,
+      async *chunks(...asked) {
+        for await (const chunk of chunks(...asked)) {
+          yield chunk
+          setImmediate(() => abort.abort(reason)) // when the next is being waited for
+        }
+      },
+    }
+    await expect(loadModel(aborting, { engine, signal: abort.signal })).rejects.toBe(reason)
     expect(engine.arena.usedBytes).toBe(0)
     engine.dispose()
   })

@@ -141,12 +141,13 @@ describe('what is read', () => {
     )
   })
 
-  // Each is more than the staging memory; the last has rows of which no eight fit it.
+  // Each is more than the staging memory; of the last two, not eight rows fit it, and not one.
   it.each([
     ['tall.weight', [20_001, 24], 'out,in'],
     ['deep.weight', [31, 20_011], 'out,in'],
     ['conv1d.weight', [700, 1333], 'in,out'],
     ['wide.weight', [9, 60_000], 'out,in'],
+    ['wider.weight', [2, 270_001], 'out,in'],
   ] as const)('is the same where it is more than is staged: %s %j', async (name, shape, layout) => {
     for (const dtype of ['F32', 'F16'] as const) {
       const { files } = filesOf(fileOf([[name, shape, dtype]]), () => 999_983)
