@@ -355,7 +355,11 @@ describe('a folder', () => {
       }
       expect(at).toBe(end)
     }
-    for (let round = 0; round < 2; round++) // buffers are used again
+    for (
+      let round = 0;
+      round < 2;
+      round++ // buffers are used again
+    )
       await Promise.all([read(5, bytes.length - 7), read(0, bytes.length), read(1000, 1001), read(9, 9)])
     await files.close?.()
     await read(3, bytes.length) // as before it was closed
