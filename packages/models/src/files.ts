@@ -71,6 +71,8 @@ interface Incoming {
   readonly reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>> | undefined
   at: number
   rest: Uint8Array<ArrayBuffer>
+  /** What came last, of which `rest` is left. */
+  last?: Uint8Array<ArrayBuffer>
 }
 
 /**
@@ -163,6 +165,8 @@ async function receive(incoming: Incoming, where: string, signal?: AbortSignal):
   try {
     const { done, value } = (await incoming.reader?.read()) ?? { done: true, value: undefined }
     if (done || !value) return false
+    free(incoming.last)
+    incoming.last = value
     incoming.rest = value
     return true
   } catch (cause) {
@@ -171,6 +175,16 @@ async function receive(incoming: Incoming, where: string, signal?: AbortSignal):
       cause,
     })
   }
+}
+
+/**
+ * Gives memory back at once, where the runtime can (ES2024). The collector sees little reason to hurry for small objects
+ * with large buffers: without this, some 90 MB of them pile up while a model comes over the network. A body's stream is
+ * one of bytes, whose chunks own their buffers; a part of a buffer may be anyone's and is left alone.
+ */
+function free(bytes: Uint8Array<ArrayBuffer> | undefined): void {
+  const buffer: (ArrayBuffer & { transfer?: (bytes: number) => ArrayBuffer }) | undefined = bytes?.buffer
+  if (buffer && bytes?.byteLength === buffer.byteLength) buffer.transfer?.(0)
 }
 
 /** The bytes that are here, up to byte `end` of the file. */
