@@ -1,5 +1,5 @@
 /** Loads a model folder: finds the family, reads config and weights, says what was left over. */
-import type { Engine, Scope } from '@prismal/tensor'
+import type { Engine } from '@prismal/tensor'
 import { bert } from './bert.js'
 import { Config, type Json, type StackShape } from './config.js'
 import { ModelError } from './errors.js'
@@ -8,18 +8,21 @@ import { gpt2 } from './gpt2.js'
 import type { Model } from './model.js'
 import { vit } from './vit.js'
 import { type Naming, WeightReader } from './weights/reader.js'
+import type { LoadProgress } from './weights/streaming.js'
 
 /** What a family's loader is given. */
 export interface Loading {
   readonly config: Config
+  /** Gives tensors and matrices whose values come later: none may be looked at. */
   readonly weights: WeightReader
-  /** Where the weights live: as long as the model. */
-  readonly scope: Scope
-  readonly base: Pick<Model, 'family' | 'location' | 'engine' | 'digest' | 'dispose'>
+  readonly base: Pick<Model, 'family' | 'location' | 'engine' | 'dispose'>
 }
 
+/** A model whose weights have their memory, but not yet their values. */
+export type Unread = Omit<Model, 'digest'>
+
 export interface Family {
-  load(loading: Loading): Promise<Model>
+  load(loading: Loading): Unread
   shape(config: Config): StackShape
   readonly naming: Naming
 }
@@ -31,16 +34,22 @@ export interface LoadOptions {
   readonly engine: Engine
   /** Told about stored tensors that the model does not use; default `console.warn`. */
   readonly warn?: (message: string) => void
+  /** Ends loading with the signal's reason; the engine's memory is then as before. */
+  readonly signal?: AbortSignal
+  /** Told after each megabyte of the weights, and after the last byte. */
+  readonly progress?: (progress: LoadProgress) => void
 }
 
 /**
- * Loads ViT, BERT or GPT-2 from Hugging Face files. Throws {@link ModelError} for whatever is missing, damaged or not
+ * Loads ViT, BERT or GPT-2 from Hugging Face files. The weights are streamed to where they stay, each file once from
+ * front to back; beside them a few MB are held. Throws {@link ModelError} for whatever is missing, damaged or not
  * supported; the engine's memory is then as before.
  */
 export async function loadModel(files: ModelFiles, options: LoadOptions): Promise<Model> {
-  const { engine, warn = console.warn } = options
+  const { engine, warn = console.warn, signal, progress } = options
   const scope = engine.root.child()
   try {
+    signal?.throwIfAborted()
     const json = await readConfig(files)
     const { family, config } = familyOf(files, json)
     const weights = await WeightReader.open(files, scope, FAMILIES[family].naming)
@@ -48,12 +57,12 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
       scope.dispose()
       engine.dispose()
     }
-    const digest = await weights.digest(json)
-    const base = { family, location: files.location, engine, digest, dispose }
-    const model = await FAMILIES[family].load({ config, weights, scope, base })
+    const base = { family, location: files.location, engine, dispose }
+    const model = FAMILIES[family].load({ config, weights, base })
+    await weights.read({ signal, progress })
     const unused = weights.unused()
     if (unused.length > 0) warn(`${files.location}: ${unused.length} stored tensors are not used: ${shortList(unused)}`)
-    return model
+    return { ...model, digest: await weights.digest(json) }
   } catch (error) {
     scope.dispose()
     throw error

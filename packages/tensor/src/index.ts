@@ -29,5 +29,6 @@ export {
   toF16,
   transpose,
 } from './operations.js'
+export { copyValues, emptyMatrix, packColumns, packLines, padPanels } from './packing.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
 export type { ModuleSource } from './wasm-source.js'

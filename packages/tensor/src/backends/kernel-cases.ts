@@ -188,7 +188,7 @@ export function difference(
   return worst
 }
 
-/** The same layout with the absolute values of all inputs that are floating-point. */
+/** The same layout with the absolute values of all inputs that are numbers, but for whole ones of 32 bits. */
 export function magnitudes(kernel: Kernel, one: Case, layout: Layout): Uint8Array<ArrayBuffer> {
   const bytes = layout.bytes.slice()
   for (const p of buffersOf(kernel)) {
@@ -197,6 +197,10 @@ export function magnitudes(kernel: Kernel, one: Case, layout: Layout): Uint8Arra
     if (p.type === 'f16') {
       const bits = new Uint16Array(bytes.buffer, address, p.length(one.sizes))
       for (const [i, value] of bits.entries()) bits[i] = value & 0x7fff
+    }
+    if (p.type === 'i8') {
+      const codes = new Int8Array(bytes.buffer, address, p.length(one.sizes))
+      for (const [i, value] of codes.entries()) codes[i] = Math.abs(value)
     }
     if (p.type !== 'f32') continue
     const values = new Float32Array(bytes.buffer, address, p.length(one.sizes))
