@@ -7,7 +7,8 @@ import { type ModelFiles, readJson } from './files.js'
 import { gpt2 } from './gpt2.js'
 import type { Model } from './model.js'
 import { vit } from './vit.js'
-import { type Naming, WeightReader } from './weights/reader.js'
+import { checkRoomToLoad } from './room.js'
+import { type Naming, readHeaders, type StoredTensor, WeightReader } from './weights/reader.js'
 
 /** What a family's loader is given. */
 export interface Loading {
@@ -35,24 +36,20 @@ export interface LoadOptions {
 
 /**
  * Loads ViT, BERT or GPT-2 from Hugging Face files. Throws {@link ModelError} for whatever is missing, damaged or not
- * supported; the engine's memory is then as before.
+ * supported, and `MemoryError`, before any weight is read, where they will not fit; the engine's memory is then as before.
+ * On a rehearsal (`rehearsalEngine`) only config.json and the headers are read, and memory is counted.
  */
 export async function loadModel(files: ModelFiles, options: LoadOptions): Promise<Model> {
   const { engine, warn = console.warn } = options
   const scope = engine.root.child()
   try {
     const json = await readConfig(files)
-    const { family, config } = familyOf(files, json)
-    const weights = await WeightReader.open(files, scope, FAMILIES[family].naming)
-    const dispose = (): void => {
-      scope.dispose()
-      engine.dispose()
-    }
-    const digest = await weights.digest(json)
-    const base = { family, location: files.location, engine, digest, dispose }
-    const model = await FAMILIES[family].load({ config, weights, scope, base })
-    const unused = weights.unused()
-    if (unused.length > 0) warn(`${files.location}: ${unused.length} stored tensors are not used: ${shortList(unused)}`)
+    const headers = await readHeaders(files)
+    await checkRoomToLoad(engine, headers, files.location, rehearsal =>
+      loadInto(rehearsal.root, files, json, headers, () => {}),
+    )
+    const model = await loadInto(scope, files, json, headers, warn)
+    engine.arena.keep()
     return model
   } catch (error) {
     scope.dispose()
@@ -60,6 +57,29 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
   } finally {
     await files.close?.()
   }
+}
+
+async function loadInto(
+  scope: Scope,
+  files: ModelFiles,
+  json: Json,
+  headers: readonly StoredTensor[],
+  warn: (message: string) => void,
+): Promise<Model> {
+  const { engine } = scope
+  const { family, config } = familyOf(files, json)
+  const weights = WeightReader.over(headers, files, scope, FAMILIES[family].naming)
+  const dispose = (): void => {
+    scope.dispose()
+    engine.dispose()
+  }
+  // A rehearsal reads no weights that could tell models apart.
+  const digest = engine.rehearses ? '' : await weights.digest(json)
+  const base = { family, location: files.location, engine, digest, dispose }
+  const model = await FAMILIES[family].load({ config, weights, scope, base })
+  const unused = weights.unused()
+  if (unused.length > 0) warn(`${files.location}: ${unused.length} stored tensors are not used: ${shortList(unused)}`)
+  return model
 }
 
 /** The dimensions of a model's stack, from config.json alone. */

@@ -63,6 +63,15 @@ export class Engine {
     return this.#root
   }
 
+  /** Whether this engine only counts memory: nothing is read, written or computed (see `rehearsalEngine`). */
+  get rehearses(): boolean {
+    return false
+  }
+  /** Whether tensors of `other` may be operands of this engine's operations beside its own. */
+  reaches(other: Engine): boolean {
+    return other === this
+  }
+
   /** A scope for one request or computation; what is made in it goes with `scope.dispose()`. */
   scope(meter?: Meter): Scope {
     return this.#root.child(meter)

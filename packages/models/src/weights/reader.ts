@@ -31,10 +31,10 @@ export class WeightReader {
     this.#naming = naming
   }
 
-  /** Reads the headers of all shards. Throws {@link ModelError} for missing, truncated or damaged files. */
-  static async open(files: ModelFiles, scope: Scope, naming: Naming): Promise<WeightReader> {
+  /** Over what the headers of all shards name. Throws {@link ModelError} where two tensors have one name. */
+  static over(headers: readonly StoredTensor[], files: ModelFiles, scope: Scope, naming: Naming): WeightReader {
     const tensors = new Map<string, StoredTensor>()
-    for (const stored of await readHeaders(files)) {
+    for (const stored of headers) {
       const name = canonical(stored.storedName, naming.prefixes)
       const twin = tensors.get(name)
       if (twin) throw new ModelError(`${files.location}: ${twin.storedName} and ${stored.storedName} are both ${name}`)
@@ -74,8 +74,8 @@ export class WeightReader {
     const same = entry.shape.length === shape.length && entry.shape.every((n, i) => n === shape[i])
     if (!same) throw new ModelError(`${where} is [${entry.shape}] where config.json asks for [${shape}]`)
     this.#used.add(name)
-    const bytes = await this.#files.range(entry.file, entry.begin, entry.end)
     const scope = this.#scope
+    const bytes = await this.#bytes(entry)
     if (entry.dtype === 'F32') return scope.tensor(new Float32Array(bytes.buffer), shape)
     if (entry.dtype !== 'F16' && entry.dtype !== 'BF16')
       throw new ModelError(`${where} has dtype ${entry.dtype}; weights are F32, F16 or BF16`)
@@ -124,6 +124,11 @@ export class WeightReader {
       .map(([, entry]) => entry.storedName)
   }
 
+  /** A tensor's bytes. A rehearsal has no use for them: none are read. */
+  async #bytes({ file, begin, end }: StoredTensor): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#scope.engine.rehearses ? new Uint8Array(end - begin) : this.#files.range(file, begin, end)
+  }
+
   #entry(name: string): StoredTensor {
     const entry = this.#tensors.get(name)
     if (!entry) throw new ModelError(`${this.#files.location}: the weights lack ${name}`)
@@ -137,7 +142,7 @@ function canonical(stored: string, prefixes: readonly string[]): string {
   return (prefix ? stored.slice(prefix.length) : stored).replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias')
 }
 
-/** Every stored tensor of all weight files. */
+/** Every stored tensor of all weight files. Throws {@link ModelError} for missing, truncated or damaged files. */
 export async function readHeaders(files: ModelFiles): Promise<StoredTensor[]> {
   const stored: StoredTensor[] = []
   for (const file of await weightFiles(files))
