@@ -6,8 +6,8 @@ import { ModelError } from './errors.js'
 import { type ModelFiles, readJson } from './files.js'
 import { gpt2 } from './gpt2.js'
 import type { Model } from './model.js'
-import { vit } from './vit.js'
 import { checkRoomToLoad } from './room.js'
+import { vit } from './vit.js'
 import { type Naming, readHeaders, type StoredTensor, WeightReader } from './weights/reader.js'
 
 /** What a family's loader is given. */
