@@ -93,7 +93,7 @@ export async function readShape(
 
 /** The dimensions of a stack, from the parsed config.json. */
 export function shapeOf(json: Json, where = 'config.json'): StackShape {
-  return FAMILIES[familyName(json, where)].shape(new Config(json, where))
+  return FAMILIES[familyOfJson(json, where)].shape(new Config(json, where))
 }
 
 async function readConfig(files: ModelFiles): Promise<Json> {
@@ -104,10 +104,11 @@ async function readConfig(files: ModelFiles): Promise<Json> {
 
 function familyOf(files: ModelFiles, json: Json): { family: Model['family']; config: Config } {
   const where = `${files.location}/config.json`
-  return { family: familyName(json, where), config: new Config(json, where) }
+  return { family: familyOfJson(json, where), config: new Config(json, where) }
 }
 
-function familyName(json: Json, where: string): Model['family'] {
+/** The family that a parsed config.json names. Throws {@link ModelError} for another model_type. */
+export function familyOfJson(json: Json, where: string): Model['family'] {
   const type = json.model_type
   if (typeof type === 'string' && Object.hasOwn(FAMILIES, type)) return type as Model['family']
   const known = Object.keys(FAMILIES).join(', ')

@@ -47,14 +47,15 @@ export async function checkRoomToLoad(
   if (engine.rehearses || isSmall) return
   const rehearsal = rehearsalEngine({ of: engine, from: state })
   await load(rehearsal)
-  const { peakBytes, usedBytes, memory } = rehearsal.arena
-  const short = shortage(engine, peakBytes, memory.bytes)
+  const { peakBytes, memory } = rehearsal.arena
   rehearsal.dispose()
+  const short = shortage(engine, peakBytes, memory.bytes)
   if (!short) return
-  const loading = peakBytes - usedBytes
-  const fitting = PRECISIONS.map(p => ({ name: p.name, bytes: state.usedBytes + loading + weightBytes(headers, p) }))
-  const fits = fitting.find(p => p.bytes <= short.limit)
-  const advice = fits ? `as ${fits.name} it would take ${fits.bytes}` : `no precision fits: ${listed(fitting)}`
+  const smaller = OTHERS.map(p => ({ name: p.name, bytes: short.need - saved(headers, p) }))
+  const fits = smaller.find(({ bytes }) => bytes <= short.limit)
+  const advice = fits
+    ? `as ${fits.name} it would take about ${fits.bytes}`
+    : `no precision fits (${smaller.map(({ name, bytes }) => `${name} takes about ${bytes}`).join(', ')})`
   throw new MemoryError(`${location}: loading it as f32 ${short.message}; ${advice}`, short.missing)
 }
 
@@ -64,18 +65,18 @@ export function checkRoom(engine: Engine, need: { readonly peakBytes: number; re
   if (short) throw new MemoryError(`the request, weights included, ${short.message}`, short.missing)
 }
 
-const F32 = PRECISIONS[0] as Precision
+const [F32, ...OTHERS] = PRECISIONS as readonly [Precision, ...Precision[]]
+/** Bytes that weights take less than in f32. */
+const saved = (headers: readonly StoredTensor[], precision: Precision): number =>
+  weightBytes(headers, F32) - weightBytes(headers, precision)
 
 function shortage(engine: Engine, peakBytes: number, memoryBytes: number) {
   const { limitBytes } = engine.arena
   const isLimited = peakBytes > limitBytes
   if (!isLimited && memoryBytes <= MAX_MEMORY_BYTES) return undefined
   const [need, limit, what] = isLimited
-    ? [peakBytes, limitBytes, 'the memory limit of']
-    : [memoryBytes, MAX_MEMORY_BYTES, "what wasm's 4 GiB have room for,"]
+    ? ([peakBytes, limitBytes, 'the memory limit of'] as const)
+    : ([memoryBytes, MAX_MEMORY_BYTES, "wasm's 4 GiB allow:"] as const)
   const message = `needs ${need} bytes, ${need - limit} more than ${what} ${limit}`
-  return { limit, missing: need - limit, message }
+  return { need, limit, missing: need - limit, message }
 }
-
-const listed = (all: readonly { name: string; bytes: number }[]): string =>
-  all.map(({ name, bytes }) => `${name} ${bytes}`).join(', ')
