@@ -44,11 +44,11 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
   const scope = engine.root.child()
   try {
     const json = await readConfig(files)
+    const kind = familyOf(files, json)
     const headers = await readHeaders(files)
-    await checkRoomToLoad(engine, headers, files.location, rehearsal =>
-      loadInto(rehearsal.root, files, json, headers, () => {}),
-    )
-    const model = await loadInto(scope, files, json, headers, warn)
+    const stored = { ...kind, files, json, headers }
+    await checkRoomToLoad(engine, headers, files.location, rehearsal => loadInto(rehearsal.root, stored, () => {}))
+    const model = await loadInto(scope, stored, warn)
     engine.arena.keep()
     return model
   } catch (error) {
@@ -59,15 +59,18 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
   }
 }
 
-async function loadInto(
-  scope: Scope,
-  files: ModelFiles,
-  json: Json,
-  headers: readonly StoredTensor[],
-  warn: (message: string) => void,
-): Promise<Model> {
+/** A model's files, as far as they were read: config and headers. */
+interface Stored {
+  readonly family: Model['family']
+  readonly config: Config
+  readonly json: Json
+  readonly headers: readonly StoredTensor[]
+  readonly files: ModelFiles
+}
+
+async function loadInto(scope: Scope, stored: Stored, warn: (message: string) => void): Promise<Model> {
   const { engine } = scope
-  const { family, config } = familyOf(files, json)
+  const { family, config, json, headers, files } = stored
   const weights = WeightReader.over(headers, files, scope, FAMILIES[family].naming)
   const dispose = (): void => {
     scope.dispose()
