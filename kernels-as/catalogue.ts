@@ -39,8 +39,10 @@ export interface Size {
   /** Sizes at and around the kernel's tile, which tests choose from besides random ones up to `most`. */
   readonly edges: readonly number[]
   readonly most: number
-  /** Where a size follows from others (a stride): its value. */
+  /** Where a size follows from others: its value, or, of a stride, the least that it can be. */
   readonly derived?: (s: Sizes) => number
+  /** A derived size that is never larger. */
+  readonly isExact?: true
 }
 export interface Real {
   readonly kind: 'real'
@@ -68,9 +70,9 @@ export interface Kernel {
 /** Columns of a packed panel: B is stored as `[⌈n/8⌉][k][8]`, the last panel padded with zeros. */
 export const PANEL = 8
 /** Keys that block-wise attention folds at a time, counted from the start of a key block. */
-export const KEY_CHUNK = 64
+export const KEY_CHUNK = 128
 /** Query rows that block-wise attention scores at a time, at most; only its scratch depends on it. */
-export const QUERY_TILE = 4
+export const QUERY_TILE = 6
 
 /** Elements of an n-column, k-row matrix once packed. */
 export const packedLength = (k: number, n: number): number => Math.ceil(n / PANEL) * PANEL * k
@@ -97,6 +99,7 @@ const derived = (name: string, value: (s: Sizes) => number): Size => ({
   most: 0,
   derived: value,
 })
+const exactly = (name: string, value: (s: Sizes) => number): Size => ({ ...derived(name, value), isExact: true })
 const real = (name: string, ...values: number[]): Real => ({ kind: 'real', name, values })
 const at = (s: Sizes, name: string): number => {
   const value = s[name]
@@ -135,7 +138,7 @@ export const catalogue = {
       size('k', INNER, 130),
       size('n', COLUMNS, 100),
       derived('rowStride', s => at(s, 'n')),
-      derived('columnStride', () => 1),
+      exactly('columnStride', () => 1),
     ],
     rows: '',
     tolerance: 0,
@@ -184,8 +187,8 @@ export const catalogue = {
   },
   attentionFold: {
     does:
-      'Folds m keys and values into the running state of n query rows: query i sees the first visible[i] keys ' +
-      '(all where absent), key j weighs exp(q·k·scale + logGain[j]).',
+      'Folds m keys and values into the running state of n query rows, for the heads [headFrom, headTo): query i sees ' +
+      'the first visible[i] keys (all where absent), key j weighs exp(q·k·scale + logGain[j]).',
     parameters: [
       buffer('q', 'f32', 'in', s => at(s, 'n') * at(s, 'qStride'), {
         perRow: s => at(s, 'qStride'),
@@ -215,6 +218,8 @@ export const catalogue = {
       size('H', [1, 2, 3], 4),
       size('d', WIDTHS, 70),
       real('scale', 0.125, 1, 0.5),
+      exactly('headFrom', () => 0),
+      exactly('headTo', s => at(s, 'H')),
     ],
     rows: 'n',
     tolerance: 4e-6,

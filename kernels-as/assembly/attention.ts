@@ -1,13 +1,19 @@
 // Block-wise attention: keys are folded, a chunk at a time, into a running (maximum, sum, weighted values) per query row
 // and head. The score matrix never exists; scratch holds one tile of it.
+import { FewQueries } from './few-queries'
 import { Lanes } from './lanes'
 import { Functions } from './math'
 import { packPanels } from './pack'
 import { FOLD, STORE, TILE_ROWS, Tile } from './tile'
 
 /** As in the catalogue. A chunk's keys and values of one head stay in the first-level cache. */
-const KEY_CHUNK: i32 = 64
-const QUERY_TILE: i32 = TILE_ROWS
+const KEY_CHUNK: i32 = 128
+const QUERY_TILE: i32 = 6
+
+/** Query rows that meet a head's keys at a time: they and what they sum stay in the second-level cache. */
+const QUERY_BLOCK: i32 = 240
+/** Up to so many query rows are not worth packing keys and values for. */
+const FEW_QUERIES: i32 = 2
 
 const LOWEST: f32 = -3.4028234663852886e38
 
@@ -21,12 +27,12 @@ export function attentionBegin(state: usize, weighted: usize, n: i32, H: i32, d:
 }
 
 /**
- * Scratch, in f32:
- *   keys   [8 panels][d][8]      the chunk's keys of one head, key j in column j
- *   values [⌈d/8⌉ panels][64][8] its values, key j in line j
- *   scores [4][64]               then weights, of a tile of query rows
- *   gains  [64]                  the chunk's logGain
- *   rescale [4]                  what each row's state is multiplied by
+ * Heads [headFrom, headTo) of every query row. Scratch, in f32:
+ *   keys   [16 panels][d][8]      the chunk's keys of one head, key j in column j
+ *   values [⌈d/8⌉ panels][128][8] its values, key j in line j
+ *   scores [6][128]               then weights, of a tile of query rows
+ *   gains  [128]                  the chunk's logGain
+ *   rescale [6]                  what each row's state is multiplied by
  */
 export function attentionFold(
   q: usize,
@@ -45,8 +51,12 @@ export function attentionFold(
   H: i32,
   d: i32,
   scale: f32,
+  headFrom: i32,
+  headTo: i32,
 ): void {
   const qRow = (<usize>qStride) << 2
+  const kRow = (<usize>kStride) << 2
+  const vRow = (<usize>vStride) << 2
   const stateRow = (<usize>H) << 3
   const weightedRow = (<usize>(H * d)) << 2
   const head = (<usize>d) << 2
@@ -55,60 +65,62 @@ export function attentionFold(
   const scores = valuePanels + ((<usize>(KEY_CHUNK * ((d + 7) & ~7))) << 2)
   const gains = scores + ((QUERY_TILE * KEY_CHUNK) << 2)
   const rescale = gains + (KEY_CHUNK << 2)
+  const isPacked = n > FEW_QUERIES || !FewQueries.take(d)
 
-  for (let first = 0; first < m; first += KEY_CHUNK) {
-    const count = min(KEY_CHUNK, m - first)
-    if (visible != 0 && !anySees(visible, n, first)) continue
-    memory.fill(gains, 0, KEY_CHUNK << 2)
-    if (logGain != 0) memory.copy(gains, logGain + ((<usize>first) << 2), (<usize>count) << 2)
-    for (let h = 0; h < H; h++) {
-      const skip = <usize>h * head
-      packPanels(keys + ((<usize>first * kStride) << 2) + skip, keyPanels, d, count, 1, kStride)
-      packPanels(values + ((<usize>first * vStride) << 2) + skip, valuePanels, count, d, vStride, 1)
-      let tiles = (n + TILE_ROWS - 1) / TILE_ROWS
-      for (let i = 0; i < n; tiles--) {
-        const rows = (n - i + tiles - 1) / tiles
-        let seen = count
-        if (visible != 0) {
-          seen = 0
-          for (let r = 0; r < rows; r++) seen = max(seen, load<i32>(visible + ((<usize>(i + r)) << 2)) - first)
-          seen = min(seen, count)
+  for (let h = headFrom; h < headTo; h++) {
+    const skip = <usize>h * head
+    for (let block = 0; block < n; block += QUERY_BLOCK) {
+      const end = min(n, block + QUERY_BLOCK)
+      for (let first = 0; first < m; first += KEY_CHUNK) {
+        const count = min(KEY_CHUNK, m - first)
+        if (visible != 0 && !anySees(visible, block, end, first)) continue
+        memory.fill(gains, 0, KEY_CHUNK << 2)
+        if (logGain != 0) memory.copy(gains, logGain + ((<usize>first) << 2), (<usize>count) << 2)
+        const chunkKeys = keys + <usize>first * kRow + skip
+        const chunkValues = values + <usize>first * vRow + skip
+        if (isPacked) {
+          packPanels(chunkKeys, keyPanels, d, count, 1, kStride)
+          packPanels(chunkValues, valuePanels, count, d, vStride, 1)
         }
-        if (seen > 0) {
-          scoreTile(rows, q + <usize>i * qRow + skip, qRow, keyPanels, d, scores, seen)
-          for (let r = 0; r < rows; r++) {
-            const own = visible == 0 ? seen : min(seen, load<i32>(visible + ((<usize>(i + r)) << 2)) - first)
-            weigh(
-              scores + ((<usize>(r * KEY_CHUNK)) << 2),
-              gains,
-              seen,
-              own,
-              scale,
-              state + <usize>(i + r) * stateRow + ((<usize>h) << 3),
-              rescale + ((<usize>r) << 2),
-            )
+        let tiles = isPacked ? (end - block + TILE_ROWS - 1) / TILE_ROWS : end - block
+        for (let i = block; i < end; tiles--) {
+          const rows = (end - i + tiles - 1) / tiles
+          let seen = count
+          if (visible != 0) {
+            seen = 0
+            for (let r = 0; r < rows; r++) seen = max(seen, load<i32>(visible + ((<usize>(i + r)) << 2)) - first)
+            seen = min(seen, count)
           }
-          valueTile(
-            rows,
-            scores,
-            valuePanels,
-            count,
-            seen,
-            weighted + <usize>i * weightedRow + skip,
-            weightedRow,
-            d,
-            rescale,
-          )
+          if (seen > 0) {
+            const query = q + <usize>i * qRow + skip
+            const sums = weighted + <usize>i * weightedRow + skip
+            if (isPacked) scoreTile(rows, query, qRow, keyPanels, d, scores, seen)
+            else FewQueries.score(query, chunkKeys, kRow, d, scores, seen)
+            for (let r = 0; r < rows; r++) {
+              const mine = visible == 0 ? seen : load<i32>(visible + ((<usize>(i + r)) << 2)) - first
+              weigh(
+                scores + ((<usize>(r * KEY_CHUNK)) << 2),
+                gains,
+                seen,
+                max(0, min(seen, mine)),
+                scale,
+                state + <usize>(i + r) * stateRow + ((<usize>h) << 3),
+                rescale + ((<usize>r) << 2),
+              )
+            }
+            if (isPacked) valueTile(rows, scores, valuePanels, count, seen, sums, weightedRow, d, rescale)
+            else FewQueries.sum(scores, chunkValues, vRow, seen, d, sums, load<f32>(rescale))
+          }
+          i += rows
         }
-        i += rows
       }
     }
   }
 }
 
-/** Whether a query row sees key `first`. */
-function anySees(visible: usize, n: i32, first: i32): bool {
-  for (let i = 0; i < n; i++) {
+/** Whether a query row of [from, to) sees key `first`. */
+function anySees(visible: usize, from: i32, to: i32, first: i32): bool {
+  for (let i = from; i < to; i++) {
     if (load<i32>(visible + ((<usize>i) << 2)) > first) return true
   }
   return false
@@ -118,16 +130,10 @@ function anySees(visible: usize, n: i32, first: i32): bool {
 function scoreTile(rows: i32, q: usize, qRow: usize, panels: usize, d: i32, scores: usize, seen: i32): void {
   const panel = (<usize>d) << 5
   const row: usize = KEY_CHUNK << 2
-  let j = 0
-  if (rows == 1) {
-    for (; j + 24 < seen; j += 32) {
-      Tile.wide(STORE, q, panels, panel, d, scores, 8, 0, 0, 0)
-      panels += 4 * panel
-      scores += 128
-    }
-  }
-  for (; j < seen; j += 8) {
-    if (rows == 4) Tile.product(4, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+  for (let j = 0; j < seen; j += 8) {
+    if (rows == 6) Tile.product(6, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    else if (rows == 5) Tile.product(5, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    else if (rows == 4) Tile.product(4, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
     else if (rows == 3) Tile.product(3, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
     else if (rows == 2) Tile.product(2, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
     else Tile.product(1, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
@@ -141,22 +147,30 @@ function scoreTile(rows: i32, q: usize, qRow: usize, panels: usize, d: i32, scor
  * 0, updates the row's (maximum, sum), and stores by how much what was summed before shrinks.
  */
 function weigh(scores: usize, gains: usize, seen: i32, own: i32, scale: f32, state: usize, rescale: usize): void {
-  const unseen = f32x4.splat(-Infinity)
   const scales = f32x4.splat(scale)
   const before = load<f32>(state)
   let largest = f32x4.splat(before)
-  for (let j = 0; j < seen; j += 4) {
-    const at = (<usize>j) << 2
-    const s = Lanes.madd(v128.load(scores + at), scales, v128.load(gains + at))
-    const kept = v128.bitselect(s, unseen, Lanes.before(own, j))
-    v128.store(scores + at, kept)
+  const end = scores + ((<usize>((seen + 3) & ~3)) << 2)
+  const whole = scores + ((<usize>(own & ~3)) << 2)
+  let at = scores
+  for (; at < whole; at += 16) {
+    const s = Lanes.madd(v128.load(at), scales, v128.load(gains))
+    v128.store(at, s)
+    largest = f32x4.pmax(largest, s)
+    gains += 16
+  }
+  for (let left = own & 3; at < end; at += 16) {
+    const s = Lanes.madd(v128.load(at), scales, v128.load(gains))
+    const kept = v128.bitselect(s, f32x4.splat(-Infinity), Lanes.before(left, 0))
+    v128.store(at, kept)
     largest = f32x4.pmax(largest, kept)
+    gains += 16
+    left = 0
   }
   const maximum = Lanes.max(largest)
   const shift = f32x4.splat(maximum)
   let sums = Lanes.zero()
-  for (let j = 0; j < seen; j += 4) {
-    const at = scores + ((<usize>j) << 2)
+  for (at = scores; at < end; at += 16) {
     const p = Functions.exp(f32x4.sub(v128.load(at), shift))
     v128.store(at, p)
     sums = f32x4.add(sums, p)
@@ -181,17 +195,13 @@ function valueTile(
 ): void {
   const panel = (<usize>count) << 5
   const row: usize = KEY_CHUNK << 2
-  let e = 0
-  if (rows == 1) {
-    for (; e + 24 < d; e += 32) {
-      Tile.wide(FOLD, weights, panels, panel, seen, weighted, min(8, d - e - 24), rescale, 0, 0)
-      panels += 4 * panel
-      weighted += 128
-    }
-  }
-  for (; e < d; e += 8) {
+  for (let e = 0; e < d; e += 8) {
     const columns = min(8, d - e)
-    if (rows == 4) Tile.product(4, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    if (rows == 6) Tile.product(6, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    else if (rows == 5)
+      Tile.product(5, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    else if (rows == 4)
+      Tile.product(4, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
     else if (rows == 3)
       Tile.product(3, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
     else if (rows == 2)

@@ -1,8 +1,8 @@
 // The matrix product. B streams through the first-level cache panel by panel; a block of A's rows stays in the second.
-import { FINISH, TILE_ROWS, Tile } from './tile'
+import { FINISH, TILE_ROWS, Tile, WIDE } from './tile'
 
-/** Elements of A in a block of rows: half a megabyte, for a second-level cache of one. */
-const BLOCK: i32 = 1 << 17
+/** Elements of A in a block of rows: 128 KB, a part of the second-level cache. */
+const BLOCK: i32 = 1 << 15
 
 export function gemm(
   a: usize,
@@ -91,7 +91,9 @@ function finish(
   rRow: usize,
   activation: i32,
 ): void {
-  if (rows == 4) Tile.product(4, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
+  if (rows == 6) Tile.product(6, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
+  else if (rows == 5) Tile.product(5, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
+  else if (rows == 4) Tile.product(4, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
   else if (rows == 3) Tile.product(3, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
   else if (rows == 2) Tile.product(2, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
   else Tile.product(1, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
@@ -110,12 +112,12 @@ function oneRow(
 ): void {
   const panel = (<usize>k) << 5
   let j = 0
-  for (; j + 24 < n; j += 32) {
-    Tile.wide(FINISH, a, packed, panel, k, c, min(8, n - j - 24), bias, residual, activation)
-    packed += 4 * panel
-    c += 128
-    if (bias != 0) bias += 128
-    if (residual != 0) residual += 128
+  for (; j + 8 * (WIDE - 1) < n; j += 8 * WIDE) {
+    Tile.wide(a, packed, panel, k, c, min(8, n - j - 8 * (WIDE - 1)), bias, residual, activation)
+    packed += <usize>WIDE * panel
+    c += 32 * WIDE
+    if (bias != 0) bias += 32 * WIDE
+    if (residual != 0) residual += 32 * WIDE
   }
   for (; j < n; j += 8) {
     Tile.product(1, FINISH, a, 0, packed, k, c, 0, min(8, n - j), bias, residual, 0, activation)

@@ -6,17 +6,21 @@ import { Lanes } from './lanes'
 import { Functions } from './math'
 
 /**
- * Rows of a full tile: 8 accumulators, 3 operands and the parts' totals. Of 6 rows V8 makes code that is sometimes a tenth
- * faster and sometimes half as fast, since the registers no longer suffice.
+ * Rows of a full tile: as many as the 16 registers of x64 hold beside three operands. A fused multiply-add needs twelve
+ * chains to hide its latency; a product and a sum are happy with eight, and need a register in between.
  */
-export const TILE_ROWS: i32 = 4
+export const TILE_ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4
+/** Panels that one row meets at a time. */
+export const WIDE = 6
 
 /**
- * Parts of k that are summed each by itself and then added, in order: rounding errors of a chain grow with its length, so
- * eight short ones err about a third as much as a long one, at no cost in time that shows. Only k decides where they
- * begin. Attention's weights are one part: how many of them there are depends on the tile's other rows.
+ * k is summed in up to eight parts, each by itself, which are then added in order: rounding errors of a chain grow with
+ * its length, so eight short ones err about a third as much as a long one. Only k decides where they begin. Attention's
+ * weights are one part: how many of them there are depends on the tile's other rows.
  */
-const PARTS: i32 = 8
+export function partLength(job: i32, k: i32): i32 {
+  return job == FOLD ? k : max(32, (k + 7) >> 3)
+}
 
 /** What becomes of a finished line of 8 sums. */
 export const FINISH = 0 // bias, activation, residual, store the columns that exist
@@ -52,6 +56,10 @@ export abstract class Tile {
     let h2 = Lanes.zero()
     let l3 = Lanes.zero()
     let h3 = Lanes.zero()
+    let l4 = Lanes.zero()
+    let h4 = Lanes.zero()
+    let l5 = Lanes.zero()
+    let h5 = Lanes.zero()
     let low0 = Lanes.zero()
     let high0 = Lanes.zero()
     let low1 = Lanes.zero()
@@ -60,14 +68,20 @@ export abstract class Tile {
     let high2 = Lanes.zero()
     let low3 = Lanes.zero()
     let high3 = Lanes.zero()
+    let low4 = Lanes.zero()
+    let high4 = Lanes.zero()
+    let low5 = Lanes.zero()
+    let high5 = Lanes.zero()
     let a0 = a
-    let a1 = a + aStride
+    let a1 = a0 + aStride
     let a2 = a1 + aStride
     let a3 = a2 + aStride
-    const start = b
-    const parts = job == FOLD ? 1 : PARTS
-    for (let part = 1; part <= parts; part++) {
-      const stop = start + ((<usize>((k * part) / parts)) << 5)
+    let a4 = a3 + aStride
+    let a5 = a4 + aStride
+    const end = b + ((<usize>k) << 5)
+    const part = (<usize>partLength(job, k)) << 5
+    while (b < end) {
+      const stop = min(b + part, end)
       while (b < stop) {
         const left = v128.load(b)
         const right = v128.load(b, 16)
@@ -89,10 +103,22 @@ export abstract class Tile {
           l3 = Lanes.madd(x, left, l3)
           h3 = Lanes.madd(x, right, h3)
         }
+        if (rows > 4) {
+          x = v128.load32_splat(a4)
+          l4 = Lanes.madd(x, left, l4)
+          h4 = Lanes.madd(x, right, h4)
+        }
+        if (rows > 5) {
+          x = v128.load32_splat(a5)
+          l5 = Lanes.madd(x, left, l5)
+          h5 = Lanes.madd(x, right, h5)
+        }
         a0 += 4
         if (rows > 1) a1 += 4
         if (rows > 2) a2 += 4
         if (rows > 3) a3 += 4
+        if (rows > 4) a4 += 4
+        if (rows > 5) a5 += 4
         b += 32
       }
       low0 = f32x4.add(low0, l0)
@@ -117,6 +143,18 @@ export abstract class Tile {
         l3 = Lanes.zero()
         h3 = Lanes.zero()
       }
+      if (rows > 4) {
+        low4 = f32x4.add(low4, l4)
+        high4 = f32x4.add(high4, h4)
+        l4 = Lanes.zero()
+        h4 = Lanes.zero()
+      }
+      if (rows > 5) {
+        low5 = f32x4.add(low5, l5)
+        high5 = f32x4.add(high5, h5)
+        l5 = Lanes.zero()
+        h5 = Lanes.zero()
+      }
     }
     Tile.line(job, low0, high0, to, columns, extra, residual, activation, 0)
     if (rows > 1) {
@@ -134,18 +172,27 @@ export abstract class Tile {
       residual += residualStride
       Tile.line(job, low3, high3, to, columns, extra, residual, activation, 3)
     }
+    if (rows > 4) {
+      to += toStride
+      residual += residualStride
+      Tile.line(job, low4, high4, to, columns, extra, residual, activation, 4)
+    }
+    if (rows > 5) {
+      to += toStride
+      residual += residualStride
+      Tile.line(job, low5, high5, to, columns, extra, residual, activation, 5)
+    }
   }
 
-  /** One row of A by four panels, `panel` bytes apart: eight independent chains hide the latency of a multiply-add. */
+  /** One row of A by six panels, `panel` bytes apart: twelve independent chains hide the latency of a multiply-add. */
   @inline static wide(
-    job: i32,
     a: usize,
     b: usize,
     panel: usize,
     k: i32,
     to: usize,
     columns: i32,
-    extra: usize,
+    bias: usize,
     residual: usize,
     activation: i32,
   ): void {
@@ -157,6 +204,10 @@ export abstract class Tile {
     let h2 = Lanes.zero()
     let l3 = Lanes.zero()
     let h3 = Lanes.zero()
+    let l4 = Lanes.zero()
+    let h4 = Lanes.zero()
+    let l5 = Lanes.zero()
+    let h5 = Lanes.zero()
     let low0 = Lanes.zero()
     let high0 = Lanes.zero()
     let low1 = Lanes.zero()
@@ -165,28 +216,41 @@ export abstract class Tile {
     let high2 = Lanes.zero()
     let low3 = Lanes.zero()
     let high3 = Lanes.zero()
-    let b1 = b + panel
+    let low4 = Lanes.zero()
+    let high4 = Lanes.zero()
+    let low5 = Lanes.zero()
+    let high5 = Lanes.zero()
+    let b0 = b
+    let b1 = b0 + panel
     let b2 = b1 + panel
     let b3 = b2 + panel
-    const start = b
-    const parts = job == FOLD ? 1 : PARTS
-    for (let part = 1; part <= parts; part++) {
-      const stop = start + ((<usize>((k * part) / parts)) << 5)
-      while (b < stop) {
+    let b4 = b3 + panel
+    let b5 = b4 + panel
+    const end = b + ((<usize>k) << 5)
+    const part = (<usize>partLength(FINISH, k)) << 5
+    while (b0 < end) {
+      const stop = min(b0 + part, end)
+      while (b0 < stop) {
         const x = v128.load32_splat(a)
-        l0 = Lanes.madd(x, v128.load(b), l0)
-        h0 = Lanes.madd(x, v128.load(b, 16), h0)
+        l0 = Lanes.madd(x, v128.load(b0), l0)
+        h0 = Lanes.madd(x, v128.load(b0, 16), h0)
         l1 = Lanes.madd(x, v128.load(b1), l1)
         h1 = Lanes.madd(x, v128.load(b1, 16), h1)
         l2 = Lanes.madd(x, v128.load(b2), l2)
         h2 = Lanes.madd(x, v128.load(b2, 16), h2)
         l3 = Lanes.madd(x, v128.load(b3), l3)
         h3 = Lanes.madd(x, v128.load(b3, 16), h3)
+        l4 = Lanes.madd(x, v128.load(b4), l4)
+        h4 = Lanes.madd(x, v128.load(b4, 16), h4)
+        l5 = Lanes.madd(x, v128.load(b5), l5)
+        h5 = Lanes.madd(x, v128.load(b5, 16), h5)
         a += 4
-        b += 32
+        b0 += 32
         b1 += 32
         b2 += 32
         b3 += 32
+        b4 += 32
+        b5 += 32
       }
       low0 = f32x4.add(low0, l0)
       high0 = f32x4.add(high0, h0)
@@ -204,19 +268,38 @@ export abstract class Tile {
       high3 = f32x4.add(high3, h3)
       l3 = Lanes.zero()
       h3 = Lanes.zero()
+      low4 = f32x4.add(low4, l4)
+      high4 = f32x4.add(high4, h4)
+      l4 = Lanes.zero()
+      h4 = Lanes.zero()
+      low5 = f32x4.add(low5, l5)
+      high5 = f32x4.add(high5, h5)
+      l5 = Lanes.zero()
+      h5 = Lanes.zero()
     }
-    const bias = job == FINISH && extra != 0
-    const kept = residual != 0
-    Tile.line(job, low0, high0, to, 8, extra, residual, activation, 0)
-    if (bias) extra += 32
-    if (kept) residual += 32
-    Tile.line(job, low1, high1, to + 32, 8, extra, residual, activation, 0)
-    if (bias) extra += 32
-    if (kept) residual += 32
-    Tile.line(job, low2, high2, to + 64, 8, extra, residual, activation, 0)
-    if (bias) extra += 32
-    if (kept) residual += 32
-    Tile.line(job, low3, high3, to + 96, columns, extra, residual, activation, 0)
+    const next: usize = bias != 0 ? 32 : 0
+    const kept: usize = residual != 0 ? 32 : 0
+    finishLine(low0, high0, to, 8, bias, residual, activation)
+    to += 32
+    bias += next
+    residual += kept
+    finishLine(low1, high1, to, 8, bias, residual, activation)
+    to += 32
+    bias += next
+    residual += kept
+    finishLine(low2, high2, to, 8, bias, residual, activation)
+    to += 32
+    bias += next
+    residual += kept
+    finishLine(low3, high3, to, 8, bias, residual, activation)
+    to += 32
+    bias += next
+    residual += kept
+    finishLine(low4, high4, to, 8, bias, residual, activation)
+    to += 32
+    bias += next
+    residual += kept
+    finishLine(low5, high5, to, columns, bias, residual, activation)
   }
 
   @inline static line(
@@ -234,7 +317,13 @@ export abstract class Tile {
       v128.store(to, low)
       v128.store(to, high, 16)
     } else if (job == FOLD) {
-      foldLine(low, high, to, columns, load<f32>(extra + (r << 2)))
+      const rescale = v128.load32_splat(extra + (r << 2))
+      if (columns == 8) {
+        v128.store(to, Lanes.madd(v128.load(to), rescale, low))
+        v128.store(to, Lanes.madd(v128.load(to, 16), rescale, high), 16)
+      } else {
+        foldColumns(low, high, to, columns, rescale)
+      }
     } else {
       finishLine(low, high, to, columns, extra, residual, activation)
     }
@@ -289,14 +378,9 @@ function finishLine(
   }
 }
 
-function foldLine(low: v128, high: v128, to: usize, columns: i32, rescale: f32): void {
-  const factor = f32x4.splat(rescale)
-  if (columns == 8) {
-    v128.store(to, Lanes.madd(v128.load(to), factor, low))
-    v128.store(to, Lanes.madd(v128.load(to, 16), factor, high), 16)
-  } else {
-    low = Lanes.madd(loadLow(to, columns), factor, low)
-    high = Lanes.madd(loadHigh(to, columns), factor, high)
-    storeColumns(low, high, to, columns)
-  }
+/** As a whole line is folded, the first `columns` < 8. */
+function foldColumns(low: v128, high: v128, to: usize, columns: i32, rescale: v128): void {
+  low = Lanes.madd(loadLow(to, columns), rescale, low)
+  high = Lanes.madd(loadHigh(to, columns), rescale, high)
+  storeColumns(low, high, to, columns)
 }

@@ -79,6 +79,8 @@ export function attentionFold(state: AttentionState, block: KeyBlock, from = 0, 
     heads,
     headWidth,
     state.scale,
+    0,
+    heads,
   )
   for (const temporary of [scratch, logGain, visible]) temporary?.dispose()
   const pairs = block.visible ? Array.from(block.visible).reduce((sum, seen) => sum + Math.min(seen, m), 0) : n * m

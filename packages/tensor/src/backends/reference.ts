@@ -82,6 +82,8 @@ export function referenceKernels(memory: LinearMemory): Kernels {
       H,
       d,
       scale,
+      headFrom,
+      headTo,
     ) {
       const Q = f32(q, spanned(n, qStride, H * d))
       const K = f32(keys, spanned(m, kStride, H * d))
@@ -93,7 +95,7 @@ export function referenceKernels(memory: LinearMemory): Kernels {
       const scores = new Float64Array(m)
       for (let i = 0; i < n; i++) {
         const mine = Math.min(seen?.[i] ?? m, m)
-        for (let h = 0; h < H; h++) {
+        for (let h = headFrom; h < headTo; h++) {
           const row = i * H + h
           const before = running[row * 2]!
           let maximum = before

@@ -1,5 +1,5 @@
 /** What random values never reach: extremes, ties, every half float, and the laws that block-wise attention obeys. */
-import { ACTIVATIONS, attentionScratch, packedLength } from '@prismal/kernels/catalogue'
+import { ACTIVATIONS, attentionScratch, KEY_CHUNK, packedLength } from '@prismal/kernels/catalogue'
 import { describe, expect, test } from 'vitest'
 import { normals, randomFrom } from '../../../../test/random.js'
 import { Desk, reference, wasmBuilds } from './test-subjects.js'
@@ -232,8 +232,12 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       values: values.subarray(from * D, to * D),
     })
 
-    /** Folds blocks in order for some query rows; the results as numbers and as bits. */
-    const attend = (blocks: readonly Block[], q = queries) => {
+    /** Folds blocks in order for some query rows, heads in ranges; the results as numbers and as bits. */
+    const attend = (
+      blocks: readonly Block[],
+      q = queries,
+      headRanges: readonly (readonly [number, number])[] = [[0, H]],
+    ) => {
       const desk = new Desk(subject)
       const rows = q.length / D
       const [state, weighted, out] = [desk.space(rows * H * 8), desk.space(rows * D * 4), desk.space(rows * D * 4)]
@@ -245,7 +249,8 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
         const gain = b.logGain ? desk.f32(b.logGain) : 0
         const seen = b.visible ? desk.i32(b.visible) : 0
         const [k, v] = [desk.f32(b.keys), desk.f32(b.values)]
-        desk.kernels.attentionFold(at, D, k, D, v, D, gain, seen, state, weighted, scratch, rows, m, H, d, d ** -0.5)
+        const given = [at, D, k, D, v, D, gain, seen, state, weighted, scratch, rows, m, H, d, d ** -0.5]
+        for (const [from, to] of headRanges) desk.kernels.attentionFold(...given, from, to)
       }
       desk.kernels.attentionEnd(state, weighted, out, rows, H, d)
       return { values: desk.readF32(out, rows * D), bits: desk.readU32(out, rows * D) }
@@ -265,7 +270,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       expect(distance(attend([all()]).values, want)).toBeLessThan(4e-6)
     })
 
-    test.each([[[64]], [[1]], [[7, 8, 71, 149]], [[30, 30, 90]]])('cut at %j equals uncut', cuts => {
+    test.each([[[KEY_CHUNK]], [[1]], [[7, 8, 71, 149]], [[30, 30, 90]]])('cut at %j equals uncut', cuts => {
       const bounds = [0, ...cuts, 150]
       const blocks = bounds.slice(1).map((to, i) => slice(bounds[i]!, to))
       expect(distance(attend(blocks).values, attend([all()]).values)).toBeLessThan(4e-6)
@@ -274,9 +279,17 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
     test.skipIf(subject === reference)(
       'cut at a chunk, the bits are those of uncut: keys are folded in chunks from the start of a block',
       () => {
-        expect(attend([slice(0, 64), slice(64, 150)]).bits).toEqual(attend([all()]).bits)
+        expect(attend([slice(0, KEY_CHUNK), slice(KEY_CHUNK, 150)]).bits).toEqual(attend([all()]).bits)
       },
     )
+
+    test('heads folded range by range have the bits of all at once', () => {
+      const ranges = [
+        [1, 2],
+        [0, 1],
+      ] as const
+      expect(attend([all()], queries, ranges).bits).toEqual(attend([all()]).bits)
+    })
 
     test('logGain = ln c weighs a key as c equal ones', () => {
       const counts = [1, 2, 5, 3]
@@ -301,7 +314,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
     })
 
     test('a row that sees a prefix has the bits it has with that prefix alone', () => {
-      const visible = [0, 1, 63, 64, 65, 130, 150]
+      const visible = [0, 1, 63, KEY_CHUNK - 1, KEY_CHUNK, KEY_CHUNK + 1, 150]
       const { bits } = attend([all(visible)])
       for (const [i, count] of visible.entries()) {
         const alone = attend([slice(0, count)], queries.subarray(i * D, (i + 1) * D))
