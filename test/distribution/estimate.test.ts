@@ -103,6 +103,27 @@ describe.each(subjects)('$name', subject => {
     )
   })
 
+  test('so do the memories of fresh devices that share', async () => {
+    await fc.assert(
+      fc.asyncProperty(sharings(3), batches(subject, 4), async (sharing, batch) => {
+        const fresh = await inMemory(subject, sharing.devices)
+        try {
+          const request = fresh.runner.with(sharing.options).begin()
+          await request.rows(sequencesOf(fresh.runner.model, batch), 'first')
+          request.end()
+          const estimated = await estimate(fresh.runner.model, request.plan!)
+          const grown = fresh.models.map(({ engine }) => engine.memory.bytes)
+          // Device 0's memory holds the coordinator's rows too.
+          expect(estimated.map(e => e.processBytes).slice(1)).toEqual(grown.slice(1))
+          expect(grown[0]).toBeGreaterThanOrEqual(estimated[0]!.processBytes)
+        } finally {
+          await fresh.runner.dispose()
+        }
+      }),
+      { numRuns: 5 },
+    )
+  })
+
   test('what a request would refuse is refused', async () => {
     const { model } = runner
     const { layers, causal } = model.shape
