@@ -126,7 +126,7 @@ const elementwise = (does: string, tolerance: number, because: string): Kernel =
 
 export const catalogue = {
   packPanels: {
-    does: 'Packs B [k, n], whose element (p, j) lies at p·rowStride + j·columnStride, into panels [⌈n/8⌉][k][8].',
+    does: 'Packs B [k, n], whose element (p, j) lies at p·rowStride + j·columnStride, into panels [⌈n/8⌉][k][8] that begin panelStride apart.',
     parameters: [
       buffer(
         'b',
@@ -134,11 +134,17 @@ export const catalogue = {
         'in',
         s => (at(s, 'k') - 1) * at(s, 'rowStride') + (at(s, 'n') - 1) * at(s, 'columnStride') + 1,
       ),
-      buffer('packed', 'f32', 'out', s => packedLength(at(s, 'k'), at(s, 'n'))),
+      buffer(
+        'packed',
+        'f32',
+        'out',
+        s => (Math.ceil(at(s, 'n') / PANEL) - 1) * at(s, 'panelStride') + PANEL * at(s, 'k'),
+      ),
       size('k', INNER, 130),
       size('n', COLUMNS, 100),
       derived('rowStride', s => at(s, 'n')),
       exactly('columnStride', () => 1),
+      derived('panelStride', s => PANEL * at(s, 'k')),
     ],
     rows: '',
     tolerance: 0,

@@ -79,8 +79,8 @@ export function attentionFold(
         const chunkKeys = keys + <usize>first * kRow + skip
         const chunkValues = values + <usize>first * vRow + skip
         if (isPacked) {
-          packPanels(chunkKeys, keyPanels, d, count, 1, kStride)
-          packPanels(chunkValues, valuePanels, count, d, vStride, 1)
+          packPanels(chunkKeys, keyPanels, d, count, 1, kStride, d << 3)
+          packPanels(chunkValues, valuePanels, count, d, vStride, 1, count << 3)
         }
         let tiles = isPacked ? (end - block + TILE_ROWS - 1) / TILE_ROWS : end - block
         for (let i = block; i < end; tiles--) {

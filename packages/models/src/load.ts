@@ -8,19 +8,23 @@ import { gpt2 } from './gpt2.js'
 import type { Model } from './model.js'
 import { checkRoomToLoad } from './room.js'
 import { vit } from './vit.js'
-import { type Naming, readHeaders, type StoredTensor, WeightReader } from './weights/reader.js'
+import { type Naming, readHeaders, WeightReader } from './weights/reader.js'
+import type { StoredTensor } from './weights/safetensors.js'
+import type { LoadProgress, ReadOptions } from './weights/streaming.js'
 
 /** What a family's loader is given. */
 export interface Loading {
   readonly config: Config
+  /** Gives tensors and matrices whose values come later: none may be looked at. */
   readonly weights: WeightReader
-  /** Where the weights live: as long as the model. */
-  readonly scope: Scope
-  readonly base: Pick<Model, 'family' | 'location' | 'engine' | 'digest' | 'dispose'>
+  readonly base: Pick<Model, 'family' | 'location' | 'engine' | 'dispose'>
 }
 
+/** A model whose weights have their memory, but not yet their values. */
+export type Unread = Omit<Model, 'digest'>
+
 export interface Family {
-  load(loading: Loading): Promise<Model>
+  load(loading: Loading): Unread
   shape(config: Config): StackShape
   readonly naming: Naming
 }
@@ -32,23 +36,29 @@ export interface LoadOptions {
   readonly engine: Engine
   /** Told about stored tensors that the model does not use; default `console.warn`. */
   readonly warn?: (message: string) => void
+  /** Ends loading with the signal's reason; the engine's memory is then as before. */
+  readonly signal?: AbortSignal
+  /** Told after each megabyte of the weights, and after the last byte. */
+  readonly progress?: (progress: LoadProgress) => void
 }
 
 /**
- * Loads ViT, BERT or GPT-2 from Hugging Face files. Throws {@link ModelError} for whatever is missing, damaged or not
+ * Loads ViT, BERT or GPT-2 from Hugging Face files. The weights are streamed to where they stay, each file once from
+ * front to back; beside them a few MB are held. Throws {@link ModelError} for whatever is missing, damaged or not
  * supported, and `MemoryError`, before any weight is read, where they will not fit; the engine's memory is then as before.
  * On a rehearsal (`rehearsalEngine`) only config.json and the headers are read, and memory is counted.
  */
 export async function loadModel(files: ModelFiles, options: LoadOptions): Promise<Model> {
-  const { engine, warn = console.warn } = options
+  const { engine, warn = console.warn, signal, progress } = options
   const scope = engine.root.child()
   try {
+    signal?.throwIfAborted()
     const json = await readConfig(files)
     const kind = familyOf(files, json)
     const headers = await readHeaders(files)
     const stored = { ...kind, files, json, headers }
-    await checkRoomToLoad(engine, headers, files.location, rehearsal => loadInto(rehearsal.root, stored, () => {}))
-    const model = await loadInto(scope, stored, warn)
+    await checkRoomToLoad(engine, headers, files.location, rehearsal => loadInto(rehearsal.root, stored))
+    const model = await loadInto(scope, stored, warn, { signal, progress })
     engine.arena.keep()
     return model
   } catch (error) {
@@ -68,21 +78,25 @@ interface Stored {
   readonly files: ModelFiles
 }
 
-async function loadInto(scope: Scope, stored: Stored, warn: (message: string) => void): Promise<Model> {
+async function loadInto(
+  scope: Scope,
+  { family, config, json, headers, files }: Stored,
+  warn: (message: string) => void = () => {},
+  reading: ReadOptions = {},
+): Promise<Model> {
   const { engine } = scope
-  const { family, config, json, headers, files } = stored
-  const weights = WeightReader.over(headers, files, scope, FAMILIES[family].naming)
+  const weights = await WeightReader.open(files, scope, FAMILIES[family].naming, headers)
   const dispose = (): void => {
     scope.dispose()
     engine.dispose()
   }
-  // A rehearsal reads no weights that could tell models apart.
-  const digest = engine.rehearses ? '' : await weights.digest(json)
-  const base = { family, location: files.location, engine, digest, dispose }
-  const model = await FAMILIES[family].load({ config, weights, scope, base })
+  const base = { family, location: files.location, engine, dispose }
+  const model = FAMILIES[family].load({ config, weights, base })
+  await weights.read(reading)
   const unused = weights.unused()
   if (unused.length > 0) warn(`${files.location}: ${unused.length} stored tensors are not used: ${shortList(unused)}`)
-  return model
+  // A rehearsal reads no weights that could tell models apart.
+  return { ...model, digest: engine.rehearses ? '' : await weights.digest(json) }
 }
 
 /** The dimensions of a model's stack, from config.json alone. */

@@ -1,6 +1,6 @@
 /** Whether memory will suffice, found out before anything is read or computed. */
 import { type Engine, MAX_MEMORY_BYTES, MemoryError, rehearsalEngine } from '@prismal/tensor'
-import type { StoredTensor } from './weights/reader.js'
+import type { StoredTensor } from './weights/safetensors.js'
 
 /** How weights may lie in memory. */
 export interface Precision {

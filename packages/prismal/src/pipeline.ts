@@ -13,6 +13,7 @@ import {
   InputError,
   imageClassification,
   type Label,
+  type LoadProgress,
   loadModel,
   loadTokenizer,
   type Model,
@@ -46,6 +47,24 @@ export interface PipelineOptions {
   readonly memoryLimitBytes?: number
   /** Told about stored tensors that are not used; default `console.warn`. */
   readonly warn?: (message: string) => void
+  /** Told after each megabyte of the weights, and after the last byte. */
+  readonly progress_callback?: (info: ProgressInfo) => void
+  /** Ends loading with the signal's reason. Each call takes a signal of its own. */
+  readonly signal?: AbortSignal
+}
+
+/** How far loading is, as transformers.js tells it. */
+export interface ProgressInfo {
+  readonly status: 'progress'
+  /** The model's folder or URL. */
+  readonly name: string
+  /** The file that is being read. */
+  readonly file: string
+  /** Percent. */
+  readonly progress: number
+  /** Bytes of the weights' files that the model uses: how many are loaded, and all. */
+  readonly loaded: number
+  readonly total: number
 }
 
 export interface Pipelines {
@@ -68,9 +87,19 @@ export async function pipeline<T extends Task>(
   if (!TASKS.includes(task)) throw new InputError(`task "${task}" is unknown (${TASKS.join(', ')})`)
   const files = await openFiles(locateModel(model, task))
   try {
-    const { backend = 'auto', memoryLimitBytes, warn } = options
+    const { backend = 'auto', memoryLimitBytes, warn, signal, progress_callback: tell } = options
     const engine = await createEngine({ backend, ...(memoryLimitBytes !== undefined && { memoryLimitBytes }) })
-    const loaded = await loadModel(files, { engine, ...(warn && { warn }) })
+    const progress =
+      tell &&
+      (({ loadedBytes: loaded, totalBytes: total, file }: LoadProgress): void => {
+        tell({ status: 'progress', name: files.location, file, progress: (100 * loaded) / total, loaded, total })
+      })
+    const loaded = await loadModel(files, {
+      engine,
+      ...(warn && { warn }),
+      ...(signal && { signal }),
+      ...(progress && { progress }),
+    })
     try {
       const runner = options.devices ? await options.devices.runner(loaded) : aloneRunner(loaded)
       return (await build(task, runner, files)) as Pipelines[T]

@@ -29,6 +29,7 @@ export {
   toF16,
   transpose,
 } from './operations.js'
+export { copyValues, emptyMatrix, packColumns, packLines, padPanels } from './packing.js'
 export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
 export type { ModuleSource } from './wasm-source.js'

@@ -2,7 +2,7 @@
  * Operations on tensors: each validates its operands, then calls the backend's kernel. The result belongs to the scope
  * of the first operand, unless an `out` is given. Shapes as [rows, columns].
  */
-import { ACTIVATIONS, type Activation, packedLength } from '@prismal/kernels/catalogue'
+import { ACTIVATIONS, type Activation, PANEL, packedLength } from '@prismal/kernels/catalogue'
 import type { Engine } from './engine.js'
 import { OperandError, RangeOfFormatError } from './errors.js'
 import { type Dtype, describe, type Scope, type Tensor } from './tensor.js'
@@ -52,7 +52,7 @@ export function pack(scope: Scope, b: Tensor, layout: 'in,out' | 'out,in', bias?
   expectOneEngine('pack', scope, b, bias)
   const packed = scope.empty([packedLength(k, n)])
   const [rowStride, columnStride] = layout === 'in,out' ? [n, 1] : [1, k]
-  scope.engine.kernels.packPanels(b.address, packed.address, k, n, rowStride, columnStride)
+  scope.engine.kernels.packPanels(b.address, packed.address, k, n, rowStride, columnStride, PANEL * k)
   return { packed, k, n, bias }
 }
 
@@ -189,20 +189,22 @@ export function segmentMeans(x: Tensor, runs: readonly Run[]): Tensor {
   return out
 }
 
-/** f16 → f32, exactly. The result belongs to `scope`. */
-export function fromF16(scope: Scope, x: Tensor): Tensor {
+/** f16 → f32, exactly, into `out` of the same size. Without it the result belongs to `scope`. */
+export function fromF16(scope: Scope, x: Tensor, out = scope.empty(x.shape)): Tensor {
   expect('fromF16', x, 'f16')
-  expectOneEngine('fromF16', scope, x)
-  const out = scope.empty(x.shape)
+  expect('fromF16', out, 'f32')
+  if (out.size !== x.size) fail('fromF16', `${describe(out)} has not the size of ${describe(x)}`)
+  expectOneEngine('fromF16', scope, x, out)
   scope.engine.kernels.f16ToF32(x.address, out.address, x.size)
   return out
 }
 
-/** bfloat16, given as the bits of a 16-bit tensor, → f32, exactly. The result belongs to `scope`. */
-export function fromBf16(scope: Scope, x: Tensor): Tensor {
+/** bfloat16, given as the bits of a 16-bit tensor, → f32, exactly, into `out`. Without it the result belongs to `scope`. */
+export function fromBf16(scope: Scope, x: Tensor, out = scope.empty(x.shape)): Tensor {
   expect('fromBf16', x, 'f16')
-  expectOneEngine('fromBf16', scope, x)
-  const out = scope.empty(x.shape)
+  expect('fromBf16', out, 'f32')
+  if (out.size !== x.size) fail('fromBf16', `${describe(out)} has not the size of ${describe(x)}`)
+  expectOneEngine('fromBf16', scope, x, out)
   scope.engine.kernels.bf16ToF32(x.address, out.address, x.size)
   return out
 }

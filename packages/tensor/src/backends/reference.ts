@@ -29,13 +29,14 @@ export function referenceKernels(memory: LinearMemory): Kernels {
   }
 
   return {
-    packPanels(b, packed, k, n, rowStride, columnStride) {
+    packPanels(b, packed, k, n, rowStride, columnStride, panelStride) {
       const panels = Math.ceil(n / PANEL)
       const from = f32(b, spanned(k, rowStride, spanned(n, columnStride, 1)))
-      const to = f32(packed, panels * k * PANEL)
+      const to = f32(packed, spanned(panels, panelStride, k * PANEL))
       for (let p = 0; p < k; p++) {
         for (let j = 0; j < panels * PANEL; j++) {
-          to[packedIndex(p, j, k)] = j < n ? from[p * rowStride + j * columnStride]! : 0
+          const at = Math.floor(j / PANEL) * panelStride + p * PANEL + (j % PANEL)
+          to[at] = j < n ? from[p * rowStride + j * columnStride]! : 0
         }
       }
       return 0

@@ -49,7 +49,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       for (const [number, name] of (['gelu', 'geluTanh', 'relu', 'tanh'] as const).entries()) {
         const desk = new Desk(subject)
         const [one, packed, product, alone] = [desk.f32([1]), desk.space(256), desk.space(256), desk.space(256)]
-        desk.kernels.packPanels(desk.f32(x), packed, 1, 64, 64, 1)
+        desk.kernels.packPanels(desk.f32(x), packed, 1, 64, 64, 1, 8)
         desk.kernels.gemm(one, 1, packed, 0, 0, 0, product, 64, 1, 64, 1, number + 1)
         desk.kernels[name](desk.f32(x), alone, 64)
         expect(desk.readF32(product, 64), ACTIVATIONS[number + 1]).toEqual(desk.readF32(alone, 64))
@@ -64,8 +64,8 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       const transposed = weight.map((_, i) => weight[(i % n) * k + Math.floor(i / n)]!)
       const desk = new Desk(subject)
       const [a, b] = [desk.space(packedLength(k, n) * 4), desk.space(packedLength(k, n) * 4)]
-      desk.kernels.packPanels(desk.f32(weight), a, k, n, 1, k)
-      desk.kernels.packPanels(desk.f32(transposed), b, k, n, n, 1)
+      desk.kernels.packPanels(desk.f32(weight), a, k, n, 1, k, 8 * k)
+      desk.kernels.packPanels(desk.f32(transposed), b, k, n, n, 1, 8 * k)
       expect(desk.readF32(a, packedLength(k, n))).toEqual(desk.readF32(b, packedLength(k, n)))
       expect(desk.readF32(a, packedLength(k, n)).slice(2 * 8 * k + 5, 2 * 8 * k + 8)).toEqual([0, 0, 0])
     })
@@ -75,7 +75,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       const desk = new Desk(subject)
       const a = desk.f32(normals(m * k, 3))
       const packed = desk.space(packedLength(k, n) * 4)
-      desk.kernels.packPanels(desk.f32(normals(k * n, 4)), packed, k, n, n, 1)
+      desk.kernels.packPanels(desk.f32(normals(k * n, 4)), packed, k, n, n, 1, 8 * k)
       const bias = desk.f32(normals(n, 5))
       const [whole, cut] = [desk.space(m * n * 4), desk.space(m * n * 4)]
       desk.kernels.gemm(a, k, packed, bias, 0, 0, whole, n, m, n, k, 1)
