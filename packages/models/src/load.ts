@@ -71,7 +71,7 @@ interface Stored {
 async function loadInto(scope: Scope, stored: Stored, warn: (message: string) => void): Promise<Model> {
   const { engine } = scope
   const { family, config, json, headers, files } = stored
-  const weights = WeightReader.over(headers, files, scope, FAMILIES[family].naming)
+  const weights = await WeightReader.open(files, scope, FAMILIES[family].naming, headers)
   const dispose = (): void => {
     scope.dispose()
     engine.dispose()

@@ -31,10 +31,18 @@ export class WeightReader {
     this.#naming = naming
   }
 
-  /** Over what the headers of all shards name. Throws {@link ModelError} where two tensors have one name. */
-  static over(headers: readonly StoredTensor[], files: ModelFiles, scope: Scope, naming: Naming): WeightReader {
+  /**
+   * Over what `headers` name; default: those of all shards, which are then read. Throws {@link ModelError} for missing,
+   * truncated or damaged files.
+   */
+  static async open(
+    files: ModelFiles,
+    scope: Scope,
+    naming: Naming,
+    headers?: readonly StoredTensor[],
+  ): Promise<WeightReader> {
     const tensors = new Map<string, StoredTensor>()
-    for (const stored of headers) {
+    for (const stored of headers ?? (await readHeaders(files))) {
       const name = canonical(stored.storedName, naming.prefixes)
       const twin = tensors.get(name)
       if (twin) throw new ModelError(`${files.location}: ${twin.storedName} and ${stored.storedName} are both ${name}`)
