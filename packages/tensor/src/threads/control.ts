@@ -3,7 +3,7 @@
  *
  *     ticket    generation of the job (20 bits) | number of its next part (12 bits; CLOSED: it is being written)
  *     done      parts that are finished
- *     kernel, across, down, failed, first, waiting
+ *     kernel, across, down, row unit, failed, first, waiting
  *     asleep    one word a helper: 1 while it may need to be woken
  *     arguments of the call, f64
  *     message   of the part that failed, UTF-16
@@ -14,16 +14,17 @@
  * parts too.
  */
 import { KERNEL_NAMES, type Kernels } from '@prismal/kernels/catalogue'
-import { type Split, splitsOf } from './split.js'
+import { type Grid, type Split, splitsOf } from './split.js'
 
 export const TICKET = 0
 export const DONE = 1
 const KERNEL = 2
 const ACROSS = 3
 const DOWN = 4
-const FAILED = 5
-const FIRST = 6
-const WAITING = 7
+const ROW_UNIT = 5
+const FAILED = 6
+const FIRST = 7
+const WAITING = 8
 const ASLEEP = 16
 
 const PART_BITS = 12
@@ -53,13 +54,14 @@ export class ControlBlock {
   }
 
   /** Publishes a job and wakes whoever sleeps. Every part of the job before is finished. */
-  open(generation: number, kernel: number, across: number, down: number, args: ArrayLike<number>): void {
+  open(generation: number, kernel: number, grid: Readonly<Grid>, args: ArrayLike<number>): void {
     const { words } = this
     const ticket = (generation & LAST_GENERATION) << PART_BITS
     Atomics.store(words, TICKET, ticket | CLOSED)
     words[KERNEL] = kernel
-    words[ACROSS] = across
-    words[DOWN] = down
+    words[ACROSS] = grid.across
+    words[DOWN] = grid.down
+    words[ROW_UNIT] = grid.rowUnit
     words[FAILED] = 0
     words[FIRST] = 0
     for (let i = 0; i < args.length; i++) this.args[i] = args[i] as number
@@ -127,6 +129,7 @@ export class PartTaker {
   readonly #kernels: readonly ((...parameters: number[]) => number)[]
   readonly #splits: readonly (Split | undefined)[]
   readonly #parameters: readonly number[][]
+  readonly #grid: Grid = { across: 1, down: 1, rowUnit: 1 }
 
   constructor(block: ControlBlock, thread: number, kernels: Kernels, splits = splitsOf(KERNEL_NAMES)) {
     this.#block = block
@@ -139,10 +142,10 @@ export class PartTaker {
   /** Takes parts of the job at hand until none is left; returns the ticket seen last. */
   take(): number {
     const { words } = this.#block
+    const grid = this.#grid
     let read = NONE
     let kernel = 0
-    let across = 0
-    let down = 0
+    let parts = 0
     for (;;) {
       const ticket = Atomics.load(words, TICKET)
       const part = ticket & CLOSED
@@ -150,18 +153,20 @@ export class PartTaker {
       const generation = ticket >>> PART_BITS
       if (generation !== read) {
         kernel = words[KERNEL] as number
-        across = words[ACROSS] as number
-        down = words[DOWN] as number
+        grid.across = words[ACROSS] as number
+        grid.down = words[DOWN] as number
+        grid.rowUnit = words[ROW_UNIT] as number
+        parts = grid.across * grid.down
         read = generation
       }
-      if (part >= across * down) return ticket
+      if (part >= parts) return ticket
       const split = this.#splits[kernel]
       const parameters = this.#parameters[kernel]
       // Of a job that ends meanwhile these may be nonsense; the ticket then tells.
-      if (split && parameters) split.part(this.#block.args, across, down, part, this.#thread, parameters)
+      if (split && parameters) split.part(this.#block.args, grid, part, this.#thread, parameters)
       if (Atomics.compareExchange(words, TICKET, ticket, ticket + 1) !== ticket) continue
       if (split && parameters) this.#compute(kernel, split, parameters)
-      this.#block.finish(across * down)
+      this.#block.finish(parts)
     }
   }
 

@@ -9,6 +9,8 @@ import { type Buffer, catalogue, type Kernel, type KernelName, PANEL } from '@pr
 export interface Grid {
   across: number
   down: number
+  /** A part's rows are a multiple of this, but for the last part's. */
+  rowUnit: number
 }
 
 /** What decides whether a call is cut, and how finely; nanoseconds of estimated work. */
@@ -19,9 +21,11 @@ export interface Grain {
   readonly leastNs: number
   /** … and at most: a thread that does not answer for long after it is lost. */
   readonly mostNs: number
+  /** Rows shorter than a cache line of so many bytes are cut where lines end: two threads do not write to one. */
+  readonly lineBytes: number
 }
 
-export const GRAIN: Grain = { inlineNs: 30_000, leastNs: 12_000, mostNs: 20_000_000 }
+export const GRAIN: Grain = { inlineNs: 30_000, leastNs: 12_000, mostNs: 20_000_000, lineBytes: 64 }
 
 /** More parts than threads, so that a thread that is disturbed holds the others up for a part of its share only. */
 const PARTS_PER_THREAD = 3
@@ -34,8 +38,6 @@ const BYTES_PER_NS = { streamed: 16, computed: 8 }
 
 /** Rows that a matrix kernel's part has whole multiples of: those of its register tiles. */
 const TILE_ROWS = 12
-/** A row of elements below this many bytes is cut at cache lines. */
-const LINE_BYTES = 64
 /** One row of A is multiplied by so many columns at a time. */
 const WIDE_COLUMNS = 4 * PANEL
 
@@ -87,6 +89,7 @@ export class Split {
   plan(args: ArrayLike<number>, threads: number, grain: Grain, grid: Grid): void {
     grid.across = 1
     grid.down = 1
+    grid.rowUnit = 1
     this.#read(args)
     const work = this.#workNs(args)
     if (!(work >= grain.inlineNs)) return
@@ -94,7 +97,8 @@ export class Split {
     let parts = Math.max(Math.min(useful, MOST_PARTS), Math.min(MOST_PARTS, Math.ceil(work / grain.mostNs)))
     if (parts > threads) parts -= parts % threads
     if (parts < 2) return
-    const rowUnits = Math.floor(this.#rows(args) / this.#rowUnit(args))
+    grid.rowUnit = this.#rowUnit(args, grain)
+    const rowUnits = Math.floor(this.#rows(args) / grid.rowUnit)
     if (this.#fromAt !== NOWHERE) {
       // A part of one head packs as few keys as a part of many; parts of fewer rows pack the same keys again.
       const range = this.#at(args, this.#toAt) - this.#at(args, this.#fromAt)
@@ -112,7 +116,8 @@ export class Split {
   }
 
   /** The arguments of part `i` of a call, computed by thread number `thread`. */
-  part(args: ArrayLike<number>, across: number, down: number, i: number, thread: number, out: number[]): void {
+  part(args: ArrayLike<number>, grid: Readonly<Grid>, i: number, thread: number, out: number[]): void {
+    const { across, down, rowUnit } = grid
     this.#read(args)
     for (let p = 0; p < out.length; p++) out[p] = this.#at(args, p)
     const column = i % across
@@ -121,9 +126,8 @@ export class Split {
     let columnFrom = 0
     if (down > 1) {
       const rows = this.#rows(args)
-      const unit = this.#rowUnit(args)
-      rowFrom = cut(rows, unit, down, row)
-      out[this.#rowsAt] = cut(rows, unit, down, row + 1) - rowFrom
+      rowFrom = cut(rows, rowUnit, down, row)
+      out[this.#rowsAt] = cut(rows, rowUnit, down, row + 1) - rowFrom
     }
     if (across > 1 && this.#fromAt !== NOWHERE) {
       const from = this.#at(args, this.#fromAt)
@@ -169,16 +173,13 @@ export class Split {
     return this.#rowsAt === NOWHERE ? 1 : this.#at(args, this.#rowsAt)
   }
 
-  /** Rows that are never parted, but for the last ones. */
-  #rowUnit(args: ArrayLike<number>): number {
+  #rowUnit(args: ArrayLike<number>, grain: Grain): number {
     if (this.#columnsAt !== NOWHERE || this.#fromAt !== NOWHERE)
       return this.#rows(args) < TILE_ROWS ? Math.max(1, this.#rows(args)) : TILE_ROWS
-    let unit = 1
-    for (const { buffer, bytes } of this.#buffers) {
-      const row = (buffer.perRow?.(this.#sizes) ?? 0) * bytes
-      if (row > 0) unit = Math.max(unit, Math.ceil(LINE_BYTES / row))
-    }
-    return unit
+    let widest = 1
+    for (const { buffer, bytes } of this.#buffers)
+      if (buffer.use !== 'in') widest = Math.max(widest, (buffer.perRow?.(this.#sizes) ?? 0) * bytes)
+    return Math.ceil(grain.lineBytes / widest)
   }
 
   #read(args: ArrayLike<number>): void {

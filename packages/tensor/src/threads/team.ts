@@ -59,11 +59,12 @@ export class Team {
   readonly #grain: Grain
   readonly #partTimeoutMs: number
   readonly #splits = splitsOf(KERNEL_NAMES)
-  readonly #grid: Grid = { across: 1, down: 1 }
+  readonly #grid: Grid = { across: 1, down: 1, rowUnit: 1 }
   readonly #maySleep = maySleep()
   #block: ControlBlock
   #taker: PartTaker
   #helpers: Helper[] = []
+  readonly #starting = new Set<Promise<void>>()
   #ready = 0
   #generation = 0
   #restarts = 0
@@ -104,6 +105,11 @@ export class Team {
     this.#dismiss()
   }
 
+  /** @internal Resolves when every helper that was being started is ready or could not be had. */
+  async settled(): Promise<void> {
+    while (this.#starting.size > 0) await Promise.allSettled(this.#starting)
+  }
+
   /** @internal The helpers' threads, for tests that end them. */
   get helperThreads(): readonly HelperThread[] {
     return this.#helpers.map(({ thread }) => thread)
@@ -122,15 +128,16 @@ export class Team {
       if (this.#ready === 0) return alone(...parameters)
       split.plan(parameters, 1 + this.#ready, this.#grain, grid)
       if (grid.across * grid.down === 1) return alone(...parameters)
-      return this.#run(name, number, parameters, grid.across, grid.down)
+      return this.#run(name, number, parameters)
     }
   }
 
-  #run(name: string, kernel: number, parameters: readonly number[], across: number, down: number): number {
+  #run(name: string, kernel: number, parameters: readonly number[]): number {
     const block = this.#block
-    block.open(++this.#generation, kernel, across, down, parameters)
+    const grid = this.#grid
+    block.open(++this.#generation, kernel, grid, parameters)
     this.#taker.take()
-    if (!this.#finished(across * down)) this.#lose(name)
+    if (!this.#finished(grid.across * grid.down)) this.#lose(name)
     const failure = block.failure()
     if (failure !== undefined) throw new ThreadError(`threads: a part of ${name} failed: ${failure}`)
     return block.first()
@@ -220,9 +227,11 @@ export class Team {
     }
     this.#lack = `a helper thread is being replaced: ${reason}`
     const starting = new Promise<void>(resolve => resolve(this.#startHelper(number)))
-    starting.catch(cause => {
-      this.#lack = `a helper thread could not be replaced: ${(cause as Error).message}`
-    })
+      .catch(cause => {
+        this.#lack = `a helper thread could not be replaced: ${(cause as Error).message}`
+      })
+      .finally(() => this.#starting.delete(starting))
+    this.#starting.add(starting)
     for (const helper of this.#helpers) if (helper.number === number) helper.thread.unref()
   }
 }
