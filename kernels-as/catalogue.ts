@@ -30,6 +30,8 @@ export interface Buffer {
   readonly length: (s: Sizes) => number
   /** Elements that belong to one row of the kernel's row dimension; 0 or absent: shared by all rows. */
   readonly perRow?: (s: Sizes) => number
+  /** Elements from one column of the kernel's column dimension to the next; 0 or absent: shared by all columns. */
+  readonly perColumn?: (s: Sizes) => number
   readonly optional?: true
   readonly fill?: Fill
 }
@@ -57,6 +59,10 @@ export interface Kernel {
   readonly parameters: readonly Parameter[]
   /** The size that counts rows: a row's bits must not depend on it. */
   readonly rows: string
+  /** The size that counts columns, where a call may be cut between panels of {@link PANEL} columns too. */
+  readonly columns?: string
+  /** The sizes that name a range [from, to), where a call may be cut into smaller ranges. */
+  readonly range?: readonly [from: string, to: string]
   /**
    * Largest `max|got − want| / scale` against the reference backend, and why that much. The scale is the largest |want|
    * or, where terms cancel, the largest |output| of the reference for the absolute values of the inputs.
@@ -89,7 +95,7 @@ const buffer = (
   type: ElementType,
   use: Buffer['use'],
   length: Buffer['length'],
-  more: Partial<Pick<Buffer, 'perRow' | 'optional' | 'fill'>> = {},
+  more: Partial<Pick<Buffer, 'perRow' | 'perColumn' | 'optional' | 'fill'>> = {},
 ): Buffer => ({ kind: 'buffer', name, type, use, length, ...more })
 const size = (name: string, edges: readonly number[], most: number): Size => ({ kind: 'size', name, edges, most })
 const derived = (name: string, value: (s: Sizes) => number): Size => ({
@@ -133,12 +139,14 @@ export const catalogue = {
         'f32',
         'in',
         s => (at(s, 'k') - 1) * at(s, 'rowStride') + (at(s, 'n') - 1) * at(s, 'columnStride') + 1,
+        { perColumn: s => at(s, 'columnStride') },
       ),
       buffer(
         'packed',
         'f32',
         'out',
         s => (Math.ceil(at(s, 'n') / PANEL) - 1) * at(s, 'panelStride') + PANEL * at(s, 'k'),
+        { perColumn: s => at(s, 'panelStride') / PANEL },
       ),
       size('k', INNER, 130),
       size('n', COLUMNS, 100),
@@ -147,6 +155,7 @@ export const catalogue = {
       derived('panelStride', s => PANEL * at(s, 'k')),
     ],
     rows: '',
+    columns: 'n',
     tolerance: 0,
     because: 'values are only moved',
   },
@@ -156,15 +165,20 @@ export const catalogue = {
       buffer('a', 'f32', 'in', s => at(s, 'm') * at(s, 'aStride'), { perRow: s => at(s, 'aStride') }),
       derived('aStride', s => at(s, 'k')),
       buffer('packed', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), {
+        perColumn: s => at(s, 'k'),
         fill: { kind: 'variance', of: s => 1 / at(s, 'k') },
       }),
-      buffer('bias', 'f32', 'in', s => at(s, 'n'), { optional: true }),
+      buffer('bias', 'f32', 'in', s => at(s, 'n'), { optional: true, perColumn: () => 1 }),
       buffer('residual', 'f32', 'in', s => at(s, 'm') * at(s, 'residualStride'), {
         optional: true,
         perRow: s => at(s, 'residualStride'),
+        perColumn: () => 1,
       }),
       derived('residualStride', s => at(s, 'n')),
-      buffer('c', 'f32', 'out', s => at(s, 'm') * at(s, 'cStride'), { perRow: s => at(s, 'cStride') }),
+      buffer('c', 'f32', 'out', s => at(s, 'm') * at(s, 'cStride'), {
+        perRow: s => at(s, 'cStride'),
+        perColumn: () => 1,
+      }),
       derived('cStride', s => at(s, 'n')),
       size('m', ROWS, 40),
       size('n', COLUMNS, 100),
@@ -172,6 +186,7 @@ export const catalogue = {
       size('activation', [0, 1, 2, 3, 4], 4),
     ],
     rows: 'm',
+    columns: 'n',
     tolerance: 1e-6,
     because: 'k products are summed in f32, in eight parts that are then added',
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
@@ -228,6 +243,7 @@ export const catalogue = {
       exactly('headTo', s => at(s, 'H')),
     ],
     rows: 'n',
+    range: ['headFrom', 'headTo'],
     tolerance: 4e-6,
     because: 'scores are f32 dot products over d, which exp magnifies; weights are summed in f32 over m keys',
     flops: s => 4 * at(s, 'n') * at(s, 'm') * at(s, 'H') * at(s, 'd'),

@@ -61,7 +61,7 @@ export function attentionFold(state: AttentionState, block: KeyBlock, from = 0, 
   const { scope, engine } = q
   const logGain = block.logGain && scope.tensor(Float32Array.from(block.logGain), [m])
   const visible = block.visible && scope.tensor(Int32Array.from(block.visible), [n])
-  const scratch = scope.empty([attentionScratch(headWidth)])
+  const scratch = scope.empty([engine.mostThreads * attentionScratch(headWidth)])
   engine.kernels.attentionFold(
     q.address,
     q.rowStride,

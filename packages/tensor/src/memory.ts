@@ -15,8 +15,9 @@ export interface GrowableMemory extends LinearMemory {
 
 export class WasmMemory implements GrowableMemory {
   readonly wasm: WebAssembly.Memory
-  constructor(wasm = new WebAssembly.Memory({ initial: 1, maximum: 65536 })) {
-    this.wasm = wasm
+  /** `shared`: of a SharedArrayBuffer, which threads may share. Only modules built for such a memory take it. */
+  constructor(shared = false) {
+    this.wasm = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared })
   }
   get buffer(): ArrayBufferLike {
     return this.wasm.buffer

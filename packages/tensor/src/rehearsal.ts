@@ -38,7 +38,7 @@ class RehearsalEngine extends Engine {
     const memory = new CountedMemory(from?.memoryBytes)
     super(memory, SILENT_KERNELS, best, Number.POSITIVE_INFINITY, ['memory: counted only, this is a rehearsal'])
     this.#of = of
-    this.#threads = threads ?? of?.capabilities().threads ?? 1
+    this.#threads = threads ?? of?.mostThreads ?? 1
     if (!(Number.isInteger(this.#threads) && this.#threads >= 1))
       throw new OperandError(`rehearsalEngine: threads is ${threads}, not a whole number ≥ 1`)
     if (from) this.arena.takeOver(from)
@@ -49,6 +49,9 @@ class RehearsalEngine extends Engine {
   }
   override reaches(other: Engine): boolean {
     return other === this || other === this.#of
+  }
+  override get mostThreads(): number {
+    return this.#threads
   }
   override capabilities(): Capabilities {
     return { ...super.capabilities(), threads: this.#threads }
