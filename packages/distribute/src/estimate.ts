@@ -25,9 +25,11 @@ export interface EstimateOptions {
   /** Most tokens that each sequence gets; needed where the plan decodes. */
   readonly maxNewTokens?: number
   /** What the coordinator computes of the rows; default: nothing. Its estimate then comes last. */
-  readonly head?: Head
+  readonly head?: Head | undefined
   /** Whether the coordinator is device 0, on the same engine (default), or apart, with an engine of its own. */
   readonly coordinator?: 'device 0' | 'apart'
+  /** Threads of each device's engine, by its number; default: as many as the model's engine has here. */
+  readonly threads?: readonly number[]
   /** Numbers of the devices to rehearse; default: all. */
   readonly devices?: readonly number[]
 }
@@ -45,7 +47,8 @@ export interface DeviceEstimate extends MemoryEstimate {
  * vocabulary that it lacks.
  */
 export async function estimate(model: Model, plan: Plan, options: EstimateOptions = {}): Promise<DeviceEstimate[]> {
-  const { output = 'rows', head, maxNewTokens, devices = Array.from({ length: plan.devices }, (_, p) => p) } = options
+  const { output = 'rows', head, maxNewTokens, threads } = options
+  const { devices = Array.from({ length: plan.devices }, (_, p) => p) } = options
   const message = messageOf(model, plan, output, maxNewTokens, head)
   const sequences = plan.sequences.map(({ rows }) => blankSequence(model, rows))
   for (const sequence of sequences) model.check(sequence)
@@ -58,14 +61,19 @@ export async function estimate(model: Model, plan: Plan, options: EstimateOption
       const [from, to] = bounds[self] as Run
       return model.cut(sequences[s] as (typeof sequences)[0], from, to)
     })
-    const needed = await rehearse(model, rehearsed => rehearseWork(rehearsed, { ...message, self }, parts))
+    const needed = await rehearse(
+      model,
+      rehearsed => rehearseWork(rehearsed, { ...message, self }, parts),
+      threads?.[self],
+    )
     estimates.push({ device: self, ...needed })
   }
   if (!head) return estimates
   const own = await rehearse(model, async rehearsed => rehearseHead(rehearsed, plan, output, head))
   if (options.coordinator === 'apart') return [...estimates, { device: 'coordinator', ...own }]
   // Both watch the same engine; the device has given its memory back when the rows are there.
-  const [first] = estimates[0]?.device === 0 ? estimates : await estimate(model, plan, { output, devices: [0] })
+  const [first] =
+    estimates[0]?.device === 0 ? estimates : await estimate(model, plan, { ...options, head: undefined, devices: [0] })
   return [...estimates, { device: 'coordinator', ...larger(own, first as DeviceEstimate) }]
 }
 

@@ -14,9 +14,16 @@ export interface MemoryEstimate {
   readonly processBytes: number
 }
 
-/** Runs `work`, which gives the peak, with a copy of the model that stands on a rehearsal of its engine. */
-export async function rehearse(model: Model, work: (rehearsed: Model) => Promise<number>): Promise<MemoryEstimate> {
-  const engine = rehearsalEngine({ of: model.engine })
+/**
+ * Runs `work`, which gives the peak, with a copy of the model that stands on a rehearsal of its engine, of as many threads
+ * or of `threads`.
+ */
+export async function rehearse(
+  model: Model,
+  work: (rehearsed: Model) => Promise<number>,
+  threads?: number,
+): Promise<MemoryEstimate> {
+  const engine = rehearsalEngine({ of: model.engine, ...(threads !== undefined && { threads }) })
   const weightBytes = engine.arena.usedBytes
   try {
     const peakBytes = await work({ ...model, engine, dispose: () => engine.dispose() })
