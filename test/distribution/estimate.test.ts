@@ -1,13 +1,16 @@
 /** Memory that was estimated before a request is what the request then uses, to the byte. */
-import { estimate, PlanError, type SharedRunner } from '@prismal/distribute'
+import { createPlan, estimate, PlanError, type SharedRunner } from '@prismal/distribute'
 import {
   aloneRunner,
   type Emitted,
   estimate as estimateAlone,
   type Head,
   InputError,
+  loadModel,
   type Model,
 } from '@prismal/models'
+import { openFiles } from '@prismal/models/node'
+import { createEngine } from '@prismal/tensor'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { RUNS } from '../runs.js'
@@ -83,6 +86,28 @@ describe.each(subjects)('$name', subject => {
       }),
       { numRuns: runsEach },
     )
+  })
+
+  test('rows on an engine of two threads, and what they take said by an engine of one', async () => {
+    const engine = await createEngine({ threads: 2 })
+    const model = await loadModel(await openFiles(subject.location), { engine, warn: () => {} })
+    try {
+      await fc.assert(
+        fc.asyncProperty(batches(subject), async batch => {
+          const request = aloneRunner(model).begin()
+          await request.rows(sequencesOf(model, batch), 'all')
+          request.end()
+          const used = peaks(request.report().devices)
+          const rows = batch.map(([n]) => n)
+          expect(peaks([await estimateAlone(model, { rows })])).toEqual(used)
+          const plan = createPlan({ shape: model.shape, rows, want: 'all', devices: 1 }, { strategy: 'isolated' })
+          expect(peaks(await estimate(runner.model, plan, { threads: [2] }))).toEqual(used)
+        }),
+        { numRuns: 10 },
+      )
+    } finally {
+      model.dispose()
+    }
   })
 
   test('the memory of a fresh engine grows to what was estimated', async () => {
