@@ -1,12 +1,20 @@
 /**
  * Compiles the kernels: build/prismal-simd.wasm for every engine with WebAssembly SIMD, build/prismal-relaxed-simd.wasm
- * for those with relaxed SIMD too. Run it in this folder.
+ * for those with relaxed SIMD too, and each again as prismal-…-threads.wasm for a memory that threads share. Run it in
+ * this folder.
  */
 import { readFile } from 'node:fs/promises'
 import asc from 'assemblyscript/asc'
 import { KERNEL_NAMES } from './catalogue.js'
 
-const BUILDS = { simd: [], 'relaxed-simd': ['--enable', 'relaxed-simd'] }
+const RELAXED = ['--enable', 'relaxed-simd']
+const SHARED = ['--enable', 'threads', '--sharedMemory', '--maximumMemory', '65536']
+const BUILDS = {
+  simd: [],
+  'relaxed-simd': RELAXED,
+  'simd-threads': SHARED,
+  'relaxed-simd-threads': [...RELAXED, ...SHARED],
+}
 
 for (const [build, features] of Object.entries(BUILDS)) {
   const outFile = `build/prismal-${build}.wasm`

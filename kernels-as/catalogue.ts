@@ -53,13 +53,14 @@ const LEFT = [
   derived('aStride', s => at(s, 'k')),
 ]
 const FINISH = [
-  buffer('bias', 'f32', 'in', s => at(s, 'n'), { optional: true }),
+  buffer('bias', 'f32', 'in', s => at(s, 'n'), { optional: true, perColumn: () => 1 }),
   buffer('residual', 'f32', 'in', s => at(s, 'm') * at(s, 'residualStride'), {
     optional: true,
     perRow: s => at(s, 'residualStride'),
+    perColumn: () => 1,
   }),
   derived('residualStride', s => at(s, 'n')),
-  buffer('c', 'f32', 'out', s => at(s, 'm') * at(s, 'cStride'), { perRow: s => at(s, 'cStride') }),
+  buffer('c', 'f32', 'out', s => at(s, 'm') * at(s, 'cStride'), { perRow: s => at(s, 'cStride'), perColumn: () => 1 }),
   derived('cStride', s => at(s, 'n')),
 ]
 /** Of a look-up of columns in a packed matrix: which, where to, and sizes. */
@@ -95,12 +96,14 @@ export const catalogue = {
         'f32',
         'in',
         s => (at(s, 'k') - 1) * at(s, 'rowStride') + (at(s, 'n') - 1) * at(s, 'columnStride') + 1,
+        { perColumn: s => at(s, 'columnStride') },
       ),
       buffer(
         'packed',
         'f32',
         'out',
         s => (Math.ceil(at(s, 'n') / PANEL) - 1) * at(s, 'panelStride') + PANEL * at(s, 'k'),
+        { perColumn: s => at(s, 'panelStride') / PANEL },
       ),
       size('k', INNER, 130),
       size('n', COLUMNS, 100),
@@ -109,6 +112,7 @@ export const catalogue = {
       derived('panelStride', s => PANEL * at(s, 'k')),
     ],
     rows: '',
+    columns: 'n',
     tolerance: 0,
     because: 'values are only moved',
   },
@@ -117,6 +121,7 @@ export const catalogue = {
     parameters: [
       ...LEFT,
       buffer('packed', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), {
+        perColumn: s => at(s, 'k'),
         fill: { kind: 'variance', of: s => 1 / at(s, 'k') },
       }),
       ...FINISH,
@@ -126,6 +131,7 @@ export const catalogue = {
       size('activation', [0, 1, 2, 3, 4], 4),
     ],
     rows: 'm',
+    columns: 'n',
     tolerance: 1e-6,
     because: 'k products are summed in f32, in eight parts that are then added',
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
@@ -134,7 +140,10 @@ export const catalogue = {
     does: 'C [m, n] = activation(A [m, k] · B [k, n] + bias [n]) + residual [m, n], B packed in panels of finite binary16 values.',
     parameters: [
       ...LEFT,
-      buffer('packed', 'f16', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), { fill: 'finite' }),
+      buffer('packed', 'f16', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), {
+        perColumn: s => at(s, 'k'),
+        fill: 'finite',
+      }),
       ...FINISH,
       size('m', ROWS, 40),
       size('n', COLUMNS, 100),
@@ -143,6 +152,7 @@ export const catalogue = {
       buffer('scratch', 'f32', 'scratch', s => PANEL * at(s, 'k')),
     ],
     rows: 'm',
+    columns: 'n',
     tolerance: 1e-6,
     because: 'as the product in f32: every f16 value is an f32 value',
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
@@ -157,11 +167,17 @@ export const catalogue = {
         perRow: () => 2,
         fill: 'quanta',
       }),
-      buffer('packed', 'i8', 'in', s => paddedN(at(s, 'n')) * paddedK(at(s, 'k'))),
+      buffer('packed', 'i8', 'in', s => paddedN(at(s, 'n')) * paddedK(at(s, 'k')), {
+        perColumn: s => paddedK(at(s, 'k')),
+      }),
       buffer('scales', 'f32', 'in', s => paddedN(at(s, 'n')), {
+        perColumn: () => 1,
         fill: { kind: 'variance', of: s => 1 / (paddedK(at(s, 'k')) * 127 ** 4) },
       }),
-      buffer('sums', 'i32', 'in', s => paddedN(at(s, 'n')), { fill: { kind: 'indices', below: () => 100 } }),
+      buffer('sums', 'i32', 'in', s => paddedN(at(s, 'n')), {
+        perColumn: () => 1,
+        fill: { kind: 'indices', below: () => 100 },
+      }),
       ...FINISH,
       size('m', ROWS, 40),
       size('n', COLUMNS, 100),
@@ -169,6 +185,7 @@ export const catalogue = {
       size('activation', [0, 1, 2, 3, 4], 4),
     ],
     rows: 'm',
+    columns: 'n',
     tolerance: 1e-6,
     because: 'codes are summed exactly; the sum is rounded to f32, then by two scales and what follows them',
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
@@ -195,14 +212,17 @@ export const catalogue = {
       'codes [⌈n/8⌉][⌈k/4⌉][8][4] = rint(b · 127 / max|column|) of f32 panels [⌈n/8⌉][k][8], scales [⌈n/8⌉·8] = max|column| / 127, ' +
       'sums [⌈n/8⌉·8] of the codes of each column.',
     parameters: [
-      buffer('panels', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n'))),
-      buffer('packed', 'i8', 'out', s => paddedN(at(s, 'n')) * paddedK(at(s, 'k'))),
-      buffer('scales', 'f32', 'out', s => paddedN(at(s, 'n'))),
-      buffer('sums', 'i32', 'out', s => paddedN(at(s, 'n'))),
+      buffer('panels', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), { perColumn: s => at(s, 'k') }),
+      buffer('packed', 'i8', 'out', s => paddedN(at(s, 'n')) * paddedK(at(s, 'k')), {
+        perColumn: s => paddedK(at(s, 'k')),
+      }),
+      buffer('scales', 'f32', 'out', s => paddedN(at(s, 'n')), { perColumn: () => 1 }),
+      buffer('sums', 'i32', 'out', s => paddedN(at(s, 'n')), { perColumn: () => 1 }),
       size('k', INNER, 130),
       size('n', COLUMNS, 100),
     ],
     rows: '',
+    columns: 'n',
     tolerance: 0,
     because: 'each step is rounded as the definition says',
   },
@@ -258,6 +278,7 @@ export const catalogue = {
       exactly('headTo', s => at(s, 'H')),
     ],
     rows: 'n',
+    range: ['headFrom', 'headTo'],
     tolerance: 4e-6,
     because: 'scores are f32 dot products over d, which exp magnifies; weights are summed in f32 over m keys',
     flops: s => 4 * at(s, 'n') * at(s, 'm') * at(s, 'H') * at(s, 'd'),

@@ -26,6 +26,8 @@ export interface Buffer {
   readonly length: (s: Sizes) => number
   /** Elements that belong to one row of the kernel's row dimension; 0 or absent: shared by all rows. */
   readonly perRow?: (s: Sizes) => number
+  /** Elements from one column of the kernel's column dimension to the next; 0 or absent: shared by all columns. */
+  readonly perColumn?: (s: Sizes) => number
   readonly optional?: true
   readonly fill?: Fill
 }
@@ -53,6 +55,10 @@ export interface Kernel {
   readonly parameters: readonly Parameter[]
   /** The size that counts rows: a row's bits must not depend on it. */
   readonly rows: string
+  /** The size that counts columns, where a call may be cut between panels of {@link PANEL} columns too. */
+  readonly columns?: string
+  /** The sizes that name a range [from, to), where a call may be cut into smaller ranges. */
+  readonly range?: readonly [from: string, to: string]
   /**
    * Largest `max|got − want| / scale` against the reference backend, and why that much. The scale is the largest |want|
    * or, where terms cancel, the largest |output| of the reference for the absolute values of the inputs.
@@ -91,7 +97,7 @@ export const buffer = (
   type: ElementType,
   use: Buffer['use'],
   length: Buffer['length'],
-  more: Partial<Pick<Buffer, 'perRow' | 'optional' | 'fill'>> = {},
+  more: Partial<Pick<Buffer, 'perRow' | 'perColumn' | 'optional' | 'fill'>> = {},
 ): Buffer => ({ kind: 'buffer', name, type, use, length, ...more })
 export const size = (name: string, edges: readonly number[], most: number): Size => ({
   kind: 'size',

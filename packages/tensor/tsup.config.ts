@@ -2,10 +2,10 @@ import { copyFileSync } from 'node:fs'
 import { library } from '../../tsup.shared.js'
 
 export default library({
-  entry: ['src/index.ts'],
+  entry: { index: 'src/index.ts', thread: 'src/threads/thread.ts' },
   noExternal: ['@prismal/kernels'],
   onSuccess: async () => {
-    for (const build of ['simd', 'relaxed-simd'])
+    for (const build of ['simd', 'relaxed-simd', 'simd-threads', 'relaxed-simd-threads'])
       copyFileSync(`../../kernels-as/build/prismal-${build}.wasm`, `dist/prismal-${build}.wasm`)
   },
 })

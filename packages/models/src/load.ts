@@ -1,14 +1,16 @@
 /** Loads a model folder: finds the family, reads config and weights, says what was left over. */
-import type { Engine } from '@prismal/tensor'
+import type { Engine, Scope } from '@prismal/tensor'
 import { bert } from './bert.js'
 import { Config, type Json, type StackShape } from './config.js'
 import { ModelError } from './errors.js'
 import { type ModelFiles, readJson } from './files.js'
 import { gpt2 } from './gpt2.js'
 import type { Model } from './model.js'
+import { checkRoomToLoad } from './room.js'
 import { vit } from './vit.js'
-import { type Naming, WeightReader } from './weights/reader.js'
-import type { LoadProgress } from './weights/streaming.js'
+import { type Naming, readHeaders, WeightReader } from './weights/reader.js'
+import type { StoredTensor } from './weights/safetensors.js'
+import type { LoadProgress, ReadOptions } from './weights/streaming.js'
 
 /** What a family's loader is given. */
 export interface Loading {
@@ -43,7 +45,8 @@ export interface LoadOptions {
 /**
  * Loads ViT, BERT or GPT-2 from Hugging Face files. The weights are streamed to where they stay, each file once from
  * front to back; beside them a few MB are held. Throws {@link ModelError} for whatever is missing, damaged or not
- * supported; the engine's memory is then as before.
+ * supported, and `MemoryError`, before any weight is read, where they will not fit; the engine's memory is then as before.
+ * On a rehearsal (`rehearsalEngine`) only config.json and the headers are read, and memory is counted.
  */
 export async function loadModel(files: ModelFiles, options: LoadOptions): Promise<Model> {
   const { engine, warn = console.warn, signal, progress } = options
@@ -51,24 +54,49 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
   try {
     signal?.throwIfAborted()
     const json = await readConfig(files)
-    const { family, config } = familyOf(files, json)
-    const weights = await WeightReader.open(files, scope, FAMILIES[family].naming)
-    const dispose = (): void => {
-      scope.dispose()
-      engine.dispose()
-    }
-    const base = { family, location: files.location, engine, dispose }
-    const model = FAMILIES[family].load({ config, weights, base })
-    await weights.read({ signal, progress })
-    const unused = weights.unused()
-    if (unused.length > 0) warn(`${files.location}: ${unused.length} stored tensors are not used: ${shortList(unused)}`)
-    return { ...model, digest: await weights.digest(json) }
+    const kind = familyOf(files, json)
+    const headers = await readHeaders(files)
+    const stored = { ...kind, files, json, headers }
+    await checkRoomToLoad(engine, headers, files.location, rehearsal => loadInto(rehearsal.root, stored))
+    const model = await loadInto(scope, stored, warn, { signal, progress })
+    engine.arena.keep()
+    return model
   } catch (error) {
     scope.dispose()
     throw error
   } finally {
     await files.close?.()
   }
+}
+
+/** A model's files, as far as they were read: config and headers. */
+interface Stored {
+  readonly family: Model['family']
+  readonly config: Config
+  readonly json: Json
+  readonly headers: readonly StoredTensor[]
+  readonly files: ModelFiles
+}
+
+async function loadInto(
+  scope: Scope,
+  { family, config, json, headers, files }: Stored,
+  warn: (message: string) => void = () => {},
+  reading: ReadOptions = {},
+): Promise<Model> {
+  const { engine } = scope
+  const weights = await WeightReader.open(files, scope, FAMILIES[family].naming, headers)
+  const dispose = (): void => {
+    scope.dispose()
+    engine.dispose()
+  }
+  const base = { family, location: files.location, engine, dispose }
+  const model = FAMILIES[family].load({ config, weights, base })
+  await weights.read(reading)
+  const unused = weights.unused()
+  if (unused.length > 0) warn(`${files.location}: ${unused.length} stored tensors are not used: ${shortList(unused)}`)
+  // A rehearsal reads no weights that could tell models apart.
+  return { ...model, digest: engine.rehearses ? '' : await weights.digest(json) }
 }
 
 /** The dimensions of a model's stack, from config.json alone. */
@@ -82,7 +110,7 @@ export async function readShape(
 
 /** The dimensions of a stack, from the parsed config.json. */
 export function shapeOf(json: Json, where = 'config.json'): StackShape {
-  return FAMILIES[familyName(json, where)].shape(new Config(json, where))
+  return FAMILIES[familyOfJson(json, where)].shape(new Config(json, where))
 }
 
 async function readConfig(files: ModelFiles): Promise<Json> {
@@ -93,10 +121,11 @@ async function readConfig(files: ModelFiles): Promise<Json> {
 
 function familyOf(files: ModelFiles, json: Json): { family: Model['family']; config: Config } {
   const where = `${files.location}/config.json`
-  return { family: familyName(json, where), config: new Config(json, where) }
+  return { family: familyOfJson(json, where), config: new Config(json, where) }
 }
 
-function familyName(json: Json, where: string): Model['family'] {
+/** The family that a parsed config.json names. Throws {@link ModelError} for another model_type. */
+export function familyOfJson(json: Json, where: string): Model['family'] {
   const type = json.model_type
   if (typeof type === 'string' && Object.hasOwn(FAMILIES, type)) return type as Model['family']
   const known = Object.keys(FAMILIES).join(', ')

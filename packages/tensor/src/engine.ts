@@ -8,6 +8,9 @@ import { DisposedError, OperandError, UnavailableError } from './errors.js'
 import { type GrowableMemory, PlainMemory, WasmMemory } from './memory.js'
 import { linear, type Matrix, matmul, softmax, transpose } from './operations.js'
 import { type Dtype, type Meter, Scope, type Tensor, type TypedArray } from './tensor.js'
+import { chooseThreads } from './threads/choose.js'
+import { lackOfThreads } from './threads/spawn.js'
+import { startTeam, type Team, type TeamOptions } from './threads/team.js'
 import { compile, type ModuleSource, unusable } from './wasm-source.js'
 
 export interface EngineOptions {
@@ -16,12 +19,27 @@ export interface EngineOptions {
    * reference backend. A named build throws {@link UnavailableError} where the runtime lacks it.
    */
   readonly backend?: 'auto' | Build
-  /** The wasm build to run, where it is not to be found beside this file: a `Module`, its bytes, or where they are. */
+  /**
+   * The wasm build to run, where it is not to be found beside this file: a `Module`, its bytes, or where they are. Several
+   * threads need one of the `prismal-…-threads.wasm`.
+   */
   readonly module?: ModuleSource
   /** Most bytes that weights and requests may use together; default: none but wasm's 4 GiB. */
   readonly memoryLimitBytes?: number
-  /** Threads that compute; 1 is the only choice of this version. */
-  readonly threads?: 1
+  /**
+   * Threads that compute, at least 1 and at most the machine's cores, or `'auto'`: as many as there are cores, or one
+   * where the runtime has no threads that share memory ({@link Capabilities.reasons} tells). Default: 1. Each one more
+   * costs about 5 MB; `dispose()` ends them. Results are the same to the bit for every number.
+   */
+  readonly threads?: number | 'auto'
+  /** The script of a helper thread, where `thread.js` is not to be found beside this file. */
+  readonly threadScript?: URL | string
+}
+
+/** @internal What tests set. */
+export interface EngineInternals extends Pick<TeamOptions, 'partTimeoutMs' | 'grain'> {
+  /** Cores that the machine is taken to have. */
+  readonly cores?: number
 }
 
 /** What an engine runs on, and why not on something faster. */
@@ -29,6 +47,7 @@ export interface Capabilities {
   readonly backend: 'wasm' | 'reference'
   readonly build: Build
   readonly simd: 'relaxed' | 'plain' | 'none'
+  /** How many compute at this moment: fewer than asked for while a helper that ended is being replaced. */
   readonly threads: number
   readonly memoryLimitBytes: number
   readonly reasons: readonly string[]
@@ -39,14 +58,23 @@ export class Engine {
   readonly build: Build
   #kernels: Kernels | undefined
   readonly #reasons: readonly string[]
+  readonly #team: Team | undefined
   readonly #root: Scope
 
   /** @internal Use {@link createEngine}. */
-  constructor(memory: GrowableMemory, kernels: Kernels, build: Build, limitBytes: number, reasons: readonly string[]) {
+  constructor(
+    memory: GrowableMemory,
+    kernels: Kernels,
+    build: Build,
+    limitBytes: number,
+    reasons: readonly string[],
+    team?: Team,
+  ) {
     this.arena = new Arena(memory, limitBytes)
-    this.#kernels = kernels
+    this.#kernels = team?.kernels ?? kernels
     this.build = build
     this.#reasons = reasons
+    this.#team = team
     this.#root = new Scope(this)
   }
 
@@ -58,9 +86,26 @@ export class Engine {
     if (!this.#kernels) throw new DisposedError('this engine was disposed')
     return this.#kernels
   }
+  /** Most threads that compute a call: kernels with a scratch buffer need that many. */
+  get mostThreads(): number {
+    return this.#team?.most ?? 1
+  }
+  /** @internal */
+  get team(): Team | undefined {
+    return this.#team
+  }
   /** The scope that lives as long as the engine: weights belong here. */
   get root(): Scope {
     return this.#root
+  }
+
+  /** Whether this engine only counts memory: nothing is read, written or computed (see `rehearsalEngine`). */
+  get rehearses(): boolean {
+    return false
+  }
+  /** Whether tensors of `other` may be operands of this engine's operations beside its own. */
+  reaches(other: Engine): boolean {
+    return other === this
   }
 
   /** A scope for one request or computation; what is made in it goes with `scope.dispose()`. */
@@ -85,14 +130,15 @@ export class Engine {
   }
 
   capabilities(): Capabilities {
+    const lack = this.#team?.lack
     const simd = { reference: 'none', simd: 'plain', 'relaxed-simd': 'relaxed' } as const
     return {
       backend: this.build === 'reference' ? 'reference' : 'wasm',
       build: this.build,
       simd: simd[this.build],
-      threads: 1,
+      threads: this.#team?.threads ?? 1,
       memoryLimitBytes: this.arena.limitBytes,
-      reasons: this.#reasons,
+      reasons: lack === undefined ? this.#reasons : [...this.#reasons, `threads: ${lack}`],
     }
   }
 
@@ -112,10 +158,11 @@ export class Engine {
     return `${this.build}/f32/${(digest >>> 0).toString(16).padStart(8, '0')}`
   }
 
-  /** Gives the memory up; tensors and scopes of this engine are dead afterwards. */
+  /** Gives the memory up and ends the helper threads; tensors and scopes of this engine are dead afterwards. */
   dispose(): void {
     this.#root.dispose()
     this.#kernels = undefined
+    this.#team?.end()
   }
   [Symbol.dispose](): void {
     this.dispose()
@@ -123,26 +170,74 @@ export class Engine {
 }
 
 /**
- * Makes an engine with a memory of its own. Throws {@link UnavailableError} for a build that this runtime lacks or a
- * module that cannot be had, {@link OperandError} for options that are none.
+ * Makes an engine with a memory of its own. Throws {@link UnavailableError} for a build or threads that this runtime lacks
+ * or a module that cannot be had, {@link OperandError} for options that are none.
  */
-export async function createEngine(options: EngineOptions = {}): Promise<Engine> {
-  const { backend = 'auto', memoryLimitBytes = Number.POSITIVE_INFINITY, threads = 1 } = options
-  if (threads !== 1)
-    throw new OperandError(`createEngine: threads is ${threads}; an engine of this version computes on one`)
+export function createEngine(options: EngineOptions = {}): Promise<Engine> {
+  return makeEngine(options)
+}
+
+/** @internal {@link createEngine}, with what tests set. */
+export async function makeEngine(options: EngineOptions, internals: EngineInternals = {}): Promise<Engine> {
+  const { backend = 'auto', memoryLimitBytes = Number.POSITIVE_INFINITY } = options
   if (!(memoryLimitBytes > 0))
     throw new OperandError(`createEngine: memoryLimitBytes is ${memoryLimitBytes}, not positive`)
   const { build, reasons } = choose(backend)
+  const { threads, reason } = chooseThreads(options.threads, build, internals.cores)
+  const because = reason === undefined ? reasons : [...reasons, reason]
   if (build === 'reference') {
     const memory = new PlainMemory()
-    return new Engine(memory, referenceKernels(memory), build, memoryLimitBytes, reasons)
+    return new Engine(memory, referenceKernels(memory), build, memoryLimitBytes, because)
   }
-  const module = await compile(build, options.module)
-  const memory = new WasmMemory()
+  if (threads > 1)
+    try {
+      const team = await makeTeam(build, threads, options, internals)
+      return new Engine(team.memory, team.kernels, build, memoryLimitBytes, because, team)
+    } catch (cause) {
+      if (!(options.threads === 'auto' && cause instanceof UnavailableError)) throw cause
+      reasons.push(cause.message)
+    }
+  const { memory, kernels } = await bind(build, options.module)
+  return new Engine(memory, kernels, build, memoryLimitBytes, threads > 1 ? reasons : because)
+}
+
+/** The kernels of a module over a memory of their own. One built for shared memory does for one thread too. */
+async function bind(build: Build, source: ModuleSource | undefined): Promise<{ memory: WasmMemory; kernels: Kernels }> {
+  const module = await compile(build, false, source)
+  const plain = new WasmMemory()
+  try {
+    return { memory: plain, kernels: await wasmKernels(module, plain.wasm) }
+  } catch (cause) {
+    if (!(cause instanceof WebAssembly.LinkError) || source === undefined || lackOfThreads())
+      throw unusable(build, false, source, cause)
+    const shared = new WasmMemory(true)
+    const kernels = await wasmKernels(module, shared.wasm).catch(() => {
+      throw unusable(build, false, source, cause)
+    })
+    return { memory: shared, kernels }
+  }
+}
+
+/** Helpers over one shared memory. Throws {@link UnavailableError} where the module or a helper cannot be had. */
+async function makeTeam(
+  build: Build,
+  threads: number,
+  { module: source, threadScript: script }: EngineOptions,
+  { partTimeoutMs, grain }: EngineInternals,
+): Promise<Team> {
+  const module = await compile(build, true, source)
+  const memory = new WasmMemory(true)
   const kernels = await wasmKernels(module, memory.wasm).catch(cause => {
-    throw unusable(build, options.module, cause)
+    if (source !== undefined && cause instanceof WebAssembly.LinkError)
+      throw new UnavailableError(
+        `threads: ${threads} need a module built for shared memory (prismal-${build}-threads.wasm), which the one given is not`,
+        { cause },
+      )
+    throw unusable(build, true, source, cause)
   })
-  return new Engine(memory, kernels, build, memoryLimitBytes, reasons)
+  return startTeam({ module, memory, kernels, threads, script, partTimeoutMs, grain }).catch(cause => {
+    throw new UnavailableError(`threads: a helper thread could not be started: ${(cause as Error).message}`, { cause })
+  })
 }
 
 /** The builds that this runtime can run, fastest first. */
@@ -159,7 +254,7 @@ const BUILDS: readonly Build[] = ['relaxed-simd', 'simd', 'reference']
 
 function choose(backend: 'auto' | Build): { build: Build; reasons: string[] } {
   const found = detectWasm()
-  const reasons = ['threads: one; this version computes on the thread that calls it']
+  const reasons: string[] = []
   const noSimd = found.webassembly
     ? 'simd: this runtime has WebAssembly without SIMD, so the slow reference backend runs'
     : 'simd: this runtime has no WebAssembly (or its content security policy forbids it), so the slow reference backend runs'
@@ -170,7 +265,7 @@ function choose(backend: 'auto' | Build): { build: Build; reasons: string[] } {
     throw new OperandError(`createEngine: backend is ${JSON.stringify(backend)}, not one of auto, ${BUILDS.join(', ')}`)
   if (!available.includes(build))
     throw new UnavailableError(build === 'simd' ? noSimd : found.simd ? noRelaxed : noSimd)
-  if (build === 'reference') reasons.unshift(backend === 'auto' ? noSimd : 'simd: the reference backend was asked for')
-  else if (build === 'simd') reasons.unshift(found.relaxedSimd ? 'simd: the plain build was asked for' : noRelaxed)
+  if (build === 'reference') reasons.push(backend === 'auto' ? noSimd : 'simd: the reference backend was asked for')
+  else if (build === 'simd') reasons.push(found.relaxedSimd ? 'simd: the plain build was asked for' : noRelaxed)
   return { build, reasons }
 }

@@ -47,3 +47,10 @@ export class UnavailableError extends PrismalError {
     super('unavailable', message, options)
   }
 }
+
+/** A thread of an engine failed at its part of a call, whose result is lost. Code `thread-failed`. */
+export class ThreadError extends PrismalError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('thread-failed', message, options)
+  }
+}

@@ -1,6 +1,6 @@
 /** @prismal/tensor: a tensor engine with WebAssembly SIMD kernels, explicit memory and no dependencies. */
 export { ACTIVATIONS, type Activation, catalogue, type KernelName, type Kernels } from '@prismal/kernels/catalogue'
-export type { PeakWatch } from './arena.js'
+export type { ArenaState, PeakWatch } from './arena.js'
 export { type AttentionState, attentionBegin, attentionEnd, attentionFold, type KeyBlock } from './attention.js'
 export type { Build } from './backends/backend.js'
 export { availableBuilds, type Capabilities, createEngine, type Engine, type EngineOptions } from './engine.js'
@@ -30,5 +30,6 @@ export {
   transpose,
 } from './operations.js'
 export { copyValues, emptyMatrix, packColumns, packLines, padPanels } from './packing.js'
+export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
 export type { ModuleSource } from './wasm-source.js'

@@ -2,7 +2,7 @@
 import type { LinearMemory } from './backends/backend.js'
 import { MemoryError } from './errors.js'
 
-const PAGE_BYTES = 65536
+export const PAGE_BYTES = 65536
 /** wasm32 addresses 4 GiB; the last page stays unused so that an end address fits 32 bits. */
 export const MAX_MEMORY_BYTES = 65535 * PAGE_BYTES
 
@@ -15,8 +15,9 @@ export interface GrowableMemory extends LinearMemory {
 
 export class WasmMemory implements GrowableMemory {
   readonly wasm: WebAssembly.Memory
-  constructor(wasm = new WebAssembly.Memory({ initial: 1, maximum: 65536 })) {
-    this.wasm = wasm
+  /** `shared`: of a SharedArrayBuffer, which threads may share. Only modules built for such a memory take it. */
+  constructor(shared = false) {
+    this.wasm = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared })
   }
   get buffer(): ArrayBufferLike {
     return this.wasm.buffer

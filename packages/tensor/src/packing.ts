@@ -16,7 +16,7 @@ export function emptyMatrix(scope: Scope, k: number, n: number, bias?: Tensor): 
 
 /** Fills what the last panel has beyond column n with zeros, as the matrix kernel needs it. */
 export function padPanels({ packed, k, n }: Matrix): void {
-  if (n % PANEL === 0) return
+  if (n % PANEL === 0 || packed.engine.rehearses) return
   const panel = Math.floor(n / PANEL) * PANEL * k
   new Float32Array(packed.engine.memory.buffer, packed.address + panel * 4, PANEL * k).fill(0)
 }
@@ -47,6 +47,7 @@ export function packColumns(matrix: Matrix, columns: Tensor, first: number): voi
 
 /** Rows [from, to) of `columns`, whose row 0 is column `first`, into panels that other columns share. */
 function packSingly({ packed, k }: Matrix, columns: Tensor, from: number, to: number, first: number): void {
+  if (packed.engine.rehearses) return
   const buffer = packed.engine.memory.buffer
   for (let row = from; row < to; row++) {
     const lane = (first + row) % PANEL
@@ -72,6 +73,7 @@ export function packLines(matrix: Matrix, lines: Tensor, first: number): void {
 /** Overwrites the elements of `to` from `first` on with all of `from`, both f32 and contiguous, within the memory. */
 export function copyValues(to: Tensor, from: Tensor, first: number): void {
   expectFit('copyValues', from, to, from.contiguous && to.contiguous, first, from.size, to.size)
+  if (to.engine.rehearses) return
   const at = to.address + first * 4
   new Uint8Array(to.engine.memory.buffer).copyWithin(at, from.address, from.address + from.size * 4)
 }

@@ -5,25 +5,42 @@ import { UnavailableError } from './errors.js'
 /** A compiled module, its bytes, or where they lie. */
 export type ModuleSource = WebAssembly.Module | ArrayBuffer | ArrayBufferView<ArrayBuffer> | URL | string
 
-// Written out so that bundlers see both files.
-const beside = (build: Build): URL =>
-  build === 'relaxed-simd'
-    ? new URL('./prismal-relaxed-simd.wasm', import.meta.url)
+// Written out so that bundlers see every file.
+const beside = (build: Build, shared: boolean): URL => {
+  if (build === 'relaxed-simd')
+    return shared
+      ? new URL('./prismal-relaxed-simd-threads.wasm', import.meta.url)
+      : new URL('./prismal-relaxed-simd.wasm', import.meta.url)
+  return shared
+    ? new URL('./prismal-simd-threads.wasm', import.meta.url)
     : new URL('./prismal-simd.wasm', import.meta.url)
+}
 
-/** Compiles the kernels of `build`. Throws {@link UnavailableError} where the file cannot be had or compiled. */
-export async function compile(build: Build, source: ModuleSource = beside(build)): Promise<WebAssembly.Module> {
+/**
+ * Compiles the kernels of `build`, by default those beside this file for a memory that threads share or not. Throws
+ * {@link UnavailableError} where the file cannot be had or compiled.
+ */
+export async function compile(
+  build: Build,
+  shared: boolean,
+  source: ModuleSource = beside(build, shared),
+): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source
   const isLocation = source instanceof URL || typeof source === 'string'
   try {
     return await WebAssembly.compile(isLocation ? await read(source) : source)
   } catch (cause) {
-    throw unusable(build, source, cause)
+    throw unusable(build, shared, source, cause)
   }
 }
 
 /** The error for a source that gave no kernels. */
-export function unusable(build: Build, source: ModuleSource = beside(build), cause: unknown): UnavailableError {
+export function unusable(
+  build: Build,
+  shared: boolean,
+  source: ModuleSource = beside(build, shared),
+  cause: unknown,
+): UnavailableError {
   const isLocation = source instanceof URL || typeof source === 'string'
   const what = isLocation
     ? String(source)

@@ -50,10 +50,18 @@ export class WeightReader {
     this.#staging = new Staging(scope, [...jobs.values()])
   }
 
-  /** Reads the headers of all shards. Throws {@link ModelError} for missing, truncated or damaged files. */
-  static async open(files: ModelFiles, scope: Scope, naming: Naming): Promise<WeightReader> {
+  /**
+   * Over what `headers` name; default: those of all shards, which are then read. Throws {@link ModelError} for missing,
+   * truncated or damaged files.
+   */
+  static async open(
+    files: ModelFiles,
+    scope: Scope,
+    naming: Naming,
+    headers?: readonly StoredTensor[],
+  ): Promise<WeightReader> {
     const jobs = new Map<string, Job>()
-    for (const entry of await readHeaders(files)) {
+    for (const entry of headers ?? (await readHeaders(files))) {
       const name = canonical(entry.storedName, naming.prefixes)
       const twin = jobs.get(name)?.entry
       if (twin) throw new ModelError(`${files.location}: ${twin.storedName} and ${entry.storedName} are both ${name}`)
@@ -173,7 +181,7 @@ function canonical(stored: string, prefixes: readonly string[]): string {
   return (prefix ? stored.slice(prefix.length) : stored).replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias')
 }
 
-/** Every stored tensor of all weight files. */
+/** Every stored tensor of all weight files. Throws {@link ModelError} for missing, truncated or damaged files. */
 export async function readHeaders(files: ModelFiles): Promise<StoredTensor[]> {
   const stored: StoredTensor[] = []
   for (const file of await weightFiles(files))

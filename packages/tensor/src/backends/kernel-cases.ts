@@ -77,8 +77,11 @@ const CANARY_BYTES = 64
 /** 0xff… is NaN as f32: reading beyond a buffer spoils the result, writing beyond it spoils the canary. */
 const CANARY = 0xff
 
-/** Lays out a case's buffers, each at an address aligned to its element only, and fills the inputs. */
-export function layOut(kernel: Kernel, one: Case): Layout {
+/**
+ * Lays out a case's buffers, each at an address aligned to its element only, and fills the inputs. Every thread has a
+ * scratch of its own.
+ */
+export function layOut(kernel: Kernel, one: Case, threads = 1): Layout {
   const random = randomFrom(one.seed)
   const addresses: Record<string, number> = {}
   let end = CANARY_BYTES
@@ -89,7 +92,7 @@ export function layOut(kernel: Kernel, one: Case): Layout {
     }
     const shift = Math.floor(random() * 4) * 4
     addresses[p.name] = end + shift
-    end = Math.ceil((end + shift + p.length(one.sizes) * ELEMENT_BYTES[p.type] + CANARY_BYTES) / 16) * 16
+    end = Math.ceil((end + shift + elementsOf(p, one.sizes, threads) * ELEMENT_BYTES[p.type] + CANARY_BYTES) / 16) * 16
   }
   const bytes = new Uint8Array(end).fill(CANARY)
   for (const p of buffersOf(kernel)) {
@@ -210,6 +213,9 @@ export function magnitudes(kernel: Kernel, one: Case, layout: Layout): Uint8Arra
   }
   return bytes
 }
+
+const elementsOf = (p: Buffer, sizes: Sizes, threads: number): number =>
+  p.length(sizes) * (p.use === 'scratch' ? threads : 1)
 
 export const buffersOf = (kernel: Kernel): readonly Buffer[] => kernel.parameters.filter(p => p.kind === 'buffer')
 

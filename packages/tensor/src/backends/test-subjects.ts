@@ -25,6 +25,16 @@ export const wasmBuilds: readonly Subject[] = await Promise.all(
   }),
 )
 
+const compiled = (file: string): WebAssembly.Module =>
+  new WebAssembly.Module(readFileSync(new URL(`../../../../kernels-as/build/prismal-${file}.wasm`, import.meta.url)))
+/** The compiled module of a build, for a memory of one thread … */
+export const plainModule = (build: string): WebAssembly.Module => compiled(build)
+/** … and for one that threads share. */
+export const sharedModule = (build: string): WebAssembly.Module => compiled(`${build}-threads`)
+
+/** The helpers' script, built. */
+export const threadScript = new URL('../../dist/thread.js', import.meta.url)
+
 /** Why a build is not among them. */
 export const skipped: readonly string[] = [
   ...(features.simd ? [] : ['simd (this runtime has no WebAssembly SIMD)']),
