@@ -9,6 +9,7 @@ import { portConnection } from './transports/message-port.js'
 export interface ThreadStart {
   readonly location: string
   readonly build: Build
+  readonly threads: number | 'auto'
   readonly control: MessagePort
 }
 export interface ThreadMessage {
@@ -21,8 +22,8 @@ export interface Linked {
 }
 export type Joined = { readonly digest: string; readonly numericsClass: string } | { readonly error: string }
 
-async function main({ location, build, control }: ThreadStart): Promise<void> {
-  const engine = await createEngine({ backend: build })
+async function main({ location, build, threads, control }: ThreadStart): Promise<void> {
+  const engine = await createEngine({ backend: build, threads })
   const model = await loadModel(await openFiles(location), { engine, warn: () => {} })
   const device = new Device(model)
   parentPort?.on('message', ({ peer, port }: ThreadMessage) => {
