@@ -383,6 +383,24 @@ describe.each(generators.slice(0, 1))('joining ($name)', subject => {
     model.dispose()
   })
 
+  test('more threads than the machine has cores are the reason that a device gives', async () => {
+    const model = await load(subject)
+    const error = await failure(cluster(['local', thread({ name: 'crowd', threads: 10_000 })]).runner(model))
+    expect(error).toBeInstanceOf(DeviceError)
+    expect(error.message).toMatch(/^crowd could not join: createEngine: threads is 10000; this machine has /)
+    model.dispose()
+  })
+
+  test('a device that computes with several threads gives the bits of one', async () => {
+    const model = await load(subject)
+    const runner = await cluster(['local', thread({ threads: 'auto' })]).runner(model)
+    const { runner: inThread } = await inMemory(subject, 2)
+    const sequence = sequenceFor(model, 20, 1)
+    expect(bits(await rowsOf(runner, [sequence], 'all'))).toEqual(bits(await rowsOf(inThread, [sequence], 'all')))
+    await runner.dispose()
+    await inThread.dispose()
+  })
+
   test('a thread that takes its links late is waited for', async () => {
     const model = await load(subject)
     const late = thread({ script: new URL('./late-thread.mjs', import.meta.url), name: 'late' })

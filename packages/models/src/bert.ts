@@ -45,8 +45,13 @@ export function loadBert({ config, weights, base }: Loading): Unread {
     throw new ModelError(`${base.location}/config.json: tie_word_embeddings false is not supported for BERT`)
   const words = 'embeddings.word_embeddings'
   const tied = isMasked ? weights.matrix(words, { k: D, n: vocabularySize, bias: 'cls.predictions.bias' }) : undefined
+  // A table as large as the layers: as a matrix it is stored in fewer bits.
+  const table = (): Tensor | Matrix =>
+    weights.precision === 'f32'
+      ? weights.tensor(`${words}.weight`, [vocabularySize, D])
+      : weights.matrix(words, { k: D, n: vocabularySize, bias: false })
   const embeddings: Embeddings = {
-    words: tied ?? weights.tensor(`${words}.weight`, [vocabularySize, D]),
+    words: tied ?? table(),
     types: weights.tensor('embeddings.token_type_embeddings.weight', [typeCount, D]),
     positions: weights.tensor('embeddings.position_embeddings.weight', [shape.positions, D]),
     norm: readNorm(weights, 'embeddings.LayerNorm', D, eps),

@@ -1,8 +1,8 @@
 /** Loads a model folder: finds the family, reads config and weights, says what was left over. */
-import type { Engine, Scope } from '@prismal/tensor'
+import { type Engine, PRECISIONS, type Precision, type Scope } from '@prismal/tensor'
 import { bert } from './bert.js'
 import { Config, type Json, type StackShape } from './config.js'
-import { ModelError } from './errors.js'
+import { InputError, ModelError } from './errors.js'
 import { type ModelFiles, readJson } from './files.js'
 import { gpt2 } from './gpt2.js'
 import type { Model } from './model.js'
@@ -17,7 +17,7 @@ export interface Loading {
   readonly config: Config
   /** Gives tensors and matrices whose values come later: none may be looked at. */
   readonly weights: WeightReader
-  readonly base: Pick<Model, 'family' | 'location' | 'engine' | 'dispose'>
+  readonly base: Pick<Model, 'family' | 'location' | 'engine' | 'precision' | 'dispose'>
 }
 
 /** A model whose weights have their memory, but not yet their values. */
@@ -34,6 +34,8 @@ const FAMILIES: Readonly<Record<Model['family'], Family>> = { vit, bert, gpt2 }
 export interface LoadOptions {
   /** Where the weights go. An engine belongs to one model and is dropped with it. */
   readonly engine: Engine
+  /** How weight matrices are stored in memory, whatever the files have: `f32` (default), `f16` or `q8`. */
+  readonly dtype?: Precision
   /** Told about stored tensors that the model does not use; default `console.warn`. */
   readonly warn?: (message: string) => void
   /** Ends loading with the signal's reason; the engine's memory is then as before. */
@@ -49,7 +51,9 @@ export interface LoadOptions {
  * On a rehearsal (`rehearsalEngine`) only config.json and the headers are read, and memory is counted.
  */
 export async function loadModel(files: ModelFiles, options: LoadOptions): Promise<Model> {
-  const { engine, warn = console.warn, signal, progress } = options
+  const { engine, dtype = 'f32', warn = console.warn, signal, progress } = options
+  if (!PRECISIONS.includes(dtype))
+    throw new InputError(`dtype is ${JSON.stringify(dtype)}, not one of ${PRECISIONS.join(', ')}`)
   const scope = engine.root.child()
   try {
     signal?.throwIfAborted()
@@ -57,8 +61,9 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
     const kind = familyOf(files, json)
     const headers = await readHeaders(files)
     const stored = { ...kind, files, json, headers }
-    await checkRoomToLoad(engine, headers, files.location, rehearsal => loadInto(rehearsal.root, stored))
-    const model = await loadInto(scope, stored, warn, { signal, progress })
+    const rehearse = (rehearsal: Engine, precision: Precision) => loadInto(rehearsal.root, stored, precision)
+    await checkRoomToLoad(engine, headers, dtype, files.location, rehearse)
+    const model = await loadInto(scope, stored, dtype, warn, { signal, progress })
     engine.arena.keep()
     return model
   } catch (error) {
@@ -81,16 +86,17 @@ interface Stored {
 async function loadInto(
   scope: Scope,
   { family, config, json, headers, files }: Stored,
+  precision: Precision,
   warn: (message: string) => void = () => {},
   reading: ReadOptions = {},
 ): Promise<Model> {
   const { engine } = scope
-  const weights = await WeightReader.open(files, scope, FAMILIES[family].naming, headers)
+  const weights = await WeightReader.open(files, scope, FAMILIES[family].naming, { headers, precision })
   const dispose = (): void => {
     scope.dispose()
     engine.dispose()
   }
-  const base = { family, location: files.location, engine, dispose }
+  const base = { family, location: files.location, engine, precision, dispose }
   const model = FAMILIES[family].load({ config, weights, base })
   await weights.read(reading)
   const unused = weights.unused()

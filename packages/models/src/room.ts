@@ -1,62 +1,59 @@
 /** Whether memory will suffice, found out before anything is read or computed. */
-import { type Engine, MAX_MEMORY_BYTES, MemoryError, rehearsalEngine } from '@prismal/tensor'
+import {
+  type Engine,
+  MAX_MEMORY_BYTES,
+  MemoryError,
+  PRECISIONS,
+  type Precision,
+  rehearsalEngine,
+} from '@prismal/tensor'
 import type { StoredTensor } from './weights/safetensors.js'
 
-/** How weights may lie in memory. */
-export interface Precision {
-  readonly name: string
-  /** Bytes of an element of a matrix (any tensor of two or more dimensions). */
-  readonly bytesPerWeight: number
-  /** Bytes beside each row of a stored matrix: scales and sums. */
-  readonly bytesPerRow: number
-}
-/** From the most exact to the smallest. */
-export const PRECISIONS: readonly Precision[] = [
-  { name: 'f32', bytesPerWeight: 4, bytesPerRow: 0 },
-  { name: 'f16', bytesPerWeight: 2, bytesPerRow: 0 },
-  { name: 'q8', bytesPerWeight: 1, bytesPerRow: 8 },
-]
-
-/** Bytes of weights at a precision, but for padding; biases and gains stay f32. */
-export function weightBytes(
-  tensors: readonly { readonly shape: readonly number[] }[],
-  { bytesPerWeight, bytesPerRow }: Omit<Precision, 'name'>,
-): number {
-  return tensors.reduce((sum, { shape }) => {
-    const elements = shape.reduce((a, b) => a * b, 1)
-    const isMatrix = shape.filter(n => n > 1).length > 1
-    return sum + (isMatrix ? elements * bytesPerWeight + (shape[0] as number) * bytesPerRow : elements * 4)
-  }, 0)
-}
+/** Bytes of weights in f32: what they take at most. */
+export const floatBytes = (tensors: readonly { readonly shape: readonly number[] }[]): number =>
+  tensors.reduce((sum, { shape }) => sum + 4 * shape.reduce((a, b) => a * b, 1), 0)
 
 /** Weights of which nobody sets a limit are rehearsed only where they come near wasm's 4 GiB. */
 const LARGE_BYTES = 2 ** 30
 
 /**
- * Rehearses loading on an engine that counts. Throws {@link MemoryError}, saying by how much and which precision would
- * fit, where the engine's limit or wasm's 4 GiB will not suffice.
+ * Rehearses loading on an engine that counts. Throws {@link MemoryError}, saying by how much and which smaller precision
+ * would fit, where the engine's limit or wasm's 4 GiB will not suffice.
  */
 export async function checkRoomToLoad(
   engine: Engine,
   headers: readonly StoredTensor[],
+  precision: Precision,
   location: string,
-  load: (rehearsal: Engine) => Promise<unknown>,
+  load: (rehearsal: Engine, precision: Precision) => Promise<unknown>,
 ): Promise<void> {
   const { limitBytes, state } = engine.arena
-  const isSmall = limitBytes === Number.POSITIVE_INFINITY && weightBytes(headers, F32) < LARGE_BYTES
+  const isSmall = limitBytes === Number.POSITIVE_INFINITY && floatBytes(headers) < LARGE_BYTES
   if (engine.rehearses || isSmall) return
-  const rehearsal = rehearsalEngine({ of: engine, from: state })
-  await load(rehearsal)
-  const { peakBytes, memory } = rehearsal.arena
-  rehearsal.dispose()
-  const short = shortage(engine, peakBytes, memory.bytes)
+  const shortageOf = async (tried: Precision) => {
+    const rehearsal = rehearsalEngine({ of: engine, from: state })
+    await load(rehearsal, tried)
+    const { peakBytes, memory } = rehearsal.arena
+    rehearsal.dispose()
+    return { peakBytes, short: shortage(engine, peakBytes, memory.bytes) }
+  }
+  const { short } = await shortageOf(precision)
   if (!short) return
-  const smaller = OTHERS.map(p => ({ name: p.name, bytes: short.need - saved(headers, p) }))
-  const fits = smaller.find(({ bytes }) => bytes <= short.limit)
-  const advice = fits
-    ? `as ${fits.name} it would take about ${fits.bytes}`
-    : `no precision fits (${smaller.map(({ name, bytes }) => `${name} takes about ${bytes}`).join(', ')})`
-  throw new MemoryError(`${location}: loading it as f32 ${short.message}; ${advice}`, short.missing)
+  const taken: string[] = []
+  for (const smaller of PRECISIONS.slice(PRECISIONS.indexOf(precision) + 1)) {
+    const { peakBytes, short: still } = await shortageOf(smaller)
+    if (!still)
+      throw new MemoryError(
+        `${location}: loading it as ${precision} ${short.message}; as ${smaller} it fits, with ${peakBytes}`,
+        short.missing,
+      )
+    taken.push(`${smaller} takes ${peakBytes}`)
+  }
+  const others = taken.length > 0 ? ` (${taken.join(', ')})` : ''
+  throw new MemoryError(
+    `${location}: loading it as ${precision} ${short.message}; no smaller precision fits${others}`,
+    short.missing,
+  )
 }
 
 /** Throws {@link MemoryError}, saying by how much, where a request that needs `peakBytes` cannot fit its engine. */
@@ -64,11 +61,6 @@ export function checkRoom(engine: Engine, need: { readonly peakBytes: number; re
   const short = shortage(engine, need.peakBytes, need.processBytes)
   if (short) throw new MemoryError(`the request, weights included, ${short.message}`, short.missing)
 }
-
-const [F32, ...OTHERS] = PRECISIONS as readonly [Precision, ...Precision[]]
-/** Bytes that weights take less than in f32. */
-const saved = (headers: readonly StoredTensor[], precision: Precision): number =>
-  weightBytes(headers, F32) - weightBytes(headers, precision)
 
 function shortage(engine: Engine, peakBytes: number, memoryBytes: number) {
   const { limitBytes } = engine.arena

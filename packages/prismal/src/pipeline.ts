@@ -34,7 +34,7 @@ import {
   type VitShape,
 } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { type Build, createEngine } from '@prismal/tensor'
+import { type Build, createEngine, type Precision } from '@prismal/tensor'
 import { type ImageInput, readImage } from './images.js'
 import { locateModel, TASKS, type Task } from './locate.js'
 
@@ -43,6 +43,13 @@ export interface PipelineOptions {
   readonly devices?: Cluster
   /** Default `auto`: the fastest build that this runtime has. */
   readonly backend?: 'auto' | Build
+  /** How weight matrices are stored in memory, whatever the files have: `f32` (default), `f16` or `q8`. */
+  readonly dtype?: Precision
+  /**
+   * Threads that compute, up to the machine's cores, or `'auto'`: all of them, or one where the runtime has no threads that
+   * share memory. Default: 1.
+   */
+  readonly threads?: number | 'auto'
   /** Most bytes that weights and requests may use together. */
   readonly memoryLimitBytes?: number
   /** Told about stored tensors that are not used; default `console.warn`. */
@@ -87,8 +94,9 @@ export async function pipeline<T extends Task>(
   if (!TASKS.includes(task)) throw new InputError(`task "${task}" is unknown (${TASKS.join(', ')})`)
   const files = await openFiles(locateModel(model, task))
   try {
-    const { backend = 'auto', memoryLimitBytes, warn, signal, progress_callback: tell } = options
-    const engine = await createEngine({ backend, ...(memoryLimitBytes !== undefined && { memoryLimitBytes }) })
+    const { backend = 'auto', dtype = 'f32', threads = 1, memoryLimitBytes, warn, signal } = options
+    const tell = options.progress_callback
+    const engine = await createEngine({ backend, threads, ...(memoryLimitBytes !== undefined && { memoryLimitBytes }) })
     const progress =
       tell &&
       (({ loadedBytes: loaded, totalBytes: total, file }: LoadProgress): void => {
@@ -96,9 +104,13 @@ export async function pipeline<T extends Task>(
       })
     const loaded = await loadModel(files, {
       engine,
+      dtype,
       ...(warn && { warn }),
       ...(signal && { signal }),
       ...(progress && { progress }),
+    }).catch(error => {
+      engine.dispose()
+      throw error
     })
     try {
       const runner = options.devices ? await options.devices.runner(loaded) : aloneRunner(loaded)

@@ -5,6 +5,7 @@ export { type AttentionState, attentionBegin, attentionEnd, attentionFold, type 
 export type { Build } from './backends/backend.js'
 export { availableBuilds, type Capabilities, createEngine, type Engine, type EngineOptions } from './engine.js'
 export * from './errors.js'
+export { emptyMatrix, type Matrix, PRECISIONS, type Precision } from './matrix.js'
 export { MAX_MEMORY_BYTES } from './memory.js'
 export {
   add,
@@ -17,7 +18,6 @@ export {
   type LinearOptions,
   layerNorm,
   linear,
-  type Matrix,
   matmul,
   pack,
   quantiseRows,
@@ -29,7 +29,8 @@ export {
   toF16,
   transpose,
 } from './operations.js'
-export { copyValues, emptyMatrix, packColumns, packLines, padPanels } from './packing.js'
+export { copyValues, packColumns, packLines, padPanels, storePanels } from './packing.js'
 export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
+export { availableThreads } from './threads/spawn.js'
 export type { ModuleSource } from './wasm-source.js'

@@ -1,18 +1,11 @@
-/** Packing a weight matrix piece by piece, as its values come from a file. `pack` does it at once. */
-import { PANEL, packedLength } from '@prismal/kernels/catalogue'
-import { OperandError } from './errors.js'
-import type { Matrix } from './operations.js'
-import { describe, type Scope, type Tensor } from './tensor.js'
-
 /**
- * A matrix [k, n] whose values are undefined until {@link padPanels} and {@link packColumns} or {@link packLines} have
- * given all of them. Nothing is written here. Throws `MemoryError`.
+ * Packing a weight matrix piece by piece, as its values come from a file; `pack` does it at once. Values are packed as
+ * f32, and panels of them stored in the matrix's own form.
  */
-export function emptyMatrix(scope: Scope, k: number, n: number, bias?: Tensor): Matrix {
-  if (bias && (bias.size !== n || bias.dtype !== 'f32'))
-    throw new OperandError(`emptyMatrix: bias is ${describe(bias)} where f32 [${n}] is needed`)
-  return { packed: scope.empty([packedLength(k, n)]), k, n, bias }
-}
+import { PANEL, paddedK } from '@prismal/kernels/catalogue'
+import { OperandError, RangeOfFormatError } from './errors.js'
+import type { Matrix } from './matrix.js'
+import { describe, type Tensor } from './tensor.js'
 
 /** Fills what the last panel has beyond column n with zeros, as the matrix kernel needs it. */
 export function padPanels({ packed, k, n }: Matrix): void {
@@ -68,6 +61,33 @@ export function packLines(matrix: Matrix, lines: Tensor, first: number): void {
   if (count === 0) return
   const at = packed.address + first * PANEL * 4
   packed.engine.kernels.packPanels(lines.address, at, count, n, lines.rowStride, 1, PANEL * k)
+}
+
+/**
+ * Stores f32 `panels` in a matrix of another form, from its panel number `first` on: whole panels, but for the last ones
+ * of the matrix. Throws {@link RangeOfFormatError} for a value that the form cannot hold.
+ */
+export function storePanels(panels: Matrix, matrix: Matrix, first: number): void {
+  const { k, n, packed, scales, sums, precision } = matrix
+  const count = Math.ceil(panels.n / PANEL)
+  const fits = panels.k === k && first * PANEL + panels.n <= n && panels.precision === 'f32' && precision !== 'f32'
+  if (!fits || packed.engine !== panels.packed.engine)
+    throw new OperandError(
+      `storePanels: f32 [${panels.k},${panels.n}] from panel ${first} does not fit ${precision} [${k},${n}]`,
+    )
+  const { kernels } = packed.engine
+  const from = panels.packed.address
+  if (precision === 'f16') {
+    const bad = kernels.f32ToF16(from, packed.address + first * PANEL * k * 2, count * PANEL * k)
+    if (bad > 0)
+      throw new RangeOfFormatError(
+        'f16 holds finite values up to ±65504; a weight does not fit. Store the matrix as f32 or q8',
+      )
+    return
+  }
+  const at = packed.address + first * PANEL * paddedK(k)
+  const [s, t] = [scales, sums].map(x => (x as Tensor).address + first * PANEL * 4) as [number, number]
+  kernels.quantisePanels(from, at, s, t, k, count * PANEL)
 }
 
 /** Overwrites the elements of `to` from `first` on with all of `from`, both f32 and contiguous, within the memory. */

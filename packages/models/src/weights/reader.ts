@@ -1,8 +1,8 @@
 /** Finds a model's weights by their canonical names, whatever prefix and dtype they were published with. */
-import { copyValues, type Matrix, OperandError, type Scope, type Tensor } from '@prismal/tensor'
+import { copyValues, type Matrix, OperandError, type Precision, type Scope, type Tensor } from '@prismal/tensor'
 import { ModelError } from '../errors.js'
 import { type ModelFiles, readJson } from '../files.js'
-import { f32Packer } from './packer.js'
+import { packerOf } from './packer.js'
 import { headerLength, parseHeader, type StoredTensor, type TensorEntry } from './safetensors.js'
 import { digestOf, type Ends, isFloat, type Job, type ReadOptions, readJobs, Staging } from './streaming.js'
 
@@ -34,6 +34,8 @@ export interface MatrixForm {
  * another shape is refused. Then `read()` streams the files once, front to back, and fills them.
  */
 export class WeightReader {
+  /** How matrices are stored in the engine. */
+  readonly precision: Precision
   readonly #files: ModelFiles
   readonly #scope: Scope
   readonly #jobs: ReadonlyMap<string, Job>
@@ -41,7 +43,14 @@ export class WeightReader {
   readonly #staging: Staging
   #ends: ReadonlyMap<StoredTensor, Ends> = new Map()
 
-  private constructor(files: ModelFiles, scope: Scope, jobs: ReadonlyMap<string, Job>, naming: Naming) {
+  private constructor(
+    files: ModelFiles,
+    scope: Scope,
+    jobs: ReadonlyMap<string, Job>,
+    naming: Naming,
+    precision: Precision,
+  ) {
+    this.precision = precision
     this.#files = files
     this.#scope = scope
     this.#jobs = jobs
@@ -51,14 +60,14 @@ export class WeightReader {
   }
 
   /**
-   * Over what `headers` name; default: those of all shards, which are then read. Throws {@link ModelError} for missing,
+   * Over what `headers` name; default: those of all shards, which are then read. Matrices are stored as `precision` says. Throws {@link ModelError} for missing,
    * truncated or damaged files.
    */
   static async open(
     files: ModelFiles,
     scope: Scope,
     naming: Naming,
-    headers?: readonly StoredTensor[],
+    { headers, precision = 'f32' }: { headers?: readonly StoredTensor[]; precision?: Precision } = {},
   ): Promise<WeightReader> {
     const jobs = new Map<string, Job>()
     for (const entry of headers ?? (await readHeaders(files))) {
@@ -67,7 +76,7 @@ export class WeightReader {
       if (twin) throw new ModelError(`${files.location}: ${twin.storedName} and ${entry.storedName} are both ${name}`)
       jobs.set(name, { entry, receivers: [] })
     }
-    return new WeightReader(files, scope, jobs, naming)
+    return new WeightReader(files, scope, jobs, naming, precision)
   }
 
   has(name: string): boolean {
@@ -102,7 +111,7 @@ export class WeightReader {
     const stored = form.stored ?? (layout === 'out,in' ? [n, k] : [k, width])
     const jobs = stems.map(stem => this.#claim(`${stem}.weight`, stored))
     const biases = bias === true ? stems.map(stem => `${stem}.bias`) : bias ? [bias] : undefined
-    const packer = f32Packer(this.#scope, k, n * stems.length, biases && this.#bias(biases, n, columns))
+    const packer = packerOf(this.#scope, k, n * stems.length, biases && this.#bias(biases, n, columns), this.precision)
     let [begun, ended] = [0, 0]
     for (const [i, job] of jobs.entries())
       job.receivers.push({
