@@ -1,8 +1,10 @@
 // The matrix product. B streams through the first-level cache panel by panel; a block of A's rows stays in the second.
 import { FINISH, TILE_ROWS, Tile, WIDE } from './tile'
 
-/** Elements of A in a block of rows: 128 KB, a part of the second-level cache. */
-const BLOCK: i32 = 1 << 15
+/** Elements of A in a block of rows: half of a second-level cache. */
+const BLOCK: i32 = 1 << 17
+/** Most bytes of panels that one row may draw into the cache for the other rows. */
+const DRAWN: usize = 1 << 19
 
 export function gemm(
   a: usize,
@@ -31,13 +33,48 @@ export function gemm(
   for (let tile = 0, i = 0; tile < tiles;) {
     const blockEnd = min(tiles, tile + tilesPerBlock)
     const rows = blockEnd == tiles ? m - i : (blockEnd - tile) * TILE_ROWS
-    block(a, aRow, packed, bias, residual, rRow, c, cRow, rows, n, k, activation)
+    if (i == 0) firstBlock(a, aRow, packed, bias, residual, rRow, c, cRow, rows, n, k, activation)
+    else block(a, aRow, packed, bias, residual, rRow, c, cRow, rows, n, k, activation)
     a += <usize>rows * aRow
     c += <usize>rows * cRow
     residual += <usize>rows * rRow
     i += rows
     tile = blockEnd
   }
+}
+
+/**
+ * The first block of rows finds B in no cache. Its first row goes ahead over several panels, since one row of many panels
+ * draws them from memory faster than several rows of one, which wait at each page; the others then find them near.
+ */
+function firstBlock(
+  a: usize,
+  aRow: usize,
+  packed: usize,
+  bias: usize,
+  residual: usize,
+  rRow: usize,
+  c: usize,
+  cRow: usize,
+  m: i32,
+  n: i32,
+  k: i32,
+  activation: i32,
+): void {
+  const panel = (<usize>k) << 5
+  let j = 0
+  if (<usize>WIDE * panel <= DRAWN) {
+    for (; j + 8 * WIDE <= n; j += 8 * WIDE) {
+      Tile.wide(a, packed, panel, k, c, 8, bias, residual, activation)
+      const kept: usize = residual == 0 ? 0 : residual + rRow
+      block(a + aRow, aRow, packed, bias, kept, rRow, c + cRow, cRow, m - 1, 8 * WIDE, k, activation)
+      packed += <usize>WIDE * panel
+      c += 32 * WIDE
+      if (bias != 0) bias += 32 * WIDE
+      if (residual != 0) residual += 32 * WIDE
+    }
+  }
+  if (j < n) block(a, aRow, packed, bias, residual, rRow, c, cRow, m, n - j, k, activation)
 }
 
 function block(

@@ -31,18 +31,21 @@ export function quantiseOperand(x: usize, xStride: i32, codes: usize, quanta: us
   for (let i = 0; i < m; i++) {
     let low = Lanes.zero()
     let high = Lanes.zero()
+    let nan = Lanes.zero()
     for (let at: usize = 0; at < edge; at += 16) {
       const values = v128.load(x + at)
-      low = f32x4.min(low, values)
-      high = f32x4.max(high, values)
+      low = f32x4.pmin(low, values)
+      high = f32x4.pmax(high, values)
+      nan = v128.or(nan, f32x4.ne(values, values))
     }
     if (part) {
       const values = Lanes.loadPart(x + edge, part)
-      low = f32x4.min(low, values)
-      high = f32x4.max(high, values)
+      low = f32x4.pmin(low, values)
+      high = f32x4.pmax(high, values)
+      nan = v128.or(nan, f32x4.ne(values, values))
     }
     const least = -Lanes.max(f32x4.neg(low))
-    const range = Lanes.max(high) - least
+    const range: f32 = v128.any_true(nan) ? NaN : Lanes.max(high) - least
     const usable = range > 1e-36 && range < Infinity
     const inverse = f32x4.splat(usable ? 255 / range : 0)
     const zero = Codes.of(f32x4.splat(-least), inverse)

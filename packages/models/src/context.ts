@@ -192,8 +192,25 @@ export function turnTaker(signal?: AbortSignal): () => Promise<void> {
   return async () => {
     signal?.throwIfAborted()
     if (performance.now() - last < 16) return
-    await new Promise<void>(resume => setTimeout(resume, 0))
+    await nextTurn()
     last = performance.now()
     signal?.throwIfAborted()
   }
 }
+
+const { setImmediate } = globalThis as { setImmediate?: (callback: () => void) => unknown }
+
+/** Resolves once events that wait have had their turn: at once where none does, while a timer takes a millisecond or four. */
+const nextTurn = (): Promise<void> =>
+  new Promise(resume => {
+    if (setImmediate) setImmediate(resume)
+    else if (typeof MessageChannel === 'undefined') setTimeout(resume, 0)
+    else {
+      const { port1, port2 } = new MessageChannel()
+      port1.onmessage = () => {
+        port1.close()
+        resume()
+      }
+      port2.postMessage(undefined)
+    }
+  })
