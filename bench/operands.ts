@@ -1,5 +1,5 @@
 /** A kernel's operands at representative sizes, made from its catalogue entry. */
-import type { Buffer, Kernel, Sizes } from '@prismal/kernels/catalogue'
+import { type Buffer, ELEMENT_BYTES, type Kernel, type Sizes } from '@prismal/kernels/catalogue'
 import { catalogue, type KernelName, type Scope } from '@prismal/tensor'
 import { randomFrom } from '../test/random.js'
 
@@ -14,8 +14,6 @@ const UNUSUAL: Partial<Record<KernelName, Sizes>> = {
   attentionFold: { n: 197 },
   attentionEnd: { n: 197 },
 }
-
-const BYTES = { f32: 4, i32: 4, f16: 2, bf16: 2, i8: 1 } as const
 
 export interface PreparedCall {
   readonly call: () => void
@@ -41,7 +39,7 @@ export function prepare(scope: Scope, name: KernelName, given: Sizes = {}): Prep
     if (p.kind === 'real') return p.values[0]!
     if (p.optional) return 0
     const length = p.length(sizes)
-    const { address } = scope.empty([length * BYTES[p.type]], 'u8')
+    const { address } = scope.empty([length * ELEMENT_BYTES[p.type]], 'u8')
     fill(engine.memory.buffer, address, length, p, sizes)
     return address
   })
@@ -69,7 +67,7 @@ function sizesOf(name: KernelName, kernel: Kernel, given: Sizes): Sizes {
 
 function bytesMoved(kernel: Kernel, sizes: Sizes): number {
   const buffers = kernel.parameters.filter(p => p.kind === 'buffer' && !p.optional) as Buffer[]
-  const size = (p: Buffer): number => p.length(sizes) * BYTES[p.type] * (p.use === 'inout' ? 2 : 1)
+  const size = (p: Buffer): number => p.length(sizes) * ELEMENT_BYTES[p.type] * (p.use === 'inout' ? 2 : 1)
   const sum = (chosen: readonly Buffer[]): number => chosen.reduce((bytes, p) => bytes + size(p), 0)
   const outputs = buffers.filter(p => p.use === 'out' || p.use === 'inout')
   const indices = buffers.find(p => typeof p.fill === 'object' && p.fill.kind === 'indices')
@@ -95,6 +93,9 @@ function fill(memory: ArrayBufferLike, address: number, length: number, p: Buffe
   } else if (p.type === 'i32') {
     const values = new Int32Array(memory, address, length)
     for (let i = 0; i < length; i++) values[i] = integer(kind, i, sizes, below)
+  } else if (p.type === 'u8') {
+    const values = new Uint8Array(memory, address, length)
+    for (let i = 0; i < length; i++) values[i] = below(256)
   } else if (p.type === 'i8') {
     const values = new Int8Array(memory, address, length)
     for (let i = 0; i < length; i++) values[i] = below(255) - 127

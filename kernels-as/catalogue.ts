@@ -7,116 +7,73 @@
  *
  * Shape letters: m rows, n columns, k inner width (as BLAS has them); H heads of width d.
  */
+import {
+  at,
+  attentionScratch,
+  buffer,
+  COLUMNS,
+  derived,
+  exactly,
+  INNER,
+  type Kernel,
+  PANEL,
+  packedLength,
+  paddedK,
+  paddedN,
+  ROWS,
+  real,
+  size,
+  WIDTHS,
+} from './kernel.js'
 
-export type Sizes = Readonly<Record<string, number>>
-export type ElementType = 'f32' | 'f16' | 'bf16' | 'i32' | 'i8'
-/** How a test or benchmark fills a buffer; `default` is normally distributed around 0 with variance 1. */
-export type Fill =
-  | 'default'
-  | { kind: 'variance'; of: (s: Sizes) => number }
-  | 'positive'
-  | { kind: 'indices'; below: (s: Sizes) => number }
-  | { kind: 'runs'; of: (s: Sizes) => number; count: (s: Sizes) => number }
-  | 'log-counts'
-  | { kind: 'visible'; below: (s: Sizes) => number }
-  | 'zero'
+export {
+  ACTIVATIONS,
+  type Activation,
+  attentionScratch,
+  type Buffer,
+  ELEMENT_BYTES,
+  type ElementType,
+  type Fill,
+  KEY_CHUNK,
+  type Kernel,
+  PANEL,
+  type Parameter,
+  packedLength,
+  paddedK,
+  paddedN,
+  QUERY_TILE,
+  type Real,
+  type Size,
+  type Sizes,
+} from './kernel.js'
 
-export interface Buffer {
-  readonly kind: 'buffer'
-  readonly name: string
-  readonly type: ElementType
-  readonly use: 'in' | 'out' | 'inout' | 'scratch'
-  /** Elements. */
-  readonly length: (s: Sizes) => number
-  /** Elements that belong to one row of the kernel's row dimension; 0 or absent: shared by all rows. */
-  readonly perRow?: (s: Sizes) => number
-  /** Elements from one column of the kernel's column dimension to the next; 0 or absent: shared by all columns. */
-  readonly perColumn?: (s: Sizes) => number
-  readonly optional?: true
-  readonly fill?: Fill
-}
-export interface Size {
-  readonly kind: 'size'
-  readonly name: string
-  /** Sizes at and around the kernel's tile, which tests choose from besides random ones up to `most`. */
-  readonly edges: readonly number[]
-  readonly most: number
-  /** Where a size follows from others: its value, or, of a stride, the least that it can be. */
-  readonly derived?: (s: Sizes) => number
-  /** A derived size that is never larger. */
-  readonly isExact?: true
-}
-export interface Real {
-  readonly kind: 'real'
-  readonly name: string
-  readonly values: readonly number[]
-}
-export type Parameter = Buffer | Size | Real
-
-export interface Kernel {
-  /** What it computes, in one sentence with shapes. */
-  readonly does: string
-  readonly parameters: readonly Parameter[]
-  /** The size that counts rows: a row's bits must not depend on it. */
-  readonly rows: string
-  /** The size that counts columns, where a call may be cut between panels of {@link PANEL} columns too. */
-  readonly columns?: string
-  /** The sizes that name a range [from, to), where a call may be cut into smaller ranges. */
-  readonly range?: readonly [from: string, to: string]
-  /**
-   * Largest `max|got − want| / scale` against the reference backend, and why that much. The scale is the largest |want|
-   * or, where terms cancel, the largest |output| of the reference for the absolute values of the inputs.
-   */
-  readonly tolerance: number
-  readonly because: string
-  /** Floating-point operations (a multiply-add is two); absent where bytes are what counts. */
-  readonly flops?: (s: Sizes) => number
-}
-
-/** Columns of a packed panel: B is stored as `[⌈n/8⌉][k][8]`, the last panel padded with zeros. */
-export const PANEL = 8
-/** Keys that block-wise attention folds at a time, counted from the start of a key block. */
-export const KEY_CHUNK = 64
-/** Query rows that block-wise attention scores at a time, at most; only its scratch depends on it. */
-export const QUERY_TILE = 6
-
-/** Elements of an n-column, k-row matrix once packed. */
-export const packedLength = (k: number, n: number): number => Math.ceil(n / PANEL) * PANEL * k
-/** Scratch elements of `attentionFold`: a chunk's keys and values as panels, its gains, one tile of scores. */
-export const attentionScratch = (d: number): number =>
-  KEY_CHUNK * d + packedLength(KEY_CHUNK, d) + KEY_CHUNK + QUERY_TILE * KEY_CHUNK + 8
-
-/** Activations by the number kernels know them by. */
-export const ACTIVATIONS = ['none', 'gelu', 'gelu-tanh', 'relu', 'tanh'] as const
-export type Activation = (typeof ACTIVATIONS)[number]
-
-const buffer = (
-  name: string,
-  type: ElementType,
-  use: Buffer['use'],
-  length: Buffer['length'],
-  more: Partial<Pick<Buffer, 'perRow' | 'perColumn' | 'optional' | 'fill'>> = {},
-): Buffer => ({ kind: 'buffer', name, type, use, length, ...more })
-const size = (name: string, edges: readonly number[], most: number): Size => ({ kind: 'size', name, edges, most })
-const derived = (name: string, value: (s: Sizes) => number): Size => ({
-  kind: 'size',
-  name,
-  edges: [],
-  most: 0,
-  derived: value,
-})
-const exactly = (name: string, value: (s: Sizes) => number): Size => ({ ...derived(name, value), isExact: true })
-const real = (name: string, ...values: number[]): Real => ({ kind: 'real', name, values })
-const at = (s: Sizes, name: string): number => {
-  const value = s[name]
-  if (value === undefined) throw new Error(`catalogue: no size named ${name}`)
-  return value
-}
-
-const ROWS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13]
-const COLUMNS = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33]
-const INNER = [1, 2, 3, 4, 5, 7, 8, 9, 64, 65]
-const WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 15, 16, 17, 64, 100]
+/** Of a matrix product: the left operand, and what it ends with. */
+const LEFT = [
+  buffer('a', 'f32', 'in', s => at(s, 'm') * at(s, 'aStride'), { perRow: s => at(s, 'aStride') }),
+  derived('aStride', s => at(s, 'k')),
+]
+const FINISH = [
+  buffer('bias', 'f32', 'in', s => at(s, 'n'), { optional: true, perColumn: () => 1 }),
+  buffer('residual', 'f32', 'in', s => at(s, 'm') * at(s, 'residualStride'), {
+    optional: true,
+    perRow: s => at(s, 'residualStride'),
+    perColumn: () => 1,
+  }),
+  derived('residualStride', s => at(s, 'n')),
+  buffer('c', 'f32', 'out', s => at(s, 'm') * at(s, 'cStride'), { perRow: s => at(s, 'cStride'), perColumn: () => 1 }),
+  derived('cStride', s => at(s, 'n')),
+]
+/** Of a look-up of columns in a packed matrix: which, where to, and sizes. */
+const GATHERED = [
+  buffer('ids', 'i32', 'in', s => at(s, 'm'), {
+    perRow: () => 1,
+    fill: { kind: 'indices', below: s => at(s, 'n') },
+  }),
+  buffer('out', 'f32', 'out', s => at(s, 'm') * at(s, 'k'), { perRow: s => at(s, 'k') }),
+  size('m', ROWS, 40),
+  size('n', COLUMNS, 100),
+  size('k', INNER, 130),
+]
 
 const elementwise = (does: string, tolerance: number, because: string): Kernel => ({
   does,
@@ -132,7 +89,7 @@ const elementwise = (does: string, tolerance: number, because: string): Kernel =
 
 export const catalogue = {
   packPanels: {
-    does: 'Packs B [k, n], whose element (p, j) lies at p·rowStride + j·columnStride, into panels [⌈n/8⌉][k][8].',
+    does: 'Packs B [k, n], whose element (p, j) lies at p·rowStride + j·columnStride, into panels [⌈n/8⌉][k][8] that begin panelStride apart.',
     parameters: [
       buffer(
         'b',
@@ -141,13 +98,18 @@ export const catalogue = {
         s => (at(s, 'k') - 1) * at(s, 'rowStride') + (at(s, 'n') - 1) * at(s, 'columnStride') + 1,
         { perColumn: s => at(s, 'columnStride') },
       ),
-      buffer('packed', 'f32', 'out', s => packedLength(at(s, 'k'), at(s, 'n')), {
-        perColumn: s => at(s, 'k'),
-      }),
+      buffer(
+        'packed',
+        'f32',
+        'out',
+        s => (Math.ceil(at(s, 'n') / PANEL) - 1) * at(s, 'panelStride') + PANEL * at(s, 'k'),
+        { perColumn: s => at(s, 'panelStride') / PANEL },
+      ),
       size('k', INNER, 130),
       size('n', COLUMNS, 100),
       derived('rowStride', s => at(s, 'n')),
       exactly('columnStride', () => 1),
+      derived('panelStride', s => PANEL * at(s, 'k')),
     ],
     rows: '',
     columns: 'n',
@@ -157,24 +119,12 @@ export const catalogue = {
   gemm: {
     does: 'C [m, n] = activation(A [m, k] · B [k, n] + bias [n]) + residual [m, n], B packed in panels.',
     parameters: [
-      buffer('a', 'f32', 'in', s => at(s, 'm') * at(s, 'aStride'), { perRow: s => at(s, 'aStride') }),
-      derived('aStride', s => at(s, 'k')),
+      ...LEFT,
       buffer('packed', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), {
         perColumn: s => at(s, 'k'),
         fill: { kind: 'variance', of: s => 1 / at(s, 'k') },
       }),
-      buffer('bias', 'f32', 'in', s => at(s, 'n'), { optional: true, perColumn: () => 1 }),
-      buffer('residual', 'f32', 'in', s => at(s, 'm') * at(s, 'residualStride'), {
-        optional: true,
-        perRow: s => at(s, 'residualStride'),
-        perColumn: () => 1,
-      }),
-      derived('residualStride', s => at(s, 'n')),
-      buffer('c', 'f32', 'out', s => at(s, 'm') * at(s, 'cStride'), {
-        perRow: s => at(s, 'cStride'),
-        perColumn: () => 1,
-      }),
-      derived('cStride', s => at(s, 'n')),
+      ...FINISH,
       size('m', ROWS, 40),
       size('n', COLUMNS, 100),
       size('k', INNER, 400),
@@ -185,6 +135,96 @@ export const catalogue = {
     tolerance: 1e-6,
     because: 'k products are summed in f32, in eight parts that are then added',
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
+  },
+  gemmF16: {
+    does: 'C [m, n] = activation(A [m, k] · B [k, n] + bias [n]) + residual [m, n], B packed in panels of finite binary16 values.',
+    parameters: [
+      ...LEFT,
+      buffer('packed', 'f16', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), {
+        perColumn: s => at(s, 'k'),
+        fill: 'finite',
+      }),
+      ...FINISH,
+      size('m', ROWS, 40),
+      size('n', COLUMNS, 100),
+      size('k', INNER, 400),
+      size('activation', [0, 1, 2, 3, 4], 4),
+      buffer('scratch', 'f32', 'scratch', s => PANEL * at(s, 'k')),
+    ],
+    rows: 'm',
+    columns: 'n',
+    tolerance: 1e-6,
+    because: 'as the product in f32: every f16 value is an f32 value',
+    flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
+  },
+  gemmQ8: {
+    does:
+      'C [m, n] = activation((Σ codes of A [m, k] · codes of B [k, n] − zero · sums [n]) · scales [n] · scale + bias [n]) + ' +
+      "residual [m, n]; quanta [m, 2] are scale and code of zero of A's rows, codes of B lie in panels [⌈n/8⌉][⌈k/4⌉][8][4], sums are those of its columns.",
+    parameters: [
+      buffer('a', 'u8', 'in', s => at(s, 'm') * paddedK(at(s, 'k')), { perRow: s => paddedK(at(s, 'k')) }),
+      buffer('quanta', 'f32', 'in', s => at(s, 'm') * 2, {
+        perRow: () => 2,
+        fill: 'quanta',
+      }),
+      buffer('packed', 'i8', 'in', s => paddedN(at(s, 'n')) * paddedK(at(s, 'k')), {
+        perColumn: s => paddedK(at(s, 'k')),
+      }),
+      buffer('scales', 'f32', 'in', s => paddedN(at(s, 'n')), {
+        perColumn: () => 1,
+        fill: { kind: 'variance', of: s => 1 / (paddedK(at(s, 'k')) * 127 ** 4) },
+      }),
+      buffer('sums', 'i32', 'in', s => paddedN(at(s, 'n')), {
+        perColumn: () => 1,
+        fill: { kind: 'indices', below: () => 100 },
+      }),
+      ...FINISH,
+      size('m', ROWS, 40),
+      size('n', COLUMNS, 100),
+      size('k', INNER, 400),
+      size('activation', [0, 1, 2, 3, 4], 4),
+    ],
+    rows: 'm',
+    columns: 'n',
+    tolerance: 1e-6,
+    because: 'codes are summed exactly; the sum is rounded to f32, then by two scales and what follows them',
+    flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
+    arithmetic: 'int8',
+  },
+  quantiseOperand: {
+    does:
+      'codes [m, ⌈k/4⌉·4] = rint(x · 255 / range) + zero, from 0 to 255; quanta [m, 2] = (range / 255, zero), NaN for a row that is ' +
+      'not finite; a range reaches from the least to the largest value of a row, 0 included, whose code is zero.',
+    parameters: [
+      buffer('x', 'f32', 'in', s => at(s, 'm') * at(s, 'xStride'), { perRow: s => at(s, 'xStride') }),
+      derived('xStride', s => at(s, 'k')),
+      buffer('codes', 'u8', 'out', s => at(s, 'm') * paddedK(at(s, 'k')), { perRow: s => paddedK(at(s, 'k')) }),
+      buffer('quanta', 'f32', 'out', s => at(s, 'm') * 2, { perRow: () => 2 }),
+      size('m', ROWS, 40),
+      size('k', [...INNER, 15, 16, 17, 63], 400),
+    ],
+    rows: 'm',
+    tolerance: 0,
+    because: 'each step is rounded as the definition says',
+  },
+  quantisePanels: {
+    does:
+      'codes [⌈n/8⌉][⌈k/4⌉][8][4] = rint(b · 127 / max|column|) of f32 panels [⌈n/8⌉][k][8], scales [⌈n/8⌉·8] = max|column| / 127, ' +
+      'sums [⌈n/8⌉·8] of the codes of each column.',
+    parameters: [
+      buffer('panels', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), { perColumn: s => at(s, 'k') }),
+      buffer('packed', 'i8', 'out', s => paddedN(at(s, 'n')) * paddedK(at(s, 'k')), {
+        perColumn: s => paddedK(at(s, 'k')),
+      }),
+      buffer('scales', 'f32', 'out', s => paddedN(at(s, 'n')), { perColumn: () => 1 }),
+      buffer('sums', 'i32', 'out', s => paddedN(at(s, 'n')), { perColumn: () => 1 }),
+      size('k', INNER, 130),
+      size('n', COLUMNS, 100),
+    ],
+    rows: '',
+    columns: 'n',
+    tolerance: 0,
+    because: 'each step is rounded as the definition says',
   },
   attentionBegin: {
     does: 'Clears the running state of n query rows: (maximum, sum) [n, H, 2] and weighted values [n, H·d].',
@@ -350,20 +390,31 @@ export const catalogue = {
   },
   gatherPacked: {
     does: 'out [m, k] = the columns named by ids of B [k, n] packed in panels: an embedding table that is also the tied output matrix.',
-    parameters: [
-      buffer('packed', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n'))),
-      buffer('ids', 'i32', 'in', s => at(s, 'm'), {
-        perRow: () => 1,
-        fill: { kind: 'indices', below: s => at(s, 'n') },
-      }),
-      buffer('out', 'f32', 'out', s => at(s, 'm') * at(s, 'k'), { perRow: s => at(s, 'k') }),
-      size('m', ROWS, 40),
-      size('n', COLUMNS, 100),
-      size('k', INNER, 130),
-    ],
+    parameters: [buffer('packed', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n'))), ...GATHERED],
     rows: 'm',
     tolerance: 0,
     because: 'values are only moved',
+  },
+  gatherPackedF16: {
+    does: 'As gatherPacked, of B packed in panels of finite binary16 values.',
+    parameters: [
+      buffer('packed', 'f16', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), { fill: 'finite' }),
+      ...GATHERED,
+    ],
+    rows: 'm',
+    tolerance: 0,
+    because: 'every f16 value is an f32 value',
+  },
+  gatherQ8: {
+    does: 'As gatherPacked, of B in 8-bit codes: code · scale of the column.',
+    parameters: [
+      buffer('packed', 'i8', 'in', s => paddedN(at(s, 'n')) * paddedK(at(s, 'k'))),
+      buffer('scales', 'f32', 'in', s => paddedN(at(s, 'n')), { fill: 'positive' }),
+      ...GATHERED,
+    ],
+    rows: 'm',
+    tolerance: 0,
+    because: 'one rounding, the same everywhere',
   },
   transpose: {
     does: 'out [n, m] = x [m, n] transposed.',

@@ -147,6 +147,23 @@ describe('prismal plan', () => {
     )
     expect(JSON.parse(out).columns.map((c: { devices: number }) => c.devices)).toEqual([1, 4, 4])
   })
+
+  it('tells the memory that a run then uses, to the byte', async () => {
+    const sharing = ['--devices', '2', '--segments', '3', '--json']
+    const planned = await prismal('plan', '--model', 'models/vit-cifar10', ...sharing)
+    const run = await prismal('run', 'image-classification', 'examples/images/ship.png', ...sharing)
+    const means = JSON.parse(planned.out).columns.at(-1)
+    const devices = JSON.parse(run.out).report.devices.slice(0, 2) as { peakBytes: number }[]
+    expect(means.memoryBytes).toBe(Math.max(...devices.map(d => d.peakBytes)))
+    expect(means.processBytes).toBeGreaterThan(means.memoryBytes)
+    expect(means.processBytes % 65536).toBe(0)
+  })
+
+  it('tells the memory of models that nobody has here, and larger ones than wasm can hold', async () => {
+    const plan = async (model: string) => (await prismal('plan', '--model', model)).out
+    expect(await plan('vit-base-patch16-224')).toMatch(/weights a device +34\d MB.*\nmemory a device +35\d MB +34\d MB/)
+    expect(await plan('gpt2-xl')).toMatch(/memory a device +6\.\d\d GB/)
+  })
 })
 
 describe('prismal inspect and verify', () => {

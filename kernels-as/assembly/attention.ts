@@ -7,9 +7,11 @@ import { packPanels } from './pack'
 import { FOLD, STORE, TILE_ROWS, Tile } from './tile'
 
 /** As in the catalogue. A chunk's keys and values of one head stay in the first-level cache. */
-const KEY_CHUNK: i32 = 64
+const KEY_CHUNK: i32 = 128
 const QUERY_TILE: i32 = 6
 
+/** Query rows that meet a head's keys at a time: they and what they sum stay in the second-level cache. */
+const QUERY_BLOCK: i32 = 240
 /** Up to so many query rows are not worth packing keys and values for. */
 const FEW_QUERIES: i32 = 2
 
@@ -26,10 +28,10 @@ export function attentionBegin(state: usize, weighted: usize, n: i32, H: i32, d:
 
 /**
  * Heads [headFrom, headTo) of every query row. Scratch, in f32:
- *   keys   [8 panels][d][8]      the chunk's keys of one head, key j in column j
- *   values [⌈d/8⌉ panels][64][8] its values, key j in line j
- *   scores [6][64]               then weights, of a tile of query rows
- *   gains  [64]                  the chunk's logGain
+ *   keys   [16 panels][d][8]      the chunk's keys of one head, key j in column j
+ *   values [⌈d/8⌉ panels][128][8] its values, key j in line j
+ *   scores [6][128]               then weights, of a tile of query rows
+ *   gains  [128]                  the chunk's logGain
  *   rescale [6]                  what each row's state is multiplied by
  */
 export function attentionFold(
@@ -65,58 +67,60 @@ export function attentionFold(
   const rescale = gains + (KEY_CHUNK << 2)
   const isPacked = n > FEW_QUERIES || !FewQueries.take(d)
 
-  for (let first = 0; first < m; first += KEY_CHUNK) {
-    const count = min(KEY_CHUNK, m - first)
-    if (visible != 0 && !anySees(visible, n, first)) continue
-    memory.fill(gains, 0, KEY_CHUNK << 2)
-    if (logGain != 0) memory.copy(gains, logGain + ((<usize>first) << 2), (<usize>count) << 2)
-    for (let h = headFrom; h < headTo; h++) {
-      const skip = <usize>h * head
-      const chunkKeys = keys + <usize>first * kRow + skip
-      const chunkValues = values + <usize>first * vRow + skip
-      if (isPacked) {
-        packPanels(chunkKeys, keyPanels, d, count, 1, kStride)
-        packPanels(chunkValues, valuePanels, count, d, vStride, 1)
-      }
-      let tiles = isPacked ? (n + TILE_ROWS - 1) / TILE_ROWS : n
-      for (let i = 0; i < n; tiles--) {
-        const rows = (n - i + tiles - 1) / tiles
-        let seen = count
-        if (visible != 0) {
-          seen = 0
-          for (let r = 0; r < rows; r++) seen = max(seen, load<i32>(visible + ((<usize>(i + r)) << 2)) - first)
-          seen = min(seen, count)
+  for (let h = headFrom; h < headTo; h++) {
+    const skip = <usize>h * head
+    for (let block = 0; block < n; block += QUERY_BLOCK) {
+      const end = min(n, block + QUERY_BLOCK)
+      for (let first = 0; first < m; first += KEY_CHUNK) {
+        const count = min(KEY_CHUNK, m - first)
+        if (visible != 0 && !anySees(visible, block, end, first)) continue
+        memory.fill(gains, 0, KEY_CHUNK << 2)
+        if (logGain != 0) memory.copy(gains, logGain + ((<usize>first) << 2), (<usize>count) << 2)
+        const chunkKeys = keys + <usize>first * kRow + skip
+        const chunkValues = values + <usize>first * vRow + skip
+        if (isPacked) {
+          packPanels(chunkKeys, keyPanels, d, count, 1, kStride, d << 3)
+          packPanels(chunkValues, valuePanels, count, d, vStride, 1, count << 3)
         }
-        if (seen > 0) {
-          const query = q + <usize>i * qRow + skip
-          const sums = weighted + <usize>i * weightedRow + skip
-          if (isPacked) scoreTile(rows, query, qRow, keyPanels, d, scores, seen)
-          else FewQueries.score(query, chunkKeys, kRow, d, scores, seen)
-          for (let r = 0; r < rows; r++) {
-            const mine = visible == 0 ? seen : load<i32>(visible + ((<usize>(i + r)) << 2)) - first
-            const own = max(0, min(seen, mine))
-            weigh(
-              scores + ((<usize>(r * KEY_CHUNK)) << 2),
-              gains,
-              seen,
-              own,
-              scale,
-              state + <usize>(i + r) * stateRow + ((<usize>h) << 3),
-              rescale + ((<usize>r) << 2),
-            )
+        let tiles = isPacked ? (end - block + TILE_ROWS - 1) / TILE_ROWS : end - block
+        for (let i = block; i < end; tiles--) {
+          const rows = (end - i + tiles - 1) / tiles
+          let seen = count
+          if (visible != 0) {
+            seen = 0
+            for (let r = 0; r < rows; r++) seen = max(seen, load<i32>(visible + ((<usize>(i + r)) << 2)) - first)
+            seen = min(seen, count)
           }
-          if (isPacked) valueTile(rows, scores, valuePanels, count, seen, sums, weightedRow, d, rescale)
-          else FewQueries.sum(scores, chunkValues, vRow, seen, d, sums, load<f32>(rescale))
+          if (seen > 0) {
+            const query = q + <usize>i * qRow + skip
+            const sums = weighted + <usize>i * weightedRow + skip
+            if (isPacked) scoreTile(rows, query, qRow, keyPanels, d, scores, seen)
+            else FewQueries.score(query, chunkKeys, kRow, d, scores, seen)
+            for (let r = 0; r < rows; r++) {
+              const mine = visible == 0 ? seen : load<i32>(visible + ((<usize>(i + r)) << 2)) - first
+              weigh(
+                scores + ((<usize>(r * KEY_CHUNK)) << 2),
+                gains,
+                seen,
+                max(0, min(seen, mine)),
+                scale,
+                state + <usize>(i + r) * stateRow + ((<usize>h) << 3),
+                rescale + ((<usize>r) << 2),
+              )
+            }
+            if (isPacked) valueTile(rows, scores, valuePanels, count, seen, sums, weightedRow, d, rescale)
+            else FewQueries.sum(scores, chunkValues, vRow, seen, d, sums, load<f32>(rescale))
+          }
+          i += rows
         }
-        i += rows
       }
     }
   }
 }
 
-/** Whether a query row sees key `first`. */
-function anySees(visible: usize, n: i32, first: i32): bool {
-  for (let i = 0; i < n; i++) {
+/** Whether a query row of [from, to) sees key `first`. */
+function anySees(visible: usize, from: i32, to: i32, first: i32): bool {
+  for (let i = from; i < to; i++) {
     if (load<i32>(visible + ((<usize>i) << 2)) > first) return true
   }
   return false

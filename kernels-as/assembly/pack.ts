@@ -5,8 +5,18 @@
  *   B[0, 0…7]           B[0, 8…15]      k lines of 8 columns each,
  *   B[1, 0…7]           …               columns beyond n are zeros
  *   …
+ *
+ * Panels lie `panelStride` elements apart: 8·k where the matrix is packed whole, more where k lines of a taller one are.
  */
-export function packPanels(b: usize, packed: usize, k: i32, n: i32, rowStride: i32, columnStride: i32): void {
+export function packPanels(
+  b: usize,
+  packed: usize,
+  k: i32,
+  n: i32,
+  rowStride: i32,
+  columnStride: i32,
+  panelStride: i32,
+): void {
   const row = (<usize>rowStride) << 2
   const column = (<usize>columnStride) << 2
   for (let j = 0; j < n; j += 8) {
@@ -15,7 +25,7 @@ export function packPanels(b: usize, packed: usize, k: i32, n: i32, rowStride: i
     else if (columnStride == 1) packRows(from, packed, k, row)
     else if (rowStride == 1) packColumns(from, packed, k, column)
     else packEdge(from, packed, k, 8, row, column)
-    packed += (<usize>k) << 5
+    packed += (<usize>panelStride) << 2
   }
 }
 

@@ -317,10 +317,32 @@ export abstract class Tile {
       v128.store(to, low)
       v128.store(to, high, 16)
     } else if (job == FOLD) {
-      foldLine(low, high, to, columns, load<f32>(extra + (r << 2)))
+      const rescale = v128.load32_splat(extra + (r << 2))
+      if (columns == 8) {
+        v128.store(to, Lanes.madd(v128.load(to), rescale, low))
+        v128.store(to, Lanes.madd(v128.load(to, 16), rescale, high), 16)
+      } else {
+        foldColumns(low, high, to, columns, rescale)
+      }
     } else {
       finishLine(low, high, to, columns, extra, residual, activation)
     }
+  }
+}
+
+/** What ends a line of 8 sums, of whatever they were made. */
+export abstract class Line {
+  /** Bias, activation and residual; stores the `columns` that exist. */
+  @inline static finish(
+    low: v128,
+    high: v128,
+    to: usize,
+    columns: i32,
+    bias: usize,
+    residual: usize,
+    activation: i32,
+  ): void {
+    finishLine(low, high, to, columns, bias, residual, activation)
   }
 }
 
@@ -372,14 +394,9 @@ function finishLine(
   }
 }
 
-function foldLine(low: v128, high: v128, to: usize, columns: i32, rescale: f32): void {
-  const factor = f32x4.splat(rescale)
-  if (columns == 8) {
-    v128.store(to, Lanes.madd(v128.load(to), factor, low))
-    v128.store(to, Lanes.madd(v128.load(to, 16), factor, high), 16)
-  } else {
-    low = Lanes.madd(loadLow(to, columns), factor, low)
-    high = Lanes.madd(loadHigh(to, columns), factor, high)
-    storeColumns(low, high, to, columns)
-  }
+/** As a whole line is folded, the first `columns` < 8. */
+function foldColumns(low: v128, high: v128, to: usize, columns: i32, rescale: v128): void {
+  low = Lanes.madd(loadLow(to, columns), rescale, low)
+  high = Lanes.madd(loadHigh(to, columns), rescale, high)
+  storeColumns(low, high, to, columns)
 }

@@ -1,22 +1,19 @@
 /** Loading: the forms in which weights are published, and what is wrong with a folder said by name. */
+import { createHash } from 'node:crypto'
 import { readFileSync, truncateSync, writeFileSync } from 'node:fs'
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
-import { loadModel, type Model, ModelError, type ModelFiles, urlFiles } from '@prismal/models'
-import { folderFiles, openFiles } from '@prismal/models/node'
-import { createEngine, type Engine, MemoryError } from '@prismal/tensor'
+import { loadModel, ModelError, type ModelFiles } from '@prismal/models'
+import { folderFiles } from '@prismal/models/node'
+import { createEngine, MemoryError } from '@prismal/tensor'
 import { writeSafetensors } from '@prismal/weights-tools'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { bits } from '../compare.js'
+import { describe, expect, it } from 'vitest'
 import { normals } from '../random.js'
+import { answer, answerOf, failure } from './loading.js'
 import {
   changed,
   FAMILIES,
   type Family,
   loadFolder,
-  outputsOf,
-  randomInput,
   type Stored,
   same,
   stateDict,
@@ -30,33 +27,10 @@ const newFolder = temporaryFolders()
 const PREFIX = { bert: 'bert.', gpt2: 'transformer.', vit: 'vit.' } as const
 const isHead = (name: string): boolean => /^(cls|classifier)\b/.test(name)
 
-/** The bits of everything a model gives for one input. */
-async function answer(model: Model): Promise<number[][]> {
-  const outputs = await outputsOf(model, randomInput(model, 9, 5))
-  return outputs.map(bits)
-}
-async function answerOf(folder: string): Promise<number[][]> {
-  const model = await loadFolder(folder)
-  const given = await answer(model)
-  model.dispose()
-  expect(model.engine.arena.usedBytes).toBe(0)
-  return given
-}
-/** What loading a folder fails with; the engine must be as before. */
-async function failure(files: ModelFiles | string, engine?: Engine): Promise<Error> {
-  const on = engine ?? (await createEngine())
-  const held = on.tensor([1, 2, 3], [3])
-  const before = on.arena.usedBytes
-  const warn = (): void => {}
-  const error = await loadModel(typeof files === 'string' ? await openFiles(files) : files, { engine: on, warn }).then(
-    () => undefined,
-    error => error,
-  )
-  expect(on.arena.usedBytes).toBe(before)
-  expect([...held.data()]).toEqual([1, 2, 3])
-  on.dispose()
-  if (!error) throw new Error('the model was loaded')
-  return error
+interface StoredEntry {
+  readonly dtype: string
+  readonly shape: readonly number[]
+  readonly data_offsets: readonly [number, number]
 }
 
 describe.each(FAMILIES)('%s', family => {
@@ -213,7 +187,7 @@ describe.each(FAMILIES)('%s', family => {
       const model = await loadModel(files, { engine }).catch(error => error)
       expect(files.closed).toBe(1)
       if (!(model instanceof Error)) {
-        expect(n).toBeGreaterThan(tiny.weights.size * 3) // each tensor is read, and its first and last bytes
+        expect(n).toBe(7) // config.json, the header's length, the header, three pieces of the weights
         model.dispose()
         break
       }
@@ -221,6 +195,58 @@ describe.each(FAMILIES)('%s', family => {
       expect(engine.arena.usedBytes).toBe(0)
       engine.dispose()
     }
+  })
+
+  it('has the digest that is defined: over config, names, dtypes, shapes, first and last 64 bytes', async () => {
+    const folder = writeModel(
+      newFolder(),
+      changed(tiny, name => PREFIX[family] + name),
+    )
+    const file = readFileSync(join(folder, 'model.safetensors'))
+    const start = 8 + Number(file.readBigUInt64LE())
+    const header = JSON.parse(file.toString('utf8', 8, start)) as Record<string, StoredEntry>
+    const entries = Object.entries(header).filter(([name]) => name !== '__metadata__')
+    const lines = entries
+      .map(([name, entry]) => [name.replace(PREFIX[family], ''), entry] as const)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, { dtype, shape, data_offsets }]) => {
+        const bytes = file.subarray(start + data_offsets[0], start + data_offsets[1])
+        return `${name} ${dtype} [${shape}] ${bytes.subarray(0, 64).join()} ${bytes.subarray(-64).join()}`
+      })
+    const model = await loadFolder(folder)
+    model.dispose()
+    expect(model.digest).toBe(
+      createHash('sha256')
+        .update([JSON.stringify(tiny.config), ...lines].join('\n'))
+        .digest('hex'),
+    )
+  })
+
+  it('ends with the reason of an abort, and gives the memory back', async () => {
+    const folder = writeModel(newFolder(), tiny)
+    const engine = await createEngine()
+    const reason = new Error('enough')
+    const before = loadModel(await folderFiles(folder), { engine, signal: AbortSignal.abort(reason) })
+    await expect(before).rejects.toBe(reason)
+    for (const piece of [1, 2, 3]) {
+      const abort = new AbortController()
+      const files = await failing(folder, 0)
+      const chunks = files.chunks?.bind(files) as NonNullable<ModelFiles['chunks']>
+      let pieces = 0
+      const aborting: ModelFiles = {
+        ...files,
+        async *chunks(name, begin, end) {
+          for await (const chunk of chunks(name, begin, end)) {
+            if (++pieces === piece) abort.abort(reason)
+            yield chunk
+          }
+        },
+      }
+      await expect(loadModel(aborting, { engine, signal: abort.signal })).rejects.toBe(reason)
+      expect(pieces).toBe(piece)
+      expect(engine.arena.usedBytes).toBe(0)
+    }
+    engine.dispose()
   })
 
   it('has a digest that tells models apart', async () => {
@@ -303,6 +329,41 @@ describe('a folder', () => {
     await expect(files.range('model.safetensors', 900, size as number)).rejects.toThrow(
       `ends at byte 1000 where byte ${size} is needed: truncated?`,
     )
+    const stream = async (begin: number): Promise<void> => {
+      for await (const _ of files.chunks?.('model.safetensors', begin, size as number) ?? []);
+    }
+    // A stream keeps the file open, and others may read it at the same time.
+    const both = await Promise.allSettled([stream(0), stream(900)])
+    for (const { status, reason } of both as PromiseRejectedResult[]) {
+      expect([status, reason instanceof ModelError]).toEqual(['rejected', true])
+      expect(reason.message).toContain(`ends at byte 1000 where byte ${size} is needed: truncated?`)
+    }
+    await files.close?.()
+  })
+
+  it('streams the bytes of a file, to several readers at once', async () => {
+    const folder = newFolder()
+    const bytes = Buffer.from(normals(900_000, 3).buffer)
+    writeFileSync(join(folder, 'file'), bytes)
+    const files = await folderFiles(folder)
+    const read = async (begin: number, end: number): Promise<void> => {
+      let at = begin
+      for await (const chunk of files.chunks?.('file', begin, end) ?? []) {
+        await new Promise(setImmediate) // what is read ahead must not spoil it
+        expect(Buffer.compare(chunk, bytes.subarray(at, at + chunk.length))).toBe(0)
+        at += chunk.length
+      }
+      expect(at).toBe(end)
+    }
+    for (
+      let round = 0;
+      round < 2;
+      round++ // buffers are used again
+    )
+      await Promise.all([read(5, bytes.length - 7), read(0, bytes.length), read(1000, 1001), read(9, 9)])
+    await files.close?.()
+    await read(3, bytes.length) // as before it was closed
+    await files.close?.()
   })
 
   it('with a shard missing, or an index that is none', async () => {
@@ -335,86 +396,6 @@ describe('a folder', () => {
   })
 })
 
-describe('a URL', () => {
-  const tiny = tinyModel('bert')
-  const folder = writeModel(newFolder(), tiny)
-  let server: Server
-  let requests: { method: string; name: string; range: string | undefined }[]
-  /** How GET of an existing file is answered. */
-  let get: (request: IncomingMessage, response: ServerResponse, bytes: Buffer) => void
-
-  const withRanges: typeof get = (request, response, bytes) => {
-    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
-    if (from === undefined) response.end(bytes)
-    else response.writeHead(206).end(bytes.subarray(Number(from), Number(to) + 1))
-  }
-  const withoutRanges: typeof get = (_, response, bytes) => response.end(bytes)
-
-  beforeEach(async () => {
-    requests = []
-    server = createServer((request, response) => {
-      const name = (request.url ?? '').replace('/models/tiny/', '')
-      requests.push({ method: request.method ?? '', name, range: request.headers.range })
-      const bytes = ['config.json', 'model.safetensors'].includes(name) ? readFileSync(join(folder, name)) : undefined
-      if (!bytes) response.writeHead(404).end('no such file')
-      else if (request.method === 'HEAD') response.setHeader('content-length', bytes.length).end()
-      else get(request, response, bytes)
-    })
-    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
-  })
-  afterEach(async () => {
-    server.closeAllConnections()
-    await new Promise(resolve => server.close(resolve))
-  })
-  const base = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}/models/tiny`
-
-  it('loads to the same bits, by ranges of the file', async () => {
-    get = withRanges
-    const model = await loadModel(await openFiles(`${base()}/`), { engine: await createEngine() })
-    expect(model.location).toBe(base())
-    expect(await answer(model)).toEqual(await answerOf(folder))
-    model.dispose()
-    const gets = requests.filter(r => r.method === 'GET' && r.name === 'model.safetensors')
-    expect(gets.every(r => r.range)).toBe(true)
-    expect(requests.filter(r => r.method === 'HEAD' && r.name === 'model.safetensors')).toHaveLength(1)
-  })
-
-  it('loads to the same bits from a server without ranges, which sends each file once', async () => {
-    get = withoutRanges
-    const model = await loadModel(urlFiles(new URL(base())), { engine: await createEngine() })
-    expect(await answer(model)).toEqual(await answerOf(folder))
-    model.dispose()
-    const gets = requests.filter(r => r.method === 'GET').map(r => r.name)
-    expect(gets).toEqual(['config.json', 'model.safetensors'])
-  })
-
-  it('without a model there', async () => {
-    get = withRanges
-    const error = await failure(urlFiles(`${base()}/../other`))
-    expect(error).toBeInstanceOf(ModelError)
-    expect(error.message).toMatch(/other has no config\.json: it is not a model folder$/)
-  })
-
-  it('of a server that fails, or sends too little', async () => {
-    get = (request, response, bytes) => {
-      if (request.url?.endsWith('config.json')) withRanges(request, response, bytes)
-      else response.writeHead(503).end()
-    }
-    expect(await failure(urlFiles(base()))).toEqual(new ModelError(`${base()}/model.safetensors: HTTP 503`))
-    get = (request, response, bytes) => {
-      if (request.url?.endsWith('config.json')) withRanges(request, response, bytes)
-      else response.writeHead(206).end(bytes.subarray(0, 5))
-    }
-    expect(await failure(urlFiles(base()))).toEqual(
-      new ModelError(`${base()}/model.safetensors: bytes 0…8 were asked for, 5 came`),
-    )
-    get = (_, response, bytes) => response.end(bytes.subarray(0, 5))
-    expect(await failure(urlFiles(base()))).toEqual(
-      new ModelError(`${base()}/config.json: bytes 0…${JSON.stringify(tiny.config).length} were asked for, 5 came`),
-    )
-  })
-})
-
 /** The weights dealt to three files, and an index of them. */
 function writeShards(folder: string, { config, weights }: TinyModel): string {
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config))
@@ -430,16 +411,21 @@ function writeShards(folder: string, { config, weights }: TinyModel): string {
   return folder
 }
 
-/** A folder's files, of which the nth read fails. */
+/** A folder's files, of which the nth read fails; the weights come in three pieces. */
 async function failing(folder: string, n: number): Promise<ModelFiles & { readonly closed: number }> {
   const files = await folderFiles(folder)
   let reads = 0
   let closed = 0
+  const range: ModelFiles['range'] = async (name, begin, end) => {
+    if (++reads === n) throw new Error(`read ${n} failed`)
+    return files.range(name, begin, end)
+  }
   return {
     ...files,
-    async range(name, begin, end) {
-      if (++reads === n) throw new Error(`read ${n} failed`)
-      return files.range(name, begin, end)
+    range,
+    async *chunks(name, begin, end) {
+      const third = Math.ceil((end - begin) / 3)
+      for (let at = begin; at < end; at += third) yield await range(name, at, Math.min(end, at + third))
     },
     async close() {
       closed++

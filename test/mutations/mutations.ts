@@ -13,6 +13,8 @@ const KERNELS = 'packages/tensor/src/backends'
 const PLAN = 'packages/distribute/src/plan.test.ts'
 const COUNTERS = 'test/distribution/cost.test.ts'
 const MEMORY = 'test/distribution/memory.test.ts'
+const ESTIMATE = 'test/distribution/estimate.test.ts'
+const ROOM = 'test/models/room.test.ts'
 
 const one = (file: string, find: string, replace: string): Mutation['edits'] => [{ file, find, replace }]
 const models = ['packages/models']
@@ -118,5 +120,47 @@ export const MUTATIONS: readonly Mutation[] = [
     ),
     build: distribute,
     suites: [MEMORY],
+  },
+  {
+    name: 'an estimate sizes caches for one token',
+    edits: one(
+      'packages/distribute/src/work.ts',
+      '{ maxNewTokens: message.generate.maxNewTokens }',
+      '{ maxNewTokens: 1 }',
+    ),
+    build: distribute,
+    suites: [ESTIMATE],
+  },
+  {
+    name: "an estimate's wire format is another",
+    edits: one(
+      'packages/distribute/src/work.ts',
+      'rowBytes(sum(rows), width, plan.wire)',
+      "rowBytes(sum(rows), width, 'f32')",
+    ),
+    build: distribute,
+    suites: [ESTIMATE],
+  },
+  {
+    name: 'estimates leave the weights out',
+    edits: one('packages/models/src/load.ts', '    engine.arena.keep()\n', ''),
+    build: models,
+    suites: [ESTIMATE, ROOM],
+  },
+  {
+    name: "a layer's tensors live as long as the request",
+    edits: one('packages/tensor/src/tensor.ts', '      inner.dispose()\n', '      void inner\n'),
+    build: ['packages/tensor'],
+    suites: [ROOM],
+  },
+  {
+    name: 'a rehearsal of loading reads the weights',
+    edits: one(
+      'packages/models/src/weights/reader.ts',
+      'this.#scope.engine.rehearses ? new Uint8Array(end - begin) : ',
+      '',
+    ),
+    build: models,
+    suites: [ROOM],
   },
 ]

@@ -135,7 +135,7 @@ export function localMember(model: Model, { name = 'local', memory = {}, end = (
     name,
     control: ours,
     digest: model.digest,
-    numericsClass: model.engine.numericsClass(),
+    numericsClass: model.engine.numericsClass(model.precision),
     takes: 'connection',
     link: async (peer, linkEnd) =>
       device.link(peer, 'port' in linkEnd ? portConnection(linkEnd.port) : linkEnd.connection),

@@ -1,26 +1,14 @@
 /** One device of a cluster: holds the model, serves a coordinator, exchanges with the other devices. */
-import {
-  cacheFor,
-  type Emitted,
-  generate,
-  type KvCache,
-  type Model,
-  nextPosition,
-  type Part,
-  type Prefilled,
-  StageMeter,
-  sequenceMeans,
-  withTurns,
-} from '@prismal/models'
-import { PrismalError, type Scope, type Tensor } from '@prismal/tensor'
+import { expectRoom, type Model, StageMeter } from '@prismal/models'
+import { PrismalError, type Scope } from '@prismal/tensor'
 import { Channel } from './channel.js'
 import { ConnectionError, DeviceError } from './errors.js'
 import { Mailbox } from './exchange.js'
 import { type DoneMessage, type ErrorMessage, type PartHeader, type RunMessage, unpackParts } from './messages.js'
-import { decoderOf, type SequencePlan } from './plan.js'
-import { type Exchange, layoutOf, shared } from './shared-context.js'
+import type { Exchange } from './shared-context.js'
 import type { Connection } from './transport.js'
 import { bytesOf, type Frame, frame } from './wire.js'
+import { rehearseWork, Work } from './work.js'
 
 /** Ended requests that are remembered, so that frames which arrive late are dropped rather than kept. */
 const REMEMBERED = 1024
@@ -122,6 +110,7 @@ export class Device {
       const message = f.json as RunMessage & { parts: readonly PartHeader[] }
       const from = message.self
       const parts = unpackParts(message.parts, f.data)
+      await expectRoom(this.model, rehearsed => rehearseWork(rehearsed, message, parts))
       const work = new Work(this.model, scope, meter, message, parts, running.abort.signal)
       const rows = await work.prefill(this.#exchange(request, from, running.mailbox))
       const reply = (kind: 'output' | 'token', json: unknown, data: Uint8Array): void =>
@@ -156,66 +145,6 @@ export class Device {
         return mailbox.take(kind, layer, from)
       },
     }
-  }
-}
-
-/** What one device does for one request. */
-class Work {
-  readonly #model: Model
-  readonly #scope: Scope
-  readonly #meter: StageMeter
-  readonly #message: RunMessage
-  readonly #parts: readonly Part[]
-  readonly #signal: AbortSignal
-  readonly #caches: readonly (KvCache | undefined)[]
-
-  constructor(
-    model: Model,
-    scope: Scope,
-    meter: StageMeter,
-    message: RunMessage,
-    parts: readonly Part[],
-    signal: AbortSignal,
-  ) {
-    this.#model = model
-    this.#scope = scope
-    this.#meter = meter
-    this.#message = message
-    this.#parts = parts
-    this.#signal = signal
-    const { plan, self, generate } = message
-    this.#caches = plan.sequences.map((sequence, s) => {
-      const part = parts[s] as Part
-      if (!generate || decoderOf(sequence) !== self) return undefined
-      return cacheFor(scope, model, part.to - part.from, generate.maxNewTokens)
-    })
-  }
-
-  /** This device's wanted rows, finished; or the means of its rows, one for each sequence that it has rows of. */
-  async prefill(exchange: Exchange): Promise<Tensor> {
-    const { plan, self, output } = this.#message
-    const model = this.#model
-    const meter = this.#meter
-    const context = withTurns(shared({ plan, self, meter, exchange, caches: this.#caches }), this.#signal)
-    const rows = await this.#scope.step(model.embed(this.#scope, this.#parts), async x => {
-      const wanted = await model.forward(x, context)
-      meter.enter('head')
-      return model.finish(wanted)
-    })
-    return output === 'mean' ? sequenceMeans(rows, layoutOf(plan, self).placements) : rows
-  }
-
-  /** Tokens of the sequences that this device decodes, from its caches alone: nothing is sent to other devices. */
-  async *decode(last: Tensor): AsyncGenerator<Emitted> {
-    const { plan, self, generate: options, seen } = this.#message
-    const mine = plan.sequences.flatMap((sequence: SequencePlan, s) => (decoderOf(sequence) === self ? [s] : []))
-    if (mine.length === 0 || !options) return
-    const prefilled = mine.map((sequence): Prefilled => {
-      const part = this.#parts[sequence] as Part
-      const cache = this.#caches[sequence] as KvCache
-      return { sequence, cache, position: nextPosition(part), ids: seen?.[sequence] ?? (part.ids as Int32Array) }
-    })
-    yield* generate(this.#model, this.#meter, last, prefilled, options, this.#signal)
   }
 }
 

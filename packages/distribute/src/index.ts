@@ -16,6 +16,7 @@ export {
 export { type CostOptions, cost, type DeviceCost } from './cost.js'
 export { Device } from './device.js'
 export * from './errors.js'
+export { type DeviceEstimate, type EstimateOptions, estimate } from './estimate.js'
 export * from './plan.js'
 export { type Exchange, layoutOf, shared } from './shared-context.js'
 export type { SharedRequest } from './shared-request.js'

@@ -16,8 +16,9 @@ import type { PeakWatch, Run, Scope, Tensor } from '@prismal/tensor'
 import type { Devices, SharedRunner } from './cluster.js'
 import { outputRows } from './cost.js'
 import { ConnectionError, DeviceError } from './errors.js'
+import { gathered } from './gathered.js'
 import { type DoneMessage, type ErrorMessage, packParts, type RunMessage, type TokenMessage } from './messages.js'
-import { createPlan, type Plan, wantedHere } from './plan.js'
+import { createPlan, type Plan } from './plan.js'
 import { dataBytes, type Frame, frame } from './wire.js'
 
 interface Account {
@@ -64,20 +65,7 @@ export class SharedRequest implements Request {
       const due = outputRows(plan, device, output) * width
       if (length !== due) throw this.#failed(device, `${length} values of rows came where ${due} were asked for`)
     }
-    if (want === 'mean') return this.#weightedMeans(plan, pieces)
-    // Each device gave its rows of every sequence; a sequence's rows are those of the devices in their order.
-    const all = this.scope.empty([plan.sequences.reduce((sum, { wanted }) => sum + wanted.length, 0), width])
-    const taken = pieces.map(() => 0)
-    let row = 0
-    for (const sequence of plan.sequences)
-      for (const [device, values] of pieces.entries()) {
-        const count = wantedHere(sequence, device).length
-        const from = taken[device] as number
-        all.write(values.subarray(from * width, (from + count) * width), row)
-        taken[device] = from + count
-        row += count
-      }
-    return all
+    return gathered(this.scope, plan, pieces, width, output)
   }
 
   async *tokens(prompts: readonly Part[], options: GenerateOptions): AsyncGenerator<Emitted> {
@@ -201,23 +189,6 @@ export class SharedRequest implements Request {
 
   #failed(device: number, message: string, options?: ErrorOptions): DeviceError {
     return new DeviceError(`device ${device} (${this.#devices.members[device]?.name}): ${message}`, options)
-  }
-
-  /** Each device gave the mean of its rows of each sequence it has; together, weighted by rows: [sequences, D]. */
-  #weightedMeans(plan: Plan, pieces: readonly Float32Array[]): Tensor {
-    const width = this.#model.shape.width
-    const sums = plan.sequences.map(() => new Float64Array(width))
-    for (const [device, means] of pieces.entries()) {
-      let at = 0
-      for (const [s, { rows, bounds }] of plan.sequences.entries()) {
-        const [from, to] = bounds[device] as Run
-        if (to === from) continue
-        const sum = sums[s] as Float64Array
-        for (let i = 0; i < width; i++) sum[i] = (sum[i] as number) + ((means[at + i] as number) * (to - from)) / rows
-        at += width
-      }
-    }
-    return this.scope.tensor(Float32Array.from(sums.flatMap(s => [...s])), [sums.length, width])
   }
 }
 

@@ -1,7 +1,7 @@
 /** @prismal/distribute/threads: devices in worker threads of Node, one engine each. */
 import { Worker } from 'node:worker_threads'
 import type { Model } from '@prismal/models'
-import type { Build } from '@prismal/tensor'
+import type { Build, Precision } from '@prismal/tensor'
 import type { DeviceSource, Member } from './cluster.js'
 import { DeviceError } from './errors.js'
 import { portConnection } from './transports/message-port.js'
@@ -10,6 +10,8 @@ import type { Joined, Linked, ThreadMessage, ThreadStart } from './worker-thread
 export interface ThreadOptions {
   /** The build that the thread's engine runs; default: the coordinator's. */
   readonly build?: Build
+  /** How the thread stores weight matrices; default: as the coordinator does. */
+  readonly dtype?: Precision
   /**
    * Threads that the device's engine computes with, or `'auto'` for as many as there are cores; default: 1. Devices on
    * one machine share its cores.
@@ -22,19 +24,15 @@ export interface ThreadOptions {
 
 /** A device in a worker thread, which loads the model itself from where the coordinator has it. */
 export function thread(options: ThreadOptions = {}): DeviceSource {
-  const { name = 'thread', script = new URL('./worker-thread.js', import.meta.url), threads = 1 } = options
-  return { name, join: model => joinThread(model, name, script, options.build ?? model.engine.build, threads) }
+  const { name = 'thread' } = options
+  return { name, join: model => joinThread(model, name, options) }
 }
 
-async function joinThread(
-  model: Model,
-  name: string,
-  script: URL,
-  build: Build,
-  threads: number | 'auto',
-): Promise<Member> {
+async function joinThread(model: Model, name: string, options: ThreadOptions): Promise<Member> {
+  const { build = model.engine.build, dtype = model.precision, threads = 1 } = options
+  const { script = new URL('./worker-thread.js', import.meta.url) } = options
   const { port1: ours, port2: theirs } = new MessageChannel()
-  const start: ThreadStart = { location: model.location, build, threads, control: theirs }
+  const start: ThreadStart = { location: model.location, build, dtype, threads, control: theirs }
   // Node's types know two kinds of MessagePort, which are one.
   const worker = new Worker(script, { workerData: start, transferList: [theirs as never], name })
   const control = portConnection(ours)

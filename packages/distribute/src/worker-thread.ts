@@ -2,13 +2,14 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { loadModel } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { type Build, createEngine } from '@prismal/tensor'
+import { type Build, createEngine, type Precision } from '@prismal/tensor'
 import { Device } from './device.js'
 import { portConnection } from './transports/message-port.js'
 
 export interface ThreadStart {
   readonly location: string
   readonly build: Build
+  readonly dtype: Precision
   readonly threads: number | 'auto'
   readonly control: MessagePort
 }
@@ -22,15 +23,15 @@ export interface Linked {
 }
 export type Joined = { readonly digest: string; readonly numericsClass: string } | { readonly error: string }
 
-async function main({ location, build, threads, control }: ThreadStart): Promise<void> {
+async function main({ location, build, dtype, threads, control }: ThreadStart): Promise<void> {
   const engine = await createEngine({ backend: build, threads })
-  const model = await loadModel(await openFiles(location), { engine, warn: () => {} })
+  const model = await loadModel(await openFiles(location), { engine, dtype, warn: () => {} })
   const device = new Device(model)
   parentPort?.on('message', ({ peer, port }: ThreadMessage) => {
     device.link(peer, portConnection(port))
     parentPort?.postMessage({ linked: peer } satisfies Linked)
   })
-  parentPort?.postMessage({ digest: model.digest, numericsClass: engine.numericsClass() } satisfies Joined)
+  parentPort?.postMessage({ digest: model.digest, numericsClass: engine.numericsClass(dtype) } satisfies Joined)
   await device.serve(portConnection(control))
   process.exit(0)
 }

@@ -3,13 +3,13 @@
  *
  * Letters: N rows of a batch on this device, D width, A = H·d attention width, F inner width, V vocabulary.
  */
-import { type Activation, add, gather, linear, type Matrix, pack, type Scope, type Tensor, tanh } from '@prismal/tensor'
+import { type Activation, add, gather, linear, type Matrix, type Scope, type Tensor, tanh } from '@prismal/tensor'
 import type { Config, StackShape } from './config.js'
 import type { Context } from './context.js'
 import { ModelError } from './errors.js'
 import { cut, type Part, positionsOf } from './input.js'
 import { attend, checkText, type Norm, norm, readNorm } from './layers.js'
-import type { Family, Loading } from './load.js'
+import type { Family, Loading, Unread } from './load.js'
 import type { Model } from './model.js'
 import type { WeightReader } from './weights/reader.js'
 
@@ -31,7 +31,7 @@ interface Embeddings {
   readonly norm: Norm
 }
 
-export async function loadBert({ config, weights, scope, base }: Loading): Promise<Model> {
+export function loadBert({ config, weights, base }: Loading): Unread {
   const shape = bertShape(config)
   const { width: D, inner: F, heads: H, headWidth: d } = shape
   const A = H * d
@@ -40,34 +40,36 @@ export async function loadBert({ config, weights, scope, base }: Loading): Promi
   const vocabularySize = config.size('vocab_size')
   const typeCount = config.size('type_vocab_size', 2)
 
-  const words = await weights.tensor('embeddings.word_embeddings.weight', [vocabularySize, D])
   const isMasked = weights.has('cls.predictions.transform.dense.weight')
   if (isMasked && !config.flag('tie_word_embeddings', true))
     throw new ModelError(`${base.location}/config.json: tie_word_embeddings false is not supported for BERT`)
-  const tied = isMasked
-    ? pack(scope, words, 'out,in', await weights.tensor('cls.predictions.bias', [vocabularySize]))
-    : undefined
-  if (tied) words.dispose()
+  const words = 'embeddings.word_embeddings'
+  const tied = isMasked ? weights.matrix(words, { k: D, n: vocabularySize, bias: 'cls.predictions.bias' }) : undefined
+  // A table as large as the layers: as a matrix it is stored in fewer bits.
+  const table = (): Tensor | Matrix =>
+    weights.precision === 'f32'
+      ? weights.tensor(`${words}.weight`, [vocabularySize, D])
+      : weights.matrix(words, { k: D, n: vocabularySize, bias: false })
   const embeddings: Embeddings = {
-    words: tied ?? words,
-    types: await weights.tensor('embeddings.token_type_embeddings.weight', [typeCount, D]),
-    positions: await weights.tensor('embeddings.position_embeddings.weight', [shape.positions, D]),
-    norm: await readNorm(weights, 'embeddings.LayerNorm', D, eps),
+    words: tied ?? table(),
+    types: weights.tensor('embeddings.token_type_embeddings.weight', [typeCount, D]),
+    positions: weights.tensor('embeddings.position_embeddings.weight', [shape.positions, D]),
+    norm: readNorm(weights, 'embeddings.LayerNorm', D, eps),
   }
   const layers: Layer[] = []
   for (let i = 0; i < shape.layers; i++) {
     const at = (name: string): string => `encoder.layer.${i}.${name}`
     layers.push({
-      query: await weights.matrix(at('attention.self.query'), D, A, 'out,in', true),
-      keyValue: await weights.fused([at('attention.self.key'), at('attention.self.value')], D, A, true),
-      output: await weights.matrix(at('attention.output.dense'), A, D, 'out,in', true),
-      norm1: await readNorm(weights, at('attention.output.LayerNorm'), D, eps),
-      up: await weights.matrix(at('intermediate.dense'), D, F, 'out,in', true),
-      down: await weights.matrix(at('output.dense'), F, D, 'out,in', true),
-      norm2: await readNorm(weights, at('output.LayerNorm'), D, eps),
+      query: weights.matrix(at('attention.self.query'), { k: D, n: A }),
+      keyValue: weights.matrix([at('attention.self.key'), at('attention.self.value')], { k: D, n: A }),
+      output: weights.matrix(at('attention.output.dense'), { k: A, n: D }),
+      norm1: readNorm(weights, at('attention.output.LayerNorm'), D, eps),
+      up: weights.matrix(at('intermediate.dense'), { k: D, n: F }),
+      down: weights.matrix(at('output.dense'), { k: F, n: D }),
+      norm2: readNorm(weights, at('output.LayerNorm'), D, eps),
     })
   }
-  const heads = await readHeads(weights, D, eps, tied, activation)
+  const heads = readHeads(weights, D, eps, tied, activation)
 
   return {
     ...base,
@@ -128,22 +130,22 @@ function embed(scope: Scope, parts: readonly Part[], embeddings: Embeddings): Te
 
 type Heads = Pick<Model, 'pool' | 'classify' | 'vocabulary' | 'headProducts'>
 
-async function readHeads(
+function readHeads(
   weights: WeightReader,
   D: number,
   eps: number,
   tied: Matrix | undefined,
   activation: Activation,
-): Promise<Heads> {
+): Heads {
   const square = [D, D] as const
   let heads: Heads = { headProducts: {} }
   if (weights.has('pooler.dense.weight')) {
-    const pooler = await weights.matrix('pooler.dense', D, D, 'out,in', true)
+    const pooler = weights.matrix('pooler.dense', { k: D, n: D })
     const pool = (rows: Tensor): Tensor => tanh(linear(rows, pooler))
     heads = { pool, headProducts: { pool: [square] } }
     const classes = weights.shape('classifier.weight')?.[0]
     if (classes) {
-      const classifier = await weights.matrix('classifier', D, classes, 'out,in', true)
+      const classifier = weights.matrix('classifier', { k: D, n: classes })
       heads = {
         pool,
         classify: rows => linear(pool(rows), classifier),
@@ -152,8 +154,8 @@ async function readHeads(
     }
   }
   if (tied) {
-    const transform = await weights.matrix('cls.predictions.transform.dense', D, D, 'out,in', true)
-    const transformNorm = await readNorm(weights, 'cls.predictions.transform.LayerNorm', D, eps)
+    const transform = weights.matrix('cls.predictions.transform.dense', { k: D, n: D })
+    const transformNorm = readNorm(weights, 'cls.predictions.transform.LayerNorm', D, eps)
     heads = {
       ...heads,
       vocabulary: rows => linear(norm(linear(rows, transform, { activation }), transformNorm), tied),

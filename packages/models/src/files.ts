@@ -9,10 +9,40 @@ export interface ModelFiles {
   size(name: string): Promise<number | undefined>
   /** Bytes [begin, end) of a file. Throws {@link ModelError} where it ends before. */
   range(name: string, begin: number, end: number): Promise<Uint8Array<ArrayBuffer>>
+  /**
+   * The same bytes as a stream, in pieces of any size, without holding more than a few MB of them. A piece is valid until
+   * the next one is asked for. Throws as `range` does, and the signal's reason once it aborts.
+   */
+  chunks?(name: string, begin: number, end: number, signal?: AbortSignal): AsyncIterable<Uint8Array>
   /** The names of all files, where the source can tell. */
   list?(): Promise<readonly string[]>
   /** Gives up what is held open. */
   close?(): Promise<void>
+}
+
+/** Bytes that are read at a time: few calls, and still small beside a cache. */
+export const CHUNK_BYTES = 1 << 20
+
+/** `files.chunks`, or ranges one after another where a source has only those. Throws {@link ModelError} at a wrong count. */
+export async function* chunksOf(
+  files: ModelFiles,
+  name: string,
+  begin: number,
+  end: number,
+  signal?: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  let at = begin
+  for await (const chunk of files.chunks?.(name, begin, end, signal) ?? ranges(files, name, begin, end)) {
+    signal?.throwIfAborted()
+    at += chunk.length
+    if (at > end) break
+    yield chunk
+  }
+  if (at !== end) throw wrongCount(`${files.location}/${name}`, begin, end, at - begin)
+}
+
+async function* ranges(files: ModelFiles, name: string, begin: number, end: number): AsyncGenerator<Uint8Array> {
+  for (let at = begin; at < end; at += CHUNK_BYTES) yield await files.range(name, at, Math.min(end, at + CHUNK_BYTES))
 }
 
 /** A whole file. Throws {@link ModelError} where it does not exist. */
@@ -35,15 +65,27 @@ export async function readJson(files: ModelFiles, name: string): Promise<Record<
   throw new ModelError(`${files.location}/${name} is not a JSON object`)
 }
 
+/** A file that is on its way: its bytes from `at` on, the first of them in `rest`. */
+interface Incoming {
+  readonly name: string
+  readonly reader: ReadableStreamDefaultReader<Uint8Array<ArrayBuffer>> | undefined
+  at: number
+  rest: Uint8Array<ArrayBuffer>
+  /** What came last, of which `rest` is left. */
+  last?: Uint8Array<ArrayBuffer>
+}
+
 /**
- * Files below a URL, by fetch; ranges by the Range header. Of a server that sends whole files instead, the file that was
- * read last is kept until `close()`, so that it is not fetched again for each tensor.
+ * Files below a URL, by fetch; ranges by the Range header. A server that sends whole files instead is left sending until
+ * `close()`, so that whoever reads forwards gets a file in one go; only reading backwards asks for it again.
  */
 export function urlFiles(base: string | URL): ModelFiles {
   const location = String(base).replace(/\/$/, '')
   const sizes = new Map<string, Promise<number | undefined>>()
-  let whole: { readonly name: string; readonly bytes: Uint8Array<ArrayBuffer> } | undefined
+  /** What a server without ranges is sending, between two reads. */
+  let waiting: Incoming | undefined
   const address = (name: string): string => `${location}/${name}`
+
   const size = async (name: string): Promise<number | undefined> => {
     const response = await fetch(address(name), { method: 'HEAD' })
     if (response.status === 404) return undefined
@@ -52,6 +94,47 @@ export function urlFiles(base: string | URL): ModelFiles {
       throw new ModelError(`${address(name)}: HTTP ${response.status}, content-length ${length}`)
     return length
   }
+
+  /** The response that has byte `begin` ahead: the one that waits, or another. */
+  const open = async (name: string, begin: number, end: number, signal?: AbortSignal) => {
+    const before = waiting
+    waiting = undefined
+    if (before?.name === name && before.at <= begin) return { incoming: before, isWhole: true }
+    await before?.reader?.cancel()
+    const headers = { range: `bytes=${begin}-${end - 1}` }
+    const response = await fetch(address(name), { headers, ...(signal && { signal }) }).catch(cause => {
+      throw signal?.aborted ? cause : new ModelError(`${address(name)}: ${(cause as Error).message}`, { cause })
+    })
+    if (!response.ok) throw new ModelError(`${address(name)}: HTTP ${response.status}`)
+    const isWhole = response.status !== 206
+    const incoming = { name, reader: response.body?.getReader(), at: isWhole ? 0 : begin, rest: new Uint8Array(0) }
+    return { incoming: incoming as Incoming, isWhole }
+  }
+
+  async function* chunks(name: string, begin: number, end: number, signal?: AbortSignal) {
+    if (begin === end) return // which no Range header can say
+    const { incoming, isWhole } = await open(name, begin, end, signal)
+    let isDone = false
+    try {
+      while (incoming.at < end) {
+        signal?.throwIfAborted()
+        if (incoming.rest.length === 0 && !(await receive(incoming, address(name), signal))) break
+        // What lies before `begin` is dropped.
+        const piece = take(incoming, incoming.at < begin ? begin : end)
+        if (incoming.at > begin) yield piece
+      }
+      if (
+        incoming.at < end ||
+        (!isWhole && (incoming.rest.length > 0 || (await receive(incoming, address(name), signal))))
+      )
+        throw wrongCount(address(name), begin, end, Math.max(0, incoming.at + incoming.rest.length - begin))
+      isDone = true
+    } finally {
+      if (isDone && isWhole && !waiting) waiting = incoming
+      else await incoming.reader?.cancel().catch(() => {})
+    }
+  }
+
   return {
     location,
     size: name => {
@@ -60,23 +143,57 @@ export function urlFiles(base: string | URL): ModelFiles {
       return known
     },
     async range(name, begin, end) {
-      if (begin === end) return new Uint8Array(0) // which no Range header can say
-      if (whole?.name === name) return within(address(name), whole.bytes.slice(begin, end), begin, end)
-      const response = await fetch(address(name), { headers: { range: `bytes=${begin}-${end - 1}` } })
-      if (!response.ok) throw new ModelError(`${address(name)}: HTTP ${response.status}`)
-      const bytes = new Uint8Array(await response.arrayBuffer())
-      if (response.status === 206) return within(address(name), bytes, begin, end)
-      whole = { name, bytes }
-      return within(address(name), bytes.slice(begin, end), begin, end)
+      const bytes = new Uint8Array(end - begin)
+      let at = 0
+      for await (const chunk of chunks(name, begin, end)) {
+        bytes.set(chunk, at)
+        at += chunk.length
+      }
+      return bytes
     },
+    chunks,
     async close() {
-      whole = undefined
+      const before = waiting
+      waiting = undefined
+      await before?.reader?.cancel().catch(() => {})
     },
   }
 }
 
-function within(where: string, part: Uint8Array<ArrayBuffer>, begin: number, end: number): Uint8Array<ArrayBuffer> {
-  if (part.length !== end - begin)
-    throw new ModelError(`${where}: bytes ${begin}…${end} were asked for, ${part.length} came`)
-  return part
+/** Waits for more bytes; false where the body has ended. Throws {@link ModelError} where the connection did. */
+async function receive(incoming: Incoming, where: string, signal?: AbortSignal): Promise<boolean> {
+  try {
+    const { done, value } = (await incoming.reader?.read()) ?? { done: true, value: undefined }
+    if (done || !value) return false
+    free(incoming.last)
+    incoming.last = value
+    incoming.rest = value
+    return true
+  } catch (cause) {
+    if (signal?.aborted) throw signal.reason
+    throw new ModelError(`${where}: the connection ended at byte ${incoming.at}: ${(cause as Error).message}`, {
+      cause,
+    })
+  }
 }
+
+/**
+ * Gives memory back at once, where the runtime can (ES2024). The collector sees little reason to hurry for small objects
+ * with large buffers: without this, some 90 MB of them pile up while a model comes over the network. A body's stream is
+ * one of bytes, whose chunks own their buffers; a part of a buffer may be anyone's and is left alone.
+ */
+function free(bytes: Uint8Array<ArrayBuffer> | undefined): void {
+  const buffer: (ArrayBuffer & { transfer?: (bytes: number) => ArrayBuffer }) | undefined = bytes?.buffer
+  if (buffer && bytes?.byteLength === buffer.byteLength) buffer.transfer?.(0)
+}
+
+/** The bytes that are here, up to byte `end` of the file. */
+function take(incoming: Incoming, end: number): Uint8Array<ArrayBuffer> {
+  const piece = incoming.rest.subarray(0, end - incoming.at)
+  incoming.rest = incoming.rest.subarray(piece.length)
+  incoming.at += piece.length
+  return piece
+}
+
+const wrongCount = (where: string, begin: number, end: number, came: number): ModelError =>
+  new ModelError(`${where}: bytes ${begin}…${end} were asked for, ${came} came`)

@@ -3,13 +3,12 @@
  *
  * Letters: N rows of a batch on this device, D width, A = H·d attention width, F inner width, V vocabulary.
  */
-import { type Activation, add, gather, linear, type Matrix, pack, type Scope, type Tensor } from '@prismal/tensor'
+import { type Activation, add, gather, linear, type Matrix, type Scope, type Tensor } from '@prismal/tensor'
 import type { Config, StackShape } from './config.js'
 import type { Context } from './context.js'
 import { cut, type Part, positionsOf } from './input.js'
 import { attend, checkText, type Norm, norm, readNorm } from './layers.js'
-import type { Family, Loading } from './load.js'
-import type { Model } from './model.js'
+import type { Family, Loading, Unread } from './load.js'
 import type { WeightReader } from './weights/reader.js'
 
 interface Layer {
@@ -24,7 +23,7 @@ interface Layer {
   readonly scale: number
 }
 
-export async function loadGpt2({ config, weights, scope, base }: Loading): Promise<Model> {
+export function loadGpt2({ config, weights, base }: Loading): Unread {
   const shape = gpt2Shape(config)
   const { width: D, inner: F } = shape
   const A = shape.heads * shape.headWidth
@@ -33,27 +32,32 @@ export async function loadGpt2({ config, weights, scope, base }: Loading): Promi
   const vocabularySize = config.size('vocab_size')
   const isTied = config.flag('tie_word_embeddings', true)
 
-  const wte = await weights.tensor('wte.weight', [vocabularySize, D])
-  const words = isTied ? pack(scope, wte, 'out,in') : wte // [V, D], packed as [D, V] where it is the head too
-  if (isTied) wte.dispose()
-  const positions = await weights.tensor('wpe.weight', [shape.positions, D])
+  // [V, D], packed as [D, V] where it is the head too.
+  const tied = isTied ? weights.matrix('wte', { k: D, n: vocabularySize, bias: false }) : undefined
+  const words = tied ?? weights.tensor('wte.weight', [vocabularySize, D])
+  const positions = weights.tensor('wpe.weight', [shape.positions, D])
   const layers: Layer[] = []
   for (let i = 0; i < shape.layers; i++) {
     const at = (name: string): string => `h.${i}.${name}`
-    const [query, keyValue] = await queryAndKeyValue(weights, at('attn.c_attn'), D, A, scope)
     layers.push({
-      norm1: await readNorm(weights, at('ln_1'), D, eps),
-      query,
-      keyValue,
-      output: await weights.matrix(at('attn.c_proj'), A, D, 'in,out', true),
-      norm2: await readNorm(weights, at('ln_2'), D, eps),
-      up: await weights.matrix(at('mlp.c_fc'), D, F, 'in,out', true),
-      down: await weights.matrix(at('mlp.c_proj'), F, D, 'in,out', true),
+      norm1: readNorm(weights, at('ln_1'), D, eps),
+      // c_attn [D, 3A] → the query's columns, and the keys' and values' side by side.
+      query: weights.matrix(at('attn.c_attn'), { k: D, n: A, layout: 'in,out', columns: { from: 0, of: 3 * A } }),
+      keyValue: weights.matrix(at('attn.c_attn'), {
+        k: D,
+        n: 2 * A,
+        layout: 'in,out',
+        columns: { from: A, of: 3 * A },
+      }),
+      output: weights.matrix(at('attn.c_proj'), { k: A, n: D, layout: 'in,out' }),
+      norm2: readNorm(weights, at('ln_2'), D, eps),
+      up: weights.matrix(at('mlp.c_fc'), { k: D, n: F, layout: 'in,out' }),
+      down: weights.matrix(at('mlp.c_proj'), { k: F, n: D, layout: 'in,out' }),
       scale: scoreScale(config, shape.headWidth, i),
     })
   }
-  const last = await readNorm(weights, 'ln_f', D, eps)
-  const head = isTied ? (words as Matrix) : await untiedHead(weights, D, vocabularySize)
+  const last = readNorm(weights, 'ln_f', D, eps)
+  const head = tied ?? untiedHead(weights, D, vocabularySize)
 
   return {
     ...base,
@@ -107,29 +111,8 @@ function embed(scope: Scope, parts: readonly Part[], words: Tensor | Matrix, pos
   return x
 }
 
-/** c_attn [D, 3A] → the query's columns, and the keys' and values' side by side. */
-async function queryAndKeyValue(
-  weights: WeightReader,
-  name: string,
-  D: number,
-  A: number,
-  scope: Scope,
-): Promise<[Matrix, Matrix]> {
-  const weight = await weights.tensor(`${name}.weight`, [D, 3 * A])
-  const bias = (await weights.tensor(`${name}.bias`, [3 * A])).reshape([1, 3 * A])
-  const part = (from: number, to: number): Matrix => {
-    const columns = scope.tensor(weight.slab(from, to).floats(), [D, to - from])
-    const matrix = pack(scope, columns, 'in,out', bias.slab(from, to).reshape([to - from]))
-    columns.dispose()
-    return matrix
-  }
-  const matrices: [Matrix, Matrix] = [part(0, A), part(A, 3 * A)]
-  weight.dispose()
-  return matrices
-}
-
-async function untiedHead(weights: WeightReader, D: number, V: number): Promise<Matrix | undefined> {
-  return weights.has('lm_head.weight') ? weights.matrix('lm_head', D, V, 'out,in', false) : undefined
+function untiedHead(weights: WeightReader, D: number, V: number): Matrix | undefined {
+  return weights.has('lm_head.weight') ? weights.matrix('lm_head', { k: D, n: V, bias: false }) : undefined
 }
 
 function scoreScale(config: Config, headWidth: number, layer: number): number {

@@ -28,12 +28,7 @@ export class KvCache {
     const filled = this.#filled[layer] as number
     if (filled + projected.rows > rows.rows)
       throw new OperandError(`KV cache: ${filled + projected.rows} rows do not fit its ${rows.rows}`)
-    const bytes = new Uint8Array(rows.engine.memory.buffer)
-    bytes.copyWithin(
-      rows.address + filled * rows.columns * 4,
-      projected.address,
-      projected.address + projected.size * 4,
-    )
+    rows.copyFrom(projected, filled)
     this.#filled[layer] = filled + projected.rows
     return rows.slice(0, filled + projected.rows)
   }

@@ -23,8 +23,8 @@ export async function attend(q: Tensor, blocks: LayerKeys['blocks'], heads: numb
 }
 
 /** `name.weight` and `name.bias`, D values each. */
-export async function readNorm(weights: WeightReader, name: string, D: number, eps: number): Promise<Norm> {
-  return { gain: await weights.tensor(`${name}.weight`, [D]), bias: await weights.tensor(`${name}.bias`, [D]), eps }
+export function readNorm(weights: WeightReader, name: string, D: number, eps: number): Norm {
+  return { gain: weights.tensor(`${name}.weight`, [D]), bias: weights.tensor(`${name}.bias`, [D]), eps }
 }
 
 /** Throws {@link InputError} where a text has no rows, too many, or ids outside the vocabulary. */

@@ -1,5 +1,5 @@
 /** What every model family offers to pipelines, runners and the distribution layer. */
-import type { Engine, Scope, Tensor } from '@prismal/tensor'
+import type { Engine, Precision, Scope, Tensor } from '@prismal/tensor'
 import type { StackShape } from './config.js'
 import type { Context } from './context.js'
 import type { Part } from './input.js'
@@ -9,6 +9,8 @@ export interface Model {
   /** The folder or URL that it was loaded from, as another device would open it. */
   readonly location: string
   readonly engine: Engine
+  /** How its weight matrices are stored. */
+  readonly precision: Precision
   readonly shape: StackShape
   /** Names of the classes, where the model classifies. */
   readonly labels: readonly string[] | undefined

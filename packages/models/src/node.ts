@@ -1,13 +1,18 @@
 /** @prismal/models/node: models in folders. */
-import { open, readdir, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ModelError } from './errors.js'
-import { type ModelFiles, urlFiles } from './files.js'
+import { CHUNK_BYTES, type ModelFiles, urlFiles } from './files.js'
 
 /** The files of a folder. Throws {@link ModelError} where it is not a folder. */
 export async function folderFiles(path: string): Promise<ModelFiles> {
   const found = await stat(path).catch(() => undefined)
   if (!found?.isDirectory()) throw new ModelError(`${path} is not a folder${found ? '' : ' (it does not exist)'}`)
+  /** Files that are being streamed, open until `close()`. */
+  const handles = new Map<string, Promise<FileHandle>>()
+  /** Buffers that no stream is using. */
+  const spare: Uint8Array<ArrayBuffer>[] = []
+
   return {
     location: path,
     size: name =>
@@ -20,22 +25,60 @@ export async function folderFiles(path: string): Promise<ModelFiles> {
       // Opened for each range: whoever reads one file of a folder need not remember to close it.
       const file = await open(join(path, name), 'r')
       try {
-        let done = 0
-        while (done < bytes.length) {
-          const { bytesRead } = await file.read(bytes, done, bytes.length - done, begin + done)
-          if (bytesRead === 0)
-            throw new ModelError(
-              `${join(path, name)} ends at byte ${begin + done} where byte ${end} is needed: truncated?`,
-            )
-          done += bytesRead
-        }
+        await fill(file, join(path, name), bytes, begin, end)
       } finally {
         await file.close()
       }
       return bytes
     },
+    async *chunks(name, begin, end, signal) {
+      const opening = handles.get(name) ?? open(join(path, name), 'r')
+      handles.set(name, opening)
+      const file = await opening
+      const buffers = [0, 1].map(() => spare.pop() ?? new Uint8Array(CHUNK_BYTES))
+      const read = (turn: number, at: number): Promise<Uint8Array> =>
+        fill(file, join(path, name), buffers[turn % 2]?.subarray(0, end - at) as Uint8Array, at, end)
+      let ahead: Promise<Uint8Array> | undefined
+      try {
+        for (let turn = 0, at = begin; at < end; turn++, at += CHUNK_BYTES) {
+          signal?.throwIfAborted()
+          const chunk: Uint8Array = await (ahead ?? read(turn, at))
+          // The next chunk is read while this one is worked on.
+          ahead = at + CHUNK_BYTES < end ? read(turn + 1, at + CHUNK_BYTES) : undefined
+          ahead?.catch(() => {}) // it is thrown where it is awaited
+          yield chunk
+        }
+      } finally {
+        await ahead?.catch(() => {})
+        spare.push(...buffers)
+      }
+    },
     list: () => readdir(path),
+    async close() {
+      const open = [...handles.values()]
+      handles.clear()
+      spare.length = 0
+      await Promise.all(open.map(async opening => (await opening.catch(() => undefined))?.close()))
+    },
   }
+}
+
+/** Reads bytes [begin, begin + bytes.length). Throws {@link ModelError} where the file ends before; `end` is for the message. */
+async function fill(
+  file: FileHandle,
+  where: string,
+  bytes: Uint8Array,
+  begin: number,
+  end: number,
+): Promise<Uint8Array> {
+  let done = 0
+  while (done < bytes.length) {
+    const { bytesRead } = await file.read(bytes, done, bytes.length - done, begin + done)
+    if (bytesRead === 0)
+      throw new ModelError(`${where} ends at byte ${begin + done} where byte ${end} is needed: truncated?`)
+    done += bytesRead
+  }
+  return bytes
 }
 
 /** A folder or, where the location is an http(s) address, a URL. */

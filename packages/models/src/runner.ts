@@ -5,6 +5,7 @@ import { checkOptions, type Emitted, type GenerateOptions, generate } from './ge
 import { nextPosition, type Part, type Want, wantedRows } from './input.js'
 import { KvCache } from './kv-cache.js'
 import type { Model } from './model.js'
+import { expectRoom, firstSteps } from './rehearse.js'
 import { type Report, StageMeter, totals } from './report.js'
 
 /** One request: it owns memory until `end()`, whatever happens in between. */
@@ -56,6 +57,7 @@ class AloneRequest implements Request {
   async rows(sequences: readonly Part[], want: Want): Promise<Tensor> {
     const model = this.#model
     for (const sequence of sequences) model.check(sequence)
+    await this.#expectRoom(request => request.rows(sequences, want))
     const placed = sequences.map((s, b) => ({ rows: s.to, wanted: wantedRows(want, b, s.to) }))
     const context = withTurns(alone(wholeLayout(placed, model.shape), this.meter), this.#signal)
     const rows = await this.#forward(sequences, context)
@@ -66,6 +68,8 @@ class AloneRequest implements Request {
     const model = this.#model
     checkOptions(options)
     for (const prompt of prompts) model.check(prompt)
+    const { maxNewTokens } = options
+    await this.#expectRoom(request => firstSteps(request.tokens(prompts, { maxNewTokens })))
     const caches = prompts.map(p => cacheFor(this.scope, model, p.to, options.maxNewTokens))
     const placed = prompts.map(p => ({ rows: p.to, wanted: [p.to - 1] }))
     const context = withTurns(alone(wholeLayout(placed, model.shape), this.meter, caches), this.#signal)
@@ -77,6 +81,15 @@ class AloneRequest implements Request {
       ids: p.ids as Int32Array,
     }))
     yield* generate(model, this.meter, last, prefilled, options, this.#signal)
+  }
+
+  /** Throws `MemoryError` where a rehearsal of the same shows that it cannot fit. */
+  async #expectRoom(work: (request: AloneRequest) => Promise<unknown>): Promise<void> {
+    await expectRoom(this.#model, async rehearsed => {
+      const request = new AloneRequest(rehearsed, undefined)
+      await work(request)
+      return request.#peak.bytes
+    })
   }
 
   async #forward(parts: readonly Part[], context: Context): Promise<Tensor> {

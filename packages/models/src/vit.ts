@@ -3,14 +3,13 @@
  *
  * Letters: N rows of a batch on this device, D width, A = H·d attention width, F inner width, C·P² values of a patch.
  */
-import { type Activation, add, gather, linear, type Matrix, pack, type Scope, type Tensor } from '@prismal/tensor'
+import { type Activation, add, gather, linear, type Matrix, type Scope, type Tensor } from '@prismal/tensor'
 import type { Config, StackShape } from './config.js'
 import type { Context } from './context.js'
 import { InputError, ModelError } from './errors.js'
 import { cut, type Part, positionsOf } from './input.js'
 import { attend, type Norm, norm, readNorm } from './layers.js'
-import type { Family, Loading } from './load.js'
-import type { Model } from './model.js'
+import type { Family, Loading, Unread } from './load.js'
 import type { WeightReader } from './weights/reader.js'
 
 interface Layer {
@@ -29,7 +28,7 @@ export interface VitShape extends StackShape {
   readonly patchSize: number
 }
 
-export async function loadVit({ config, weights, scope, base }: Loading): Promise<Model> {
+export function loadVit({ config, weights, base }: Loading): Unread {
   const shape = vitShape(config)
   const { width: D, inner: F, heads: H, headWidth: d, patchWidth } = shape
   const A = H * d
@@ -37,29 +36,29 @@ export async function loadVit({ config, weights, scope, base }: Loading): Promis
   const activation = config.activation('hidden_act', 'gelu')
   const qkvBias = config.flag('qkv_bias', true)
 
-  const cls = await weights.tensor('embeddings.cls_token', [1, 1, D])
-  const table = await weights.tensor('embeddings.position_embeddings', [1, shape.positions, D])
-  const patches = await patchMatrix(weights, shape, scope)
+  const cls = weights.tensor('embeddings.cls_token', [1, 1, D])
+  const table = weights.tensor('embeddings.position_embeddings', [1, shape.positions, D])
+  const patches = patchMatrix(weights, shape)
   const layers: Layer[] = []
   for (let i = 0; i < shape.layers; i++) {
     const at = (name: string): string => `encoder.layer.${i}.${name}`
     const attention = (name: string): string => at(`attention.attention.${name}`)
     layers.push({
-      norm1: await readNorm(weights, at('layernorm_before'), D, eps),
-      query: await weights.matrix(attention('query'), D, A, 'out,in', qkvBias),
-      keyValue: await weights.fused([attention('key'), attention('value')], D, A, qkvBias),
-      output: await weights.matrix(at('attention.output.dense'), A, D, 'out,in', true),
-      norm2: await readNorm(weights, at('layernorm_after'), D, eps),
-      up: await weights.matrix(at('intermediate.dense'), D, F, 'out,in', true),
-      down: await weights.matrix(at('output.dense'), F, D, 'out,in', true),
+      norm1: readNorm(weights, at('layernorm_before'), D, eps),
+      query: weights.matrix(attention('query'), { k: D, n: A, bias: qkvBias }),
+      keyValue: weights.matrix([attention('key'), attention('value')], { k: D, n: A, bias: qkvBias }),
+      output: weights.matrix(at('attention.output.dense'), { k: A, n: D }),
+      norm2: readNorm(weights, at('layernorm_after'), D, eps),
+      up: weights.matrix(at('intermediate.dense'), { k: D, n: F }),
+      down: weights.matrix(at('output.dense'), { k: F, n: D }),
     })
   }
-  const last = await readNorm(weights, 'layernorm', D, eps)
+  const last = readNorm(weights, 'layernorm', D, eps)
   const pooled = weights.shape('pooler.dense.weight')?.[0]
-  const pooler = pooled ? await weights.matrix('pooler.dense', D, pooled, 'out,in', true) : undefined
+  const pooler = pooled ? weights.matrix('pooler.dense', { k: D, n: pooled }) : undefined
   const poolerActivation = config.activation('pooler_act', 'tanh')
   const classes = weights.shape('classifier.weight')?.[0]
-  const classifier = classes ? await weights.matrix('classifier', D, classes, 'out,in', true) : undefined
+  const classifier = classes ? weights.matrix('classifier', { k: D, n: classes }) : undefined
   const positions = table.reshape([shape.positions, D])
 
   return {
@@ -172,14 +171,11 @@ function vitShape(config: Config): VitShape {
   }
 }
 
-async function patchMatrix(weights: WeightReader, shape: VitShape, scope: Scope): Promise<Matrix> {
+function patchMatrix(weights: WeightReader, shape: VitShape): Matrix {
   const { width: D, channels: C, patchSize: P } = shape
-  const name = 'embeddings.patch_embeddings.projection'
-  const kernel = await weights.tensor(`${name}.weight`, [D, C, P, P])
-  const bias = weights.has(`${name}.bias`) ? await weights.tensor(`${name}.bias`, [D]) : undefined
-  const matrix = pack(scope, kernel.reshape([D, C * P * P]), 'out,in', bias)
-  kernel.dispose()
-  return matrix
+  const stem = 'embeddings.patch_embeddings.projection'
+  const bias = weights.has(`${stem}.bias`)
+  return weights.matrix(stem, { k: C * P * P, n: D, stored: [D, C, P, P], bias })
 }
 
 function checkImage(sequence: Part, shape: VitShape): void {

@@ -13,6 +13,7 @@ import {
   InputError,
   imageClassification,
   type Label,
+  type LoadProgress,
   loadModel,
   loadTokenizer,
   type Model,
@@ -33,7 +34,7 @@ import {
   type VitShape,
 } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { type Build, createEngine } from '@prismal/tensor'
+import { type Build, createEngine, type Precision } from '@prismal/tensor'
 import { type ImageInput, readImage } from './images.js'
 import { locateModel, TASKS, type Task } from './locate.js'
 
@@ -42,10 +43,35 @@ export interface PipelineOptions {
   readonly devices?: Cluster
   /** Default `auto`: the fastest build that this runtime has. */
   readonly backend?: 'auto' | Build
+  /** How weight matrices are stored in memory, whatever the files have: `f32` (default), `f16` or `q8`. */
+  readonly dtype?: Precision
+  /**
+   * Threads that compute, up to the machine's cores, or `'auto'`: all of them, or one where the runtime has no threads that
+   * share memory. Default: 1.
+   */
+  readonly threads?: number | 'auto'
   /** Most bytes that weights and requests may use together. */
   readonly memoryLimitBytes?: number
   /** Told about stored tensors that are not used; default `console.warn`. */
   readonly warn?: (message: string) => void
+  /** Told after each megabyte of the weights, and after the last byte. */
+  readonly progress_callback?: (info: ProgressInfo) => void
+  /** Ends loading with the signal's reason. Each call takes a signal of its own. */
+  readonly signal?: AbortSignal
+}
+
+/** How far loading is, as transformers.js tells it. */
+export interface ProgressInfo {
+  readonly status: 'progress'
+  /** The model's folder or URL. */
+  readonly name: string
+  /** The file that is being read. */
+  readonly file: string
+  /** Percent. */
+  readonly progress: number
+  /** Bytes of the weights' files that the model uses: how many are loaded, and all. */
+  readonly loaded: number
+  readonly total: number
 }
 
 export interface Pipelines {
@@ -68,9 +94,24 @@ export async function pipeline<T extends Task>(
   if (!TASKS.includes(task)) throw new InputError(`task "${task}" is unknown (${TASKS.join(', ')})`)
   const files = await openFiles(locateModel(model, task))
   try {
-    const { backend = 'auto', memoryLimitBytes, warn } = options
-    const engine = await createEngine({ backend, ...(memoryLimitBytes !== undefined && { memoryLimitBytes }) })
-    const loaded = await loadModel(files, { engine, ...(warn && { warn }) })
+    const { backend = 'auto', dtype = 'f32', threads = 1, memoryLimitBytes, warn, signal } = options
+    const tell = options.progress_callback
+    const engine = await createEngine({ backend, threads, ...(memoryLimitBytes !== undefined && { memoryLimitBytes }) })
+    const progress =
+      tell &&
+      (({ loadedBytes: loaded, totalBytes: total, file }: LoadProgress): void => {
+        tell({ status: 'progress', name: files.location, file, progress: (100 * loaded) / total, loaded, total })
+      })
+    const loaded = await loadModel(files, {
+      engine,
+      dtype,
+      ...(warn && { warn }),
+      ...(signal && { signal }),
+      ...(progress && { progress }),
+    }).catch(error => {
+      engine.dispose()
+      throw error
+    })
     try {
       const runner = options.devices ? await options.devices.runner(loaded) : aloneRunner(loaded)
       return (await build(task, runner, files)) as Pipelines[T]

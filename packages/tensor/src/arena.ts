@@ -10,13 +10,24 @@
  * same ranges, so a request that is repeated does not grow the memory.
  */
 import { MemoryError } from './errors.js'
-import { type GrowableMemory, tooLarge } from './memory.js'
+import { type GrowableMemory, PAGE_BYTES, tooLarge } from './memory.js'
 
 export const ALIGNMENT_BYTES = 64
 
 interface Range {
   at: number
   bytes: number
+}
+
+/** Which ranges of a memory are in use, without their content. */
+export interface ArenaState {
+  /** Bytes handed out, alignment included. */
+  readonly usedBytes: number
+  /** What the memory has grown to. */
+  readonly memoryBytes: number
+  /** Where the last range ends. */
+  readonly end: number
+  readonly free: readonly { readonly at: number; readonly bytes: number }[]
 }
 
 /** The largest use of an arena while something ran. */
@@ -45,6 +56,7 @@ export class Arena {
   #used = 0
   #peak = 0
   readonly #watches = new Set<PeakWatch>()
+  #kept: ArenaState | undefined
 
   constructor(memory: GrowableMemory, limitBytes = Number.POSITIVE_INFINITY) {
     this.memory = memory
@@ -55,6 +67,26 @@ export class Arena {
   get usedBytes(): number {
     return this.#used
   }
+  get state(): ArenaState {
+    const free = this.#free.map(({ at, bytes }) => ({ at, bytes }))
+    return { usedBytes: this.#used, memoryBytes: this.memory.bytes, end: this.#end, free }
+  }
+  /** What stays in use while requests come and go: all that was in use when `keep()` was called, a model's weights. */
+  get kept(): ArenaState {
+    return this.#kept ?? EMPTY
+  }
+  keep(): void {
+    this.#kept = this.state
+  }
+  /** @internal An arena that has handed nothing out takes over the state of another. */
+  takeOver({ usedBytes, end, free }: ArenaState): void {
+    this.#used = usedBytes
+    this.#peak = usedBytes
+    this.#end = end
+    this.#free = free.map(({ at, bytes }) => ({ at, bytes }))
+    this.keep()
+  }
+
   /** Largest `usedBytes` so far. */
   get peakBytes(): number {
     return this.#peak
@@ -127,5 +159,8 @@ export class Arena {
     }
   }
 }
+
+/** A memory's first page, nothing of it in use. */
+const EMPTY: ArenaState = { usedBytes: 0, memoryBytes: PAGE_BYTES, end: ALIGNMENT_BYTES, free: [] }
 
 const rounded = (bytes: number): number => Math.max(1, Math.ceil(bytes / ALIGNMENT_BYTES)) * ALIGNMENT_BYTES

@@ -48,7 +48,7 @@ export function attentionFold(state: AttentionState, block: KeyBlock, from = 0, 
   const m = block.k.rows
   const n = to - from
   for (const [name, x] of Object.entries({ k: block.k, v: block.v }))
-    if (x.rows !== m || x.columns !== state.q.columns || x.dtype !== 'f32' || x.engine !== state.q.engine)
+    if (x.rows !== m || x.columns !== state.q.columns || x.dtype !== 'f32' || !state.q.engine.reaches(x.engine))
       throw new OperandError(
         `attention: ${name} is ${describe(x)} for ${m} keys of ${heads} heads of ${headWidth} in one engine, f32`,
       )

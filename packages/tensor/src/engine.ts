@@ -5,8 +5,9 @@ import type { Build } from './backends/backend.js'
 import { referenceKernels } from './backends/reference.js'
 import { detectWasm, wasmKernels } from './backends/wasm.js'
 import { DisposedError, OperandError, UnavailableError } from './errors.js'
+import type { Matrix, Precision } from './matrix.js'
 import { type GrowableMemory, PlainMemory, WasmMemory } from './memory.js'
-import { linear, type Matrix, matmul, softmax, transpose } from './operations.js'
+import { linear, matmul, softmax, transpose } from './operations.js'
 import { type Dtype, type Meter, Scope, type Tensor, type TypedArray } from './tensor.js'
 import { chooseThreads } from './threads/choose.js'
 import { lackOfThreads } from './threads/spawn.js'
@@ -99,6 +100,15 @@ export class Engine {
     return this.#root
   }
 
+  /** Whether this engine only counts memory: nothing is read, written or computed (see `rehearsalEngine`). */
+  get rehearses(): boolean {
+    return false
+  }
+  /** Whether tensors of `other` may be operands of this engine's operations beside its own. */
+  reaches(other: Engine): boolean {
+    return other === this
+  }
+
   /** A scope for one request or computation; what is made in it goes with `scope.dispose()`. */
   scope(meter?: Meter): Scope {
     return this.#root.child(meter)
@@ -137,16 +147,16 @@ export class Engine {
    * Which results may be compared bit by bit: build, precision and a digest of a probe product, in which a fused
    * multiply-add and a rounded one differ.
    */
-  numericsClass(): string {
+  numericsClass(precision: Precision = 'f32'): string {
     const scope = this.scope()
     const wave = Float32Array.from({ length: 128 }, (_, i) => Math.sin(i + 1) / 3)
-    const probe: Matrix = { packed: scope.tensor(wave, [128]), k: 16, n: 8 }
+    const probe: Matrix = { precision: 'f32', packed: scope.tensor(wave, [128]), k: 16, n: 8 }
     const y = linear(scope.tensor(wave.slice(0, 32), [2, 16]), probe, { activation: 'gelu' })
     const bits = new Int32Array(y.floats().buffer)
     scope.dispose()
     let digest = 0x811c9dc5
     for (const b of bits) digest = Math.imul(digest ^ b, 0x01000193)
-    return `${this.build}/f32/${(digest >>> 0).toString(16).padStart(8, '0')}`
+    return `${this.build}/${precision}/${(digest >>> 0).toString(16).padStart(8, '0')}`
   }
 
   /** Gives the memory up and ends the helper threads; tensors and scopes of this engine are dead afterwards. */

@@ -1,10 +1,11 @@
 /** @prismal/tensor: a tensor engine with WebAssembly SIMD kernels, explicit memory and no dependencies. */
 export { ACTIVATIONS, type Activation, catalogue, type KernelName, type Kernels } from '@prismal/kernels/catalogue'
-export type { PeakWatch } from './arena.js'
+export type { ArenaState, PeakWatch } from './arena.js'
 export { type AttentionState, attentionBegin, attentionEnd, attentionFold, type KeyBlock } from './attention.js'
 export type { Build } from './backends/backend.js'
 export { availableBuilds, type Capabilities, createEngine, type Engine, type EngineOptions } from './engine.js'
 export * from './errors.js'
+export { emptyMatrix, type Matrix, PRECISIONS, type Precision } from './matrix.js'
 export { MAX_MEMORY_BYTES } from './memory.js'
 export {
   add,
@@ -17,7 +18,6 @@ export {
   type LinearOptions,
   layerNorm,
   linear,
-  type Matrix,
   matmul,
   pack,
   quantiseRows,
@@ -29,5 +29,8 @@ export {
   toF16,
   transpose,
 } from './operations.js'
+export { copyValues, packColumns, packLines, padPanels, storePanels } from './packing.js'
+export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
+export { availableThreads } from './threads/spawn.js'
 export type { ModuleSource } from './wasm-source.js'

@@ -2,7 +2,7 @@
 import type { LinearMemory } from './backends/backend.js'
 import { MemoryError } from './errors.js'
 
-const PAGE_BYTES = 65536
+export const PAGE_BYTES = 65536
 /** wasm32 addresses 4 GiB; the last page stays unused so that an end address fits 32 bits. */
 export const MAX_MEMORY_BYTES = 65535 * PAGE_BYTES
 

@@ -2,18 +2,12 @@
  * Operations on tensors: each validates its operands, then calls the backend's kernel. The result belongs to the scope
  * of the first operand, unless an `out` is given. Shapes as [rows, columns].
  */
-import { ACTIVATIONS, type Activation, packedLength } from '@prismal/kernels/catalogue'
+import { type Activation, PANEL } from '@prismal/kernels/catalogue'
 import type { Engine } from './engine.js'
 import { OperandError, RangeOfFormatError } from './errors.js'
+import { emptyMatrix, gatherColumns, type Matrix, multiply, type Precision } from './matrix.js'
+import { storePanels } from './packing.js'
 import { type Dtype, describe, type Scope, type Tensor } from './tensor.js'
-
-/** A weight matrix B [k, n] packed once for the matrix kernel, with its optional bias [n]. */
-export interface Matrix {
-  readonly packed: Tensor
-  readonly k: number
-  readonly n: number
-  readonly bias?: Tensor | undefined
-}
 
 export interface LinearOptions {
   readonly activation?: Activation
@@ -34,26 +28,39 @@ const expectShape = (operation: string, what: string, x: Tensor, rows: number, c
   if (x.rows !== rows || x.columns !== columns || x.dtype !== 'f32')
     fail(operation, `${what} is ${describe(x)} where f32 [${rows},${columns}] is needed`)
 }
-/** Addresses mean something in one engine's memory only. */
+/** Addresses mean something in one engine's memory only; a rehearsal's kernels look at none. */
 const expectOneEngine = (operation: string, first: { engine: Engine }, ...others: (Tensor | undefined)[]): void => {
   for (const x of others)
-    if (x && x.engine !== first.engine)
+    if (x && !first.engine.reaches(x.engine))
       fail(operation, `${describe(x)} belongs to another engine than the first operand`)
 }
 
 /**
  * Packs B for {@link linear}. `layout` says how `b` lies: `'in,out'` is [k, n] (Conv1D), `'out,in'` is [n, k] (Linear).
- * The result belongs to `scope`.
+ * The result belongs to `scope`. Throws {@link RangeOfFormatError} for a value that `precision` cannot hold.
  */
-export function pack(scope: Scope, b: Tensor, layout: 'in,out' | 'out,in', bias?: Tensor): Matrix {
+export function pack(
+  scope: Scope,
+  b: Tensor,
+  layout: 'in,out' | 'out,in',
+  bias?: Tensor,
+  precision: Precision = 'f32',
+): Matrix {
   expect('pack', b, 'f32')
   const [k, n] = layout === 'in,out' ? [b.rows, b.columns] : [b.columns, b.rows]
   if (bias) expectShape('pack', 'bias', bias.reshape([1, bias.size]), 1, n)
   expectOneEngine('pack', scope, b, bias)
-  const packed = scope.empty([packedLength(k, n)])
+  const matrix = emptyMatrix(scope, k, n, bias, precision)
+  const panels = precision === 'f32' ? matrix : emptyMatrix(scope, k, n)
   const [rowStride, columnStride] = layout === 'in,out' ? [n, 1] : [1, k]
-  scope.engine.kernels.packPanels(b.address, packed.address, k, n, rowStride, columnStride)
-  return { packed, k, n, bias }
+  scope.engine.kernels.packPanels(b.address, panels.packed.address, k, n, rowStride, columnStride, PANEL * k)
+  if (panels === matrix) return matrix
+  try {
+    storePanels(panels, matrix, 0)
+  } finally {
+    panels.packed.dispose()
+  }
+  return matrix
 }
 
 /** activation(x [m, k] · B [k, n] + bias) + residual → [m, n]. Counts 2·m·n·k operations. */
@@ -66,20 +73,7 @@ export function linear(x: Tensor, matrix: Matrix, options: LinearOptions = {}): 
   if (options.out) expectShape('linear', 'out', options.out, m, matrix.n)
   expectOneEngine('linear', x, matrix.packed, matrix.bias, residual, options.out)
   const out = options.out ?? x.scope.empty([m, matrix.n])
-  x.engine.kernels.gemm(
-    x.address,
-    x.rowStride,
-    matrix.packed.address,
-    matrix.bias?.address ?? 0,
-    residual?.address ?? 0,
-    residual?.rowStride ?? 0,
-    out.address,
-    out.rowStride,
-    m,
-    matrix.n,
-    matrix.k,
-    ACTIVATIONS.indexOf(activation),
-  )
+  multiply(x, matrix, { residual, out, activation })
   x.scope.meter?.count(2 * m * matrix.n * matrix.k)
   return out
 }
@@ -167,7 +161,7 @@ export function gather(scope: Scope, table: Tensor | Matrix, ids: ArrayLike<numb
   const indices = scope.tensor(Int32Array.from(ids), [ids.length])
   const out = scope.empty([ids.length, width])
   const { kernels } = scope.engine
-  if (isMatrix) kernels.gatherPacked(table.packed.address, indices.address, out.address, ids.length, count, width)
+  if (isMatrix) gatherColumns(table, indices, out)
   else kernels.gather(table.address, indices.address, out.address, count, ids.length, width)
   indices.dispose()
   return out
@@ -189,20 +183,22 @@ export function segmentMeans(x: Tensor, runs: readonly Run[]): Tensor {
   return out
 }
 
-/** f16 → f32, exactly. The result belongs to `scope`. */
-export function fromF16(scope: Scope, x: Tensor): Tensor {
+/** f16 → f32, exactly, into `out` of the same size. Without it the result belongs to `scope`. */
+export function fromF16(scope: Scope, x: Tensor, out = scope.empty(x.shape)): Tensor {
   expect('fromF16', x, 'f16')
-  expectOneEngine('fromF16', scope, x)
-  const out = scope.empty(x.shape)
+  expect('fromF16', out, 'f32')
+  if (out.size !== x.size) fail('fromF16', `${describe(out)} has not the size of ${describe(x)}`)
+  expectOneEngine('fromF16', scope, x, out)
   scope.engine.kernels.f16ToF32(x.address, out.address, x.size)
   return out
 }
 
-/** bfloat16, given as the bits of a 16-bit tensor, → f32, exactly. The result belongs to `scope`. */
-export function fromBf16(scope: Scope, x: Tensor): Tensor {
+/** bfloat16, given as the bits of a 16-bit tensor, → f32, exactly, into `out`. Without it the result belongs to `scope`. */
+export function fromBf16(scope: Scope, x: Tensor, out = scope.empty(x.shape)): Tensor {
   expect('fromBf16', x, 'f16')
-  expectOneEngine('fromBf16', scope, x)
-  const out = scope.empty(x.shape)
+  expect('fromBf16', out, 'f32')
+  if (out.size !== x.size) fail('fromBf16', `${describe(out)} has not the size of ${describe(x)}`)
+  expectOneEngine('fromBf16', scope, x, out)
   scope.engine.kernels.bf16ToF32(x.address, out.address, x.size)
   return out
 }

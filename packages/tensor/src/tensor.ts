@@ -92,7 +92,9 @@ export class Tensor {
   /** A copy of the values: f32 → Float32Array, f16 → Uint16Array (bits), i32, i8, u8 → theirs. */
   data(): TypedArray {
     const array = ARRAYS[this.dtype]
-    const buffer = this.engine.memory.buffer
+    const { engine } = this
+    if (engine.rehearses) return new array(new ArrayBuffer(this.size * BYTES_PER_ELEMENT[this.dtype]), 0, this.size)
+    const { buffer } = engine.memory
     if (this.contiguous) return new array(buffer, this.address, this.size).slice()
     const out = new array(new ArrayBuffer(this.size * BYTES_PER_ELEMENT[this.dtype]), 0, this.size)
     const step = this.rowStride * BYTES_PER_ELEMENT[this.dtype]
@@ -138,7 +140,23 @@ export class Tensor {
     const at = fromRow * this.columns
     if (!(Number.isInteger(fromRow) && fromRow >= 0 && at + values.length <= this.size))
       throw new OperandError(`write: ${values.length} values from row ${fromRow} do not fit ${describe(this)}`)
-    new ARRAYS[this.dtype](this.engine.memory.buffer, this.address, this.size).set(values, at)
+    const { engine } = this
+    if (engine.rehearses) return
+    new ARRAYS[this.dtype](engine.memory.buffer, this.address, this.size).set(values, at)
+  }
+
+  /** Overwrites rows from `fromRow` on with those of another tensor of the same engine, dtype and columns. */
+  copyFrom(source: Tensor, fromRow = 0): void {
+    const { engine } = this
+    const isFit = source.dtype === this.dtype && source.columns === this.columns && source.engine === engine
+    if (!(isFit && this.contiguous && source.contiguous))
+      throw new OperandError(`copyFrom: ${describe(source)} cannot be copied into rows of ${describe(this)}`)
+    if (!(Number.isInteger(fromRow) && fromRow >= 0 && fromRow + source.rows <= this.rows))
+      throw new OperandError(`copyFrom: ${source.rows} rows from row ${fromRow} do not fit ${describe(this)}`)
+    if (engine.rehearses) return
+    const width = BYTES_PER_ELEMENT[this.dtype]
+    const target = this.address + fromRow * this.columns * width
+    new Uint8Array(engine.memory.buffer).copyWithin(target, source.address, source.address + source.size * width)
   }
 
   /** Gives the memory back now rather than with its scope; views of it die too. Twice is harmless. */

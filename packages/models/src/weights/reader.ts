@@ -1,13 +1,10 @@
-/** Reads a model's weights by their canonical names into an engine, whatever prefix and dtype they were published with. */
-import { fromBf16, fromF16, type Matrix, pack, type Scope, type Tensor } from '@prismal/tensor'
+/** Finds a model's weights by their canonical names, whatever prefix and dtype they were published with. */
+import { copyValues, type Matrix, OperandError, type Precision, type Scope, type Tensor } from '@prismal/tensor'
 import { ModelError } from '../errors.js'
 import { type ModelFiles, readJson } from '../files.js'
-import { headerLength, parseHeader, type TensorEntry } from './safetensors.js'
-
-export interface StoredTensor extends TensorEntry {
-  readonly file: string
-  readonly storedName: string
-}
+import { packerOf } from './packer.js'
+import { headerLength, parseHeader, type StoredTensor, type TensorEntry } from './safetensors.js'
+import { digestOf, type Ends, isFloat, type Job, type ReadOptions, readJobs, Staging } from './streaming.js'
 
 /** How a family's names vary, and which stored tensors are known not to be needed. */
 export interface Naming {
@@ -17,117 +14,173 @@ export interface Naming {
   readonly ignored: readonly RegExp[]
 }
 
+/** How stored weights make a matrix [k, n·sources]. */
+export interface MatrixForm {
+  readonly k: number
+  /** Columns that each source gives. */
+  readonly n: number
+  /** `'out,in'` (default): stored [n, k], as Linear has it. `'in,out'`: stored [k, n], as Conv1D; of one source only. */
+  readonly layout?: 'in,out' | 'out,in'
+  /** The name of the bias; true (default): `stem.bias` of each source; false: none. */
+  readonly bias?: boolean | string
+  /** Where only some of the stored columns are taken: n of `of`, from `from` on. For `'in,out'`. */
+  readonly columns?: { readonly from: number; readonly of: number }
+  /** What is stored, where it has more dimensions than [n, k]. */
+  readonly stored?: readonly number[]
+}
+
+/**
+ * Made in two steps. A family asks for its tensors and matrices: they get their memory, and whatever is missing or of
+ * another shape is refused. Then `read()` streams the files once, front to back, and fills them.
+ */
 export class WeightReader {
+  /** How matrices are stored in the engine. */
+  readonly precision: Precision
   readonly #files: ModelFiles
   readonly #scope: Scope
-  readonly #tensors: ReadonlyMap<string, StoredTensor>
+  readonly #jobs: ReadonlyMap<string, Job>
   readonly #naming: Naming
-  readonly #used = new Set<string>()
+  readonly #staging: Staging
+  #ends: ReadonlyMap<StoredTensor, Ends> = new Map()
 
-  private constructor(files: ModelFiles, scope: Scope, tensors: ReadonlyMap<string, StoredTensor>, naming: Naming) {
+  private constructor(
+    files: ModelFiles,
+    scope: Scope,
+    jobs: ReadonlyMap<string, Job>,
+    naming: Naming,
+    precision: Precision,
+  ) {
+    this.precision = precision
     this.#files = files
     this.#scope = scope
-    this.#tensors = tensors
+    this.#jobs = jobs
     this.#naming = naming
-  }
-
-  /** Reads the headers of all shards. Throws {@link ModelError} for missing, truncated or damaged files. */
-  static async open(files: ModelFiles, scope: Scope, naming: Naming): Promise<WeightReader> {
-    const tensors = new Map<string, StoredTensor>()
-    for (const stored of await readHeaders(files)) {
-      const name = canonical(stored.storedName, naming.prefixes)
-      const twin = tensors.get(name)
-      if (twin) throw new ModelError(`${files.location}: ${twin.storedName} and ${stored.storedName} are both ${name}`)
-      tensors.set(name, stored)
-    }
-    return new WeightReader(files, scope, tensors, naming)
-  }
-
-  has(name: string): boolean {
-    return this.#tensors.has(name)
-  }
-  /** Shape of a stored tensor, or undefined. */
-  shape(name: string): readonly number[] | undefined {
-    return this.#tensors.get(name)?.shape
+    // Before any weights: at the low end of the memory, where requests find its place again.
+    this.#staging = new Staging(scope, [...jobs.values()])
   }
 
   /**
-   * SHA-256 over config.json and over every tensor's name, dtype, shape and first and last bytes: cheap, and different
-   * for any two models that were trained apart.
+   * Over what `headers` name; default: those of all shards, which are then read. Matrices are stored as `precision` says. Throws {@link ModelError} for missing,
+   * truncated or damaged files.
    */
-  async digest(config: unknown): Promise<string> {
-    const lines = [JSON.stringify(config)]
-    for (const [name, entry] of [...this.#tensors].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      const { file, begin, end } = entry
-      const head = await this.#files.range(file, begin, Math.min(end, begin + 64))
-      const tail = await this.#files.range(file, Math.max(begin, end - 64), end)
-      lines.push(`${name} ${entry.dtype} [${entry.shape}] ${head.join()} ${tail.join()}`)
+  static async open(
+    files: ModelFiles,
+    scope: Scope,
+    naming: Naming,
+    { headers, precision = 'f32' }: { headers?: readonly StoredTensor[]; precision?: Precision } = {},
+  ): Promise<WeightReader> {
+    const jobs = new Map<string, Job>()
+    for (const entry of headers ?? (await readHeaders(files))) {
+      const name = canonical(entry.storedName, naming.prefixes)
+      const twin = jobs.get(name)?.entry
+      if (twin) throw new ModelError(`${files.location}: ${twin.storedName} and ${entry.storedName} are both ${name}`)
+      jobs.set(name, { entry, receivers: [] })
     }
-    const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(lines.join('\n')))
-    return Array.from(new Uint8Array(hash), b => b.toString(16).padStart(2, '0')).join('')
+    return new WeightReader(files, scope, jobs, naming, precision)
   }
 
-  /** A tensor as f32, of `shape` (its elements in stored order). Throws {@link ModelError} naming what does not fit. */
-  async tensor(name: string, shape: readonly number[]): Promise<Tensor> {
-    const entry = this.#entry(name)
-    const where = `${this.#files.location}/${entry.file}: ${entry.storedName}`
-    const same = entry.shape.length === shape.length && entry.shape.every((n, i) => n === shape[i])
-    if (!same) throw new ModelError(`${where} is [${entry.shape}] where config.json asks for [${shape}]`)
-    this.#used.add(name)
-    const bytes = await this.#files.range(entry.file, entry.begin, entry.end)
-    const scope = this.#scope
-    if (entry.dtype === 'F32') return scope.tensor(new Float32Array(bytes.buffer), shape)
-    if (entry.dtype !== 'F16' && entry.dtype !== 'BF16')
-      throw new ModelError(`${where} has dtype ${entry.dtype}; weights are F32, F16 or BF16`)
-    const half = scope.tensor(new Uint16Array(bytes.buffer), shape)
-    const tensor = (entry.dtype === 'F16' ? fromF16 : fromBf16)(scope, half)
-    half.dispose()
+  has(name: string): boolean {
+    return this.#jobs.has(name)
+  }
+  /** Shape of a stored tensor, or undefined. */
+  shape(name: string): readonly number[] | undefined {
+    return this.#jobs.get(name)?.entry.shape
+  }
+
+  /**
+   * A tensor as f32, of `shape` (its elements in stored order); `read()` gives it its values. Throws {@link ModelError}
+   * naming what does not fit.
+   */
+  tensor(name: string, shape: readonly number[]): Tensor {
+    const job = this.#claim(name, shape)
+    const tensor = this.#scope.empty(shape)
+    job.receivers.push({ width: 1, add: (rows, first) => copyValues(tensor, rows, first * rows.columns) })
     return tensor
   }
 
-  /** `name.weight` (and `name.bias` where `bias` asks for it) as a packed matrix. Layouts as {@link pack} has them. */
-  async matrix(name: string, k: number, n: number, layout: 'in,out' | 'out,in', bias: boolean): Promise<Matrix> {
-    const weight = await this.tensor(`${name}.weight`, layout === 'in,out' ? [k, n] : [n, k])
-    const matrix = pack(this.#scope, weight, layout, bias ? await this.tensor(`${name}.bias`, [n]) : undefined)
-    weight.dispose()
-    return matrix
+  /**
+   * The packed matrix of `stem.weight`, or of several, whose columns then lie side by side (a fused key|value
+   * projection); `read()` gives it its values. Throws {@link ModelError} naming what does not fit.
+   */
+  matrix(stem: string | readonly string[], form: MatrixForm): Matrix {
+    const { k, n, layout = 'out,in', bias = true, columns } = form
+    const stems = typeof stem === 'string' ? [stem] : stem
+    if (layout === 'in,out' && stems.length > 1)
+      throw new OperandError(`matrix: ${stems.join(', ')} are stored [in, out]; only [out, in] can be joined`)
+    const width = layout === 'out,in' ? k : (columns?.of ?? n)
+    const stored = form.stored ?? (layout === 'out,in' ? [n, k] : [k, width])
+    const jobs = stems.map(stem => this.#claim(`${stem}.weight`, stored))
+    const biases = bias === true ? stems.map(stem => `${stem}.bias`) : bias ? [bias] : undefined
+    const packer = packerOf(this.#scope, k, n * stems.length, biases && this.#bias(biases, n, columns), this.precision)
+    let [begun, ended] = [0, 0]
+    for (const [i, job] of jobs.entries())
+      job.receivers.push({
+        width,
+        begin: () => begun++ === 0 && packer.begin(),
+        add: (rows, first) => {
+          if (layout === 'out,in') packer.addColumns(rows, i * n + first)
+          else packer.addLines(columns ? rows.slab(columns.from, columns.from + n) : rows, first)
+        },
+        end: () => ++ended === jobs.length && packer.end(),
+      })
+    return packer.matrix
   }
 
-  /** A matrix whose columns are those of several stored ones, side by side (a fused key|value projection). */
-  async fused(names: readonly string[], k: number, n: number, bias: boolean): Promise<Matrix> {
-    const scope = this.#scope
-    const together = scope.empty([names.length * n, k])
-    for (const [i, name] of names.entries()) {
-      const weight = await this.tensor(`${name}.weight`, [n, k])
-      together.write(weight.floats(), i * n)
-      weight.dispose()
+  /** n values of each source, one after another. */
+  #bias(names: readonly string[], n: number, columns: MatrixForm['columns']): Tensor {
+    const jobs = names.map(name => this.#claim(name, [columns?.of ?? n]))
+    const bias = this.#scope.empty([n * names.length])
+    for (const [i, job] of jobs.entries())
+      job.receivers.push({
+        width: columns?.of ?? 1,
+        add: (rows, first) =>
+          columns
+            ? copyValues(bias, rows.slab(columns.from, columns.from + n), i * n)
+            : copyValues(bias, rows, i * n + first * rows.columns),
+      })
+    return bias
+  }
+
+  /**
+   * Streams what was asked for, in the order of the files, and gives the staging memory back. Throws {@link ModelError}
+   * for files that are truncated or cannot be read, and the signal's reason once it aborts.
+   */
+  async read(options: ReadOptions = {}): Promise<void> {
+    try {
+      this.#ends = await readJobs(this.#files, [...this.#jobs.values()], this.#staging, options)
+    } finally {
+      this.#staging.dispose()
     }
-    let joined: Tensor | undefined
-    if (bias) {
-      joined = scope.empty([names.length, n])
-      for (const [i, name] of names.entries()) {
-        const part = await this.tensor(`${name}.bias`, [n])
-        joined.write(part.floats(), i)
-        part.dispose()
-      }
-      joined = joined.reshape([names.length * n])
-    }
-    const matrix = pack(scope, together, 'out,in', joined)
-    together.dispose()
-    return matrix
+  }
+
+  /**
+   * SHA-256 over config.json and over every tensor's name, dtype, shape and first and last bytes, which `read()` has
+   * seen: cheap, and different for any two models that were trained apart.
+   */
+  async digest(config: unknown): Promise<string> {
+    return digestOf(
+      config,
+      [...this.#jobs].map(([name, { entry }]) => [name, entry] as const),
+      this.#ends,
+    )
   }
 
   /** Stored names that nothing asked for and that are not known buffers. */
   unused(): string[] {
-    return [...this.#tensors]
-      .filter(([name]) => !this.#used.has(name) && !this.#naming.ignored.some(pattern => pattern.test(name)))
-      .map(([, entry]) => entry.storedName)
+    return [...this.#jobs]
+      .filter(([name, job]) => job.receivers.length === 0 && !this.#naming.ignored.some(pattern => pattern.test(name)))
+      .map(([, job]) => job.entry.storedName)
   }
 
-  #entry(name: string): StoredTensor {
-    const entry = this.#tensors.get(name)
-    if (!entry) throw new ModelError(`${this.#files.location}: the weights lack ${name}`)
-    return entry
+  #claim(name: string, shape: readonly number[]): Job {
+    const job = this.#jobs.get(name)
+    if (!job) throw new ModelError(`${this.#files.location}: the weights lack ${name}`)
+    const { entry } = job
+    const where = `${this.#files.location}/${entry.file}: ${entry.storedName}`
+    const same = entry.shape.length === shape.length && entry.shape.every((n, i) => n === shape[i])
+    if (!same) throw new ModelError(`${where} is [${entry.shape}] where config.json asks for [${shape}]`)
+    if (!isFloat(entry.dtype)) throw new ModelError(`${where} has dtype ${entry.dtype}; weights are F32, F16 or BF16`)
+    return job
   }
 }
 
@@ -137,7 +190,7 @@ function canonical(stored: string, prefixes: readonly string[]): string {
   return (prefix ? stored.slice(prefix.length) : stored).replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias')
 }
 
-/** Every stored tensor of all weight files. */
+/** Every stored tensor of all weight files. Throws {@link ModelError} for missing, truncated or damaged files. */
 export async function readHeaders(files: ModelFiles): Promise<StoredTensor[]> {
   const stored: StoredTensor[] = []
   for (const file of await weightFiles(files))

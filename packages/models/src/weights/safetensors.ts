@@ -9,6 +9,12 @@ export interface TensorEntry {
   readonly end: number
 }
 
+/** A tensor, and where it lies. */
+export interface StoredTensor extends TensorEntry {
+  readonly file: string
+  readonly storedName: string
+}
+
 /** Bits of an element, for the dtypes of the format. */
 const BITS: Readonly<Record<string, number>> = {
   BOOL: 8, U8: 8, I8: 8, F8_E4M3: 8, F8_E5M2: 8, U16: 16, I16: 16, F16: 16, BF16: 16,

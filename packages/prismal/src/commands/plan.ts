@@ -1,9 +1,26 @@
 /** `prismal plan`: what sharing a model costs each device, before anything runs. */
 
 import { existsSync } from 'node:fs'
-import { cost, createPlan, type DeviceCost, type Plan, PlanError, type SharingOptions } from '@prismal/distribute'
-import { inspectModel, type Json, ModelError, type StackShape, shapeOf } from '@prismal/models'
+import {
+  cost,
+  createPlan,
+  type DeviceCost,
+  estimate,
+  type Plan,
+  PlanError,
+  type SharingOptions,
+} from '@prismal/distribute'
+import {
+  imaginedFiles,
+  type Json,
+  loadModel,
+  type MemoryEstimate,
+  type Model,
+  ModelError,
+  type ModelFiles,
+} from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
+import { rehearsalEngine } from '@prismal/tensor'
 import { type Command, InvalidArgumentError } from 'commander'
 import { KNOWN_MODELS, knownModel } from '../known-models.js'
 import { type SharingFlags, sharingOptions, whole, withSharing } from './sharing.js'
@@ -28,6 +45,10 @@ interface Column {
   readonly compressionRate?: number
   readonly bytesReceived: number
   readonly lessTraffic?: number
+  /** Largest use of a device's memory, weights included. */
+  readonly memoryBytes: number
+  /** What a device's memory grows to, loading included. */
+  readonly processBytes: number
   /** Compute, then every exchange in turn, nothing overlapped; where speed and bandwidth are given. */
   readonly milliseconds?: number
 }
@@ -62,13 +83,17 @@ export function addPlan(program: Command): void {
 }
 
 async function plan(flags: PlanFlags): Promise<void> {
-  const { name, shape, weightBytes } = await shapeFor(flags.model)
+  const name = flags.model
+  // Loaded in rehearsal: config and headers are read, memory is counted.
+  const model = await loadModel(await filesOf(name), { engine: rehearsalEngine(), warn: () => {} })
+  const { shape } = model
+  const weightBytes = model.engine.arena.kept.usedBytes
   const tokens = flags.tokens ?? shape.positions
   if (tokens > shape.positions)
     throw new PlanError(`plan: ${tokens} tokens were given; ${name} has ${shape.positions} positions`)
   if (shape.patchWidth > 0 && tokens !== shape.positions)
     throw new PlanError(`plan: ${name} takes images of ${shape.positions} rows, not ${tokens}`)
-  const columns = columnsOf(shape, tokens, flags)
+  const columns = await columnsOf(model, tokens, flags)
   if (flags.json) {
     console.log(
       JSON.stringify({
@@ -95,27 +120,27 @@ async function plan(flags: PlanFlags): Promise<void> {
   if (devices === 1) console.log('With --devices 2 or more it shows what sharing is worth.')
 }
 
-async function shapeFor(model: string): Promise<{ name: string; shape: StackShape; weightBytes: number }> {
+/** The model's files, or of one that is known by name what its config says. */
+async function filesOf(model: string): Promise<ModelFiles> {
   const known: Json | undefined = existsSync(model) ? undefined : knownModel(model)
-  if (known) {
-    const shape = shapeOf(known, model)
-    return { name: model, shape, weightBytes: 4 * parametersOf(shape, Number(known.vocab_size ?? 0)) }
-  }
+  if (known) return imaginedFiles(known, model)
   if (!existsSync(model) && !/^https?:/.test(model))
     throw new ModelError(`there is no model folder ${model}; known by name: ${Object.keys(KNOWN_MODELS).join(', ')}`)
-  const { shape, parameters } = await inspectModel(await openFiles(model))
-  return { name: model, shape, weightBytes: 4 * parameters }
+  return openFiles(model)
 }
 
-/** Weights and biases of a stack and its embeddings; heads, which are small beside them, are left out. */
-function parametersOf(shape: StackShape, vocabulary: number): number {
-  const { layers, width: D, inner: F, positions, patchWidth } = shape
-  const A = shape.heads * shape.headWidth
-  const layer = 4 * D * A + 3 * A + D + 2 * D * F + F + D + 4 * D
-  return layers * layer + (positions + vocabulary + patchWidth) * D
+/** Devices whose memory is asked for: of many the first and the last, between which the others are alike. */
+function rehearsed({ devices, sequences }: Plan): number[] {
+  if (devices <= 8) return Array.from({ length: devices }, (_, p) => p)
+  const rows = (p: number): number =>
+    sequences.reduce((sum, { bounds }) => sum + (bounds[p]?.[1] ?? 0) - (bounds[p]?.[0] ?? 0), 0)
+  const all = Array.from({ length: devices }, (_, p) => p)
+  const busiest = all.reduce((a, b) => (rows(b) > rows(a) ? b : a))
+  return [...new Set([0, busiest, devices - 1])]
 }
 
-function columnsOf(shape: StackShape, tokens: number, flags: PlanFlags): Column[] {
+async function columnsOf(model: Model, tokens: number, flags: PlanFlags): Promise<Column[]> {
+  const { shape } = model
   const devices = flags.devices ?? flags.weights?.length ?? 2
   const options = sharingOptions(flags)
   const planned = (count: number, sharing: SharingOptions): Plan => {
@@ -124,24 +149,25 @@ function columnsOf(shape: StackShape, tokens: number, flags: PlanFlags): Column[
     return createPlan({ shape, rows, want, devices: count }, sharing)
   }
   const columns: Column[] = []
-  const add = (name: string, count: number, sharing: SharingOptions): void => {
+  const add = async (name: string, count: number, sharing: SharingOptions): Promise<void> => {
     const made = planned(count, sharing)
     const costs = cost(made, shape, { asPublished: flags.asPublished ?? false })
-    columns.push(columnOf(name, made, costs, columns[0], flags))
+    const memory = await estimate(model, made, { devices: rehearsed(made) })
+    columns.push(columnOf(name, made, costs, memory, columns[0], flags))
   }
-  add('one device', 1, { strategy: 'isolated' })
+  await add('one device', 1, { strategy: 'isolated' })
   if (devices === 1) return columns
   const sink = flags.asPublished ? 0 : undefined
   const shared = { ...options, ...(sink !== undefined && { sink }) }
   const { segments: _segments, compressionRate: _rate, ...exact } = shared
-  add('full', devices, { ...exact, strategy: 'full', wire: 'f32' })
+  await add('full', devices, { ...exact, strategy: 'full', wire: 'f32' })
   const strategy = options.strategy ?? 'means'
   if (strategy !== 'full') {
     const L =
       strategy === 'means'
         ? ` L=${segmentsOf(planned(devices, { ...shared, sink: 0, strategy }))}${(shared.sink ?? 1) > 0 ? `, sink ${shared.sink ?? 1}` : ''}`
         : ''
-    add(`${strategy}${L}`, devices, { ...shared, strategy })
+    await add(`${strategy}${L}`, devices, { ...shared, strategy })
   }
   return columns
 }
@@ -153,6 +179,7 @@ function columnOf(
   name: string,
   made: Plan,
   costs: readonly DeviceCost[],
+  memory: readonly MemoryEstimate[],
   alone: Column | undefined,
   flags: PlanFlags,
 ): Column {
@@ -171,6 +198,8 @@ function columnOf(
     flops: busiest,
     lessCompute: alone ? 1 - busiest / alone.flops : 0,
     bytesReceived: received,
+    memoryBytes: Math.max(...memory.map(m => m.peakBytes)),
+    processBytes: Math.max(...memory.map(m => m.processBytes)),
     ...(means !== undefined && { compressionRate: rows / means, lessTraffic: 1 - means / rows }),
     ...(time !== undefined && { milliseconds: time }),
   }
@@ -186,6 +215,7 @@ function tableOf(columns: readonly Column[], weightBytes: number): string[][] {
     row('  compression rate', c => c.compressionRate?.toFixed(2) ?? ''),
     row('  less', c => (c.lessTraffic === undefined ? '' : percent(c.lessTraffic))),
     row('weights a device', () => bytes(weightBytes)),
+    row('memory a device', c => bytes(c.memoryBytes)),
   ]
   if (columns.some(c => c.milliseconds !== undefined))
     rows.push(row('time (predicted)', c => (c.milliseconds === undefined ? '' : duration(c.milliseconds))))

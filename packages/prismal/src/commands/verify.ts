@@ -2,15 +2,18 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { ModelError } from '@prismal/models'
-import { availableBuilds, type Build } from '@prismal/tensor'
+import { availableBuilds, type Build, PRECISIONS, type Precision } from '@prismal/tensor'
 import { type Command, InvalidArgumentError } from 'commander'
 import { type CaseResult, verifyFolder } from '../verify/verify.js'
 import { versions } from '../versions.js'
+import { whole } from './sharing.js'
 import { table } from './units.js'
 
 interface VerifyFlags {
   readonly build?: Build[]
   readonly way?: ('memory' | 'message-port')[]
+  readonly dtype?: Precision[]
+  readonly threads?: number[]
   readonly json?: true
 }
 
@@ -26,10 +29,15 @@ const oneOf =
 export function addVerify(program: Command): void {
   program
     .command('verify')
-    .description('hold models to their golden results, alone and shared, on every build')
+    .description('hold models to their golden results, alone and shared, on every build, dtype and number of threads')
     .argument('<dir...>', 'golden folders, or folders of them')
     .option('--build <name>', 'only this build (repeatable)', oneOf(availableBuilds()))
     .option('--way <name>', `only this way of sharing (repeatable): ${WAYS.join(', ')}`, oneOf(WAYS))
+    .option('--dtype <name>', `only matrices stored so (repeatable): ${PRECISIONS.join(', ')}`, oneOf(PRECISIONS))
+    .option('--threads <n>', 'only this number of threads (repeatable)', (text, before: number[] | undefined) => [
+      ...(before ?? []),
+      whole(1)(text),
+    ])
     .option('--json', 'print one JSON object')
     .action(verify)
 }
@@ -38,7 +46,13 @@ async function verify(dirs: readonly string[], flags: VerifyFlags): Promise<void
   const results: CaseResult[] = []
   for (const folder of dirs.flatMap(goldenFolders)) {
     const found: CaseResult[] = []
-    const options = { ...(flags.build && { builds: flags.build }), ...(flags.way && { ways: flags.way }) }
+    const { build, way, dtype, threads } = flags
+    const options = {
+      ...(build && { builds: build }),
+      ...(way && { ways: way }),
+      ...(dtype && { precisions: dtype }),
+      ...(threads && { threads }),
+    }
     for await (const result of verifyFolder(folder, options)) {
       found.push(result)
       if (process.stderr.isTTY) process.stderr.write(`\r${folder}: ${found.length} cases …`)
@@ -73,23 +87,44 @@ function goldenFolders(dir: string): string[] {
   return folders.sort()
 }
 
-/** A row a case, a column a build and way; each cell is the case's worst error. */
+/** What is alone: a row a case, dtype and number of threads, a column a build. What is shared: a row a case, a column a build and way. */
 function printFolder(folder: string, results: readonly CaseResult[]): void {
-  const ways = [...new Set(results.filter(r => r.way !== 'alone').map(r => `${r.build} ${r.way}`))]
-  const names = [...new Set(results.map(r => r.name))]
-  const rows = names.map(name => [
-    name,
-    ...ways.map(column => {
-      const [build] = column.split(' ')
-      const found = results.find(
-        r => r.name === name && (`${r.build} ${r.way}` === column || (r.way === 'alone' && r.build === build)),
-      )
-      return found ? `${found.worst.toExponential(1)}${found.failure ? ' ✗' : '  '}` : ''
-    }),
-    `≤ ${(results.find(r => r.name === name) as CaseResult).limit.toExponential(0)}`,
-  ])
   console.log(`\n${folder}`)
-  console.log(table([['max|got − want| / max|want|', ...ways.map(w => `${w}  `), ''], ...rows]))
-  for (const { name, build, way, failure } of results)
-    if (failure) console.log(`✗ ${name}, ${build}, ${way}: ${failure}`)
+  const head = 'max|got − want| / max|want|'
+  const alone = results.filter(r => r.way === 'alone')
+  printTable(
+    head,
+    alone,
+    ({ name, precision, threads: n }) => `${name}, ${precision}, ${n} thread${n > 1 ? 's' : ''}`,
+    r => r.build,
+  )
+  const shared = results.filter(r => r.way !== 'alone')
+  if (shared.length > 0)
+    printTable(
+      head,
+      shared,
+      r => r.name,
+      r => `${r.build} ${r.way}`,
+    )
+  for (const { name, build, precision, threads, way, failure } of results)
+    if (failure) console.log(`✗ ${name}, ${build}, ${precision}, ${threads} threads, ${way}: ${failure}`)
+}
+
+/** Each cell is a case's worst error. */
+function printTable(
+  head: string,
+  results: readonly CaseResult[],
+  rowOf: (result: CaseResult) => string,
+  columnOf: (result: CaseResult) => string,
+): void {
+  const [names, columns] = [rowOf, columnOf].map(of => [...new Set(results.map(of))]) as [string[], string[]]
+  const rows = names.map(name => {
+    const row = results.filter(r => rowOf(r) === name)
+    const cells = columns.map(column => {
+      const found = row.find(r => columnOf(r) === column)
+      return found ? `${found.worst.toExponential(1)}${found.failure ? ' ✗' : '  '}` : ''
+    })
+    return [name, ...cells, `≤ ${(row[0] as CaseResult).limit}`]
+  })
+  console.log(table([[head, ...columns.map(c => `${c}  `), ''], ...rows]))
 }

@@ -24,7 +24,15 @@ import {
   wholeLayout,
 } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { availableBuilds, type Build, createEngine, type Tensor } from '@prismal/tensor'
+import {
+  availableBuilds,
+  availableThreads,
+  type Build,
+  createEngine,
+  PRECISIONS,
+  type Precision,
+  type Tensor,
+} from '@prismal/tensor'
 import { type Golden, type GoldenCase, readGolden, sequenceOf } from './golden.js'
 
 export type Way = 'alone' | 'memory' | 'message-port'
@@ -33,6 +41,8 @@ export type Way = 'alone' | 'memory' | 'message-port'
 export interface CaseResult {
   readonly location: string
   readonly build: Build
+  readonly precision: Precision
+  readonly threads: number
   readonly way: Way
   readonly name: string
   /** Largest max|got − want| / max|want| over the case's arrays. */
@@ -49,6 +59,10 @@ export interface VerifyOptions {
   readonly builds?: readonly Build[]
   /** Ways of sharing; default both. */
   readonly ways?: readonly ('memory' | 'message-port')[]
+  /** How matrices are stored; default all. Sharing is held to f32, of which each device's part of the others is known. */
+  readonly precisions?: readonly Precision[]
+  /** Numbers of threads; default 1, and 2 where the machine has them. */
+  readonly threads?: readonly number[]
 }
 
 /** What a wire may cost: the largest error, and the largest among 95 % of a case's values. */
@@ -57,31 +71,51 @@ const LIMITS = {
   f16: { all: 1e-3, most: 2e-4 },
   int8: { all: 3e-3, most: 3e-3 },
 } as const
+/** What storing matrices in fewer bits may cost. Golden models are small and random: trained ones lose a tenth of it. */
+const STORED_LIMITS = {
+  f16: { all: 5e-3, most: 2e-3 },
+  q8: { all: 0.15, most: 0.05 },
+} as const
+type Limit = { readonly all: number; readonly most: number }
 
 /** Results as they come. Throws `ModelError` where the folder is no golden one or cannot be loaded. */
 export async function* verifyFolder(location: string, options: VerifyOptions = {}): AsyncGenerator<CaseResult> {
   const golden = await readGolden(await openFiles(location))
   for (const build of options.builds ?? availableBuilds()) {
-    const model = await load(location, build)
-    try {
-      yield* verifyAlone(golden, model)
-    } finally {
-      model.dispose()
-    }
+    for (const precision of options.precisions ?? PRECISIONS)
+      for (const threads of build === 'reference' ? [1] : (options.threads ?? usualThreads())) {
+        const model = await load(location, build, precision, threads)
+        try {
+          yield* verifyAlone(golden, model)
+        } finally {
+          model.dispose()
+        }
+      }
+    if (!(options.precisions ?? PRECISIONS).includes('f32')) continue
     for (const way of options.ways ?? (['memory', 'message-port'] as const))
       yield* verifyShared(golden, location, build, way)
   }
 }
 
-const load = async (location: string, build: Build): Promise<Model> =>
-  loadModel(await openFiles(location), { engine: await createEngine({ backend: build }), warn: () => {} })
+/** One thread, and two where this machine has them. */
+const usualThreads = (): readonly number[] => (availableThreads() >= 2 ? [1, 2] : [1])
+
+const load = async (location: string, build: Build, dtype: Precision = 'f32', threads = 1): Promise<Model> =>
+  loadModel(await openFiles(location), {
+    engine: await createEngine({ backend: build, threads }),
+    dtype,
+    warn: () => {},
+  })
 
 async function* verifyAlone(golden: Golden, model: Model): AsyncGenerator<CaseResult> {
-  const single = new Comparison(golden, model, 'alone', 'single', 'f32')
+  const { precision } = model
+  const limit = precision === 'f32' ? LIMITS.f32 : STORED_LIMITS[precision]
+  const single = new Comparison(golden, model, 'alone', 'single', limit)
   for (const [e] of golden.examples.entries()) await compareSingle(single, golden, model, e)
   yield single.result()
-  if (!golden.outputs.has('greedy/0/ids')) return
-  const greedy = new Comparison(golden, model, 'alone', 'greedy', 'f32')
+  // Of fewer bits another token may be the likeliest, and from then on nothing compares.
+  if (precision !== 'f32' || !golden.outputs.has('greedy/0/ids')) return
+  const greedy = new Comparison(golden, model, 'alone', 'greedy', limit)
   await compareTokens(greedy, golden, aloneRunner(model), 'greedy', 0, sequenceOf(golden, 0, undefined))
   yield greedy.result()
 }
@@ -107,7 +141,7 @@ async function* verifyShared(
 
 async function verifyCase(golden: Golden, shared: SharedRunner, c: GoldenCase, way: Way): Promise<CaseResult> {
   const { model } = shared
-  const comparison = new Comparison(golden, model, way, c.name, c.options.wire ?? 'f32')
+  const comparison = new Comparison(golden, model, way, c.name, LIMITS[c.options.wire ?? 'f32'])
   for (const [e] of golden.examples.entries()) {
     const sequence = sequenceOf(golden, e, imageShape(model))
     const request = shared.with(c.options, c.devices).begin()
@@ -125,7 +159,7 @@ async function verifyCase(golden: Golden, shared: SharedRunner, c: GoldenCase, w
 }
 
 async function verifyGreedy(golden: Golden, shared: SharedRunner, c: GoldenCase, way: Way): Promise<CaseResult> {
-  const comparison = new Comparison(golden, shared.model, way, `greedy-${c.name}`, c.options.wire ?? 'f32')
+  const comparison = new Comparison(golden, shared.model, way, `greedy-${c.name}`, LIMITS[c.options.wire ?? 'f32'])
   for (const [e] of golden.examples.entries()) {
     const sequence = sequenceOf(golden, e, undefined)
     const report = await compareTokens(
@@ -231,15 +265,17 @@ const imageShape = (model: Model): VitShape | undefined =>
 /** Gathers the errors of one case. */
 class Comparison {
   readonly #golden: Golden
-  readonly #where: Pick<CaseResult, 'location' | 'build' | 'way' | 'name'>
-  readonly #wire: keyof typeof LIMITS
+  readonly #where: Pick<CaseResult, 'location' | 'build' | 'precision' | 'threads' | 'way' | 'name'>
+  readonly #limit: Limit
   readonly #errors: number[] = []
   #failure: string | undefined
 
-  constructor(golden: Golden, model: Model, way: Way, name: string, wire: keyof typeof LIMITS) {
+  constructor(golden: Golden, model: Model, way: Way, name: string, limit: Limit) {
     this.#golden = golden
-    this.#where = { location: golden.location, build: model.engine.build, way, name }
-    this.#wire = wire
+    const { engine, precision } = model
+    const { build, mostThreads: threads } = engine
+    this.#where = { location: golden.location, build, precision, threads, way, name }
+    this.#limit = limit
   }
 
   /** Compares with the golden array of that name, if there is one; `without` are rows to leave out. */
@@ -275,7 +311,7 @@ class Comparison {
   }
 
   result(): CaseResult {
-    const { all, most } = LIMITS[this.#wire]
+    const { all, most } = this.#limit
     const sorted = Float64Array.from(this.#errors).sort()
     const worst = sorted.at(-1) ?? 0
     const most95 = sorted[Math.ceil(sorted.length * 0.95) - 1] ?? 0

@@ -5,6 +5,7 @@
 import {
   type Buffer,
   catalogue,
+  ELEMENT_BYTES,
   type Fill,
   type Kernel,
   type KernelName,
@@ -72,7 +73,6 @@ export function anyCase(kernel: Kernel): fc.Arbitrary<Case> {
     })
 }
 
-const BYTES = { f32: 4, i32: 4, f16: 2, bf16: 2, i8: 1 } as const
 const CANARY_BYTES = 64
 /** 0xff… is NaN as f32: reading beyond a buffer spoils the result, writing beyond it spoils the canary. */
 const CANARY = 0xff
@@ -92,7 +92,7 @@ export function layOut(kernel: Kernel, one: Case, threads = 1): Layout {
     }
     const shift = Math.floor(random() * 4) * 4
     addresses[p.name] = end + shift
-    end = Math.ceil((end + shift + elementsOf(p, one.sizes, threads) * BYTES[p.type] + CANARY_BYTES) / 16) * 16
+    end = Math.ceil((end + shift + elementsOf(p, one.sizes, threads) * ELEMENT_BYTES[p.type] + CANARY_BYTES) / 16) * 16
   }
   const bytes = new Uint8Array(end).fill(CANARY)
   for (const p of buffersOf(kernel)) {
@@ -122,9 +122,9 @@ export function partOf(kernel: Kernel, one: Case, whole: Layout): { from: number
   for (const p of buffersOf(kernel)) {
     const address = layout.addresses[p.name]!
     if (address === 0 || p.use === 'out' || p.use === 'scratch') continue
-    const skip = from * (p.perRow?.(one.sizes) ?? 0) * BYTES[p.type]
+    const skip = from * (p.perRow?.(one.sizes) ?? 0) * ELEMENT_BYTES[p.type]
     const source = whole.addresses[p.name]! + skip
-    layout.bytes.set(whole.bytes.subarray(source, source + p.length(part.sizes) * BYTES[p.type]), address)
+    layout.bytes.set(whole.bytes.subarray(source, source + p.length(part.sizes) * ELEMENT_BYTES[p.type]), address)
   }
   return { from, part, layout }
 }
@@ -138,7 +138,7 @@ export function bytesOfRows(
   from: number,
   count: number,
 ): Uint8Array {
-  const row = p.perRow!(sizes) * BYTES[p.type]
+  const row = p.perRow!(sizes) * ELEMENT_BYTES[p.type]
   const address = layout.addresses[p.name]!
   return memory.subarray(address + from * row, address + (from + count) * row)
 }
@@ -149,7 +149,7 @@ export function firstStray(kernel: Kernel, one: Case, layout: Layout, after: Uin
   for (const p of buffersOf(kernel)) {
     const address = layout.addresses[p.name]!
     if (p.use === 'in' || address === 0) continue
-    const end = address + p.length(one.sizes) * BYTES[p.type]
+    const end = address + p.length(one.sizes) * ELEMENT_BYTES[p.type]
     expected.set(after.subarray(address, end), address)
   }
   return expected.findIndex((byte, i) => byte !== after[i])
@@ -173,7 +173,8 @@ export function difference(
     if (address === 0 || (p.use !== 'out' && p.use !== 'inout')) continue
     const length = p.length(one.sizes)
     if (kernel.tolerance === 0 || p.type !== 'f32') {
-      for (let i = 0; i < length * BYTES[p.type]; i++) if (got[address + i] !== want[address + i]) return Infinity
+      for (let i = 0; i < length * ELEMENT_BYTES[p.type]; i++)
+        if (got[address + i] !== want[address + i]) return Infinity
       continue
     }
     const [G, W, M] = [got, want, magnitude].map(
@@ -190,12 +191,21 @@ export function difference(
   return worst
 }
 
-/** The same layout with the absolute values of all f32 inputs. */
+/** The same layout with the absolute values of all inputs that are numbers, but for whole ones of 32 bits. */
 export function magnitudes(kernel: Kernel, one: Case, layout: Layout): Uint8Array<ArrayBuffer> {
   const bytes = layout.bytes.slice()
   for (const p of buffersOf(kernel)) {
     const address = layout.addresses[p.name]!
-    if (address === 0 || p.type !== 'f32' || p.use === 'out' || p.use === 'scratch') continue
+    if (address === 0 || p.use === 'out' || p.use === 'scratch') continue
+    if (p.type === 'f16') {
+      const bits = new Uint16Array(bytes.buffer, address, p.length(one.sizes))
+      for (const [i, value] of bits.entries()) bits[i] = value & 0x7fff
+    }
+    if (p.type === 'i8') {
+      const codes = new Int8Array(bytes.buffer, address, p.length(one.sizes))
+      for (const [i, value] of codes.entries()) codes[i] = Math.abs(value)
+    }
+    if (p.type !== 'f32') continue
     const values = new Float32Array(bytes.buffer, address, p.length(one.sizes))
     values.forEach((value, i) => {
       values[i] = Math.abs(value)
@@ -221,16 +231,22 @@ function fill(memory: ArrayBuffer, address: number, p: Buffer, sizes: Sizes, ran
     }
     return
   }
+  let number = 0
   const one = (): number => {
+    if (kind === 'quanta') return number++ % 2 === 1 ? below(256) : normalFrom(random) + 0.01
     if (kind === 'positive') return Math.abs(normalFrom(random)) + 0.1
     if (kind === 'log-counts') return Math.log(1 + below(20))
-    if (kind === 'zero') return 0
+    if (kind === 'zero' || kind === 'finite') return 0
     if (kind === 'default') return normalFrom(random)
     if (kind.kind === 'variance') return normalFrom(random) * Math.sqrt(kind.of(sizes))
     return below(kind.below(sizes) + (kind.kind === 'visible' ? 1 : 0))
   }
   if (p.type === 'f32') put(new Float32Array(memory, address, length), one)
   else if (p.type === 'i32') put(new Int32Array(memory, address, length), one)
+  else if (p.type === 'u8') put(new Uint8Array(memory, address, length), () => below(256))
+  // Either sign, exponents from those of subnormals up: a sum of hundreds is then about 1.
+  else if (kind === 'finite')
+    put(new Uint16Array(memory, address, length), () => (below(2) << 15) | (below(12) << 10) | below(1024))
   else if (p.type === 'i8') put(new Int8Array(memory, address, length), () => below(255) - 127)
   else put(new Uint16Array(memory, address, length), () => below(65536)) // any bits: NaN and infinities too
 }

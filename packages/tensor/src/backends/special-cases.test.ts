@@ -1,5 +1,5 @@
 /** What random values never reach: extremes, ties, every half float, and the laws that block-wise attention obeys. */
-import { ACTIVATIONS, attentionScratch, packedLength } from '@prismal/kernels/catalogue'
+import { ACTIVATIONS, attentionScratch, KEY_CHUNK, packedLength } from '@prismal/kernels/catalogue'
 import { describe, expect, test } from 'vitest'
 import { normals, randomFrom } from '../../../../test/random.js'
 import { Desk, reference, wasmBuilds } from './test-subjects.js'
@@ -49,7 +49,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       for (const [number, name] of (['gelu', 'geluTanh', 'relu', 'tanh'] as const).entries()) {
         const desk = new Desk(subject)
         const [one, packed, product, alone] = [desk.f32([1]), desk.space(256), desk.space(256), desk.space(256)]
-        desk.kernels.packPanels(desk.f32(x), packed, 1, 64, 64, 1)
+        desk.kernels.packPanels(desk.f32(x), packed, 1, 64, 64, 1, 8)
         desk.kernels.gemm(one, 1, packed, 0, 0, 0, product, 64, 1, 64, 1, number + 1)
         desk.kernels[name](desk.f32(x), alone, 64)
         expect(desk.readF32(product, 64), ACTIVATIONS[number + 1]).toEqual(desk.readF32(alone, 64))
@@ -64,8 +64,8 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       const transposed = weight.map((_, i) => weight[(i % n) * k + Math.floor(i / n)]!)
       const desk = new Desk(subject)
       const [a, b] = [desk.space(packedLength(k, n) * 4), desk.space(packedLength(k, n) * 4)]
-      desk.kernels.packPanels(desk.f32(weight), a, k, n, 1, k)
-      desk.kernels.packPanels(desk.f32(transposed), b, k, n, n, 1)
+      desk.kernels.packPanels(desk.f32(weight), a, k, n, 1, k, 8 * k)
+      desk.kernels.packPanels(desk.f32(transposed), b, k, n, n, 1, 8 * k)
       expect(desk.readF32(a, packedLength(k, n))).toEqual(desk.readF32(b, packedLength(k, n)))
       expect(desk.readF32(a, packedLength(k, n)).slice(2 * 8 * k + 5, 2 * 8 * k + 8)).toEqual([0, 0, 0])
     })
@@ -75,7 +75,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       const desk = new Desk(subject)
       const a = desk.f32(normals(m * k, 3))
       const packed = desk.space(packedLength(k, n) * 4)
-      desk.kernels.packPanels(desk.f32(normals(k * n, 4)), packed, k, n, n, 1)
+      desk.kernels.packPanels(desk.f32(normals(k * n, 4)), packed, k, n, n, 1, 8 * k)
       const bias = desk.f32(normals(n, 5))
       const [whole, cut] = [desk.space(m * n * 4), desk.space(m * n * 4)]
       desk.kernels.gemm(a, k, packed, bias, 0, 0, whole, n, m, n, k, 1)
@@ -270,7 +270,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       expect(distance(attend([all()]).values, want)).toBeLessThan(4e-6)
     })
 
-    test.each([[[64]], [[1]], [[7, 8, 71, 149]], [[30, 30, 90]]])('cut at %j equals uncut', cuts => {
+    test.each([[[KEY_CHUNK]], [[1]], [[7, 8, 71, 149]], [[30, 30, 90]]])('cut at %j equals uncut', cuts => {
       const bounds = [0, ...cuts, 150]
       const blocks = bounds.slice(1).map((to, i) => slice(bounds[i]!, to))
       expect(distance(attend(blocks).values, attend([all()]).values)).toBeLessThan(4e-6)
@@ -279,7 +279,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
     test.skipIf(subject === reference)(
       'cut at a chunk, the bits are those of uncut: keys are folded in chunks from the start of a block',
       () => {
-        expect(attend([slice(0, 64), slice(64, 150)]).bits).toEqual(attend([all()]).bits)
+        expect(attend([slice(0, KEY_CHUNK), slice(KEY_CHUNK, 150)]).bits).toEqual(attend([all()]).bits)
       },
     )
 
@@ -314,7 +314,7 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
     })
 
     test('a row that sees a prefix has the bits it has with that prefix alone', () => {
-      const visible = [0, 1, 63, 64, 65, 130, 150]
+      const visible = [0, 1, 63, KEY_CHUNK - 1, KEY_CHUNK, KEY_CHUNK + 1, 150]
       const { bits } = attend([all(visible)])
       for (const [i, count] of visible.entries()) {
         const alone = attend([slice(0, count)], queries.subarray(i * D, (i + 1) * D))

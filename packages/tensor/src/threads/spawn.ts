@@ -28,6 +28,9 @@ export function availableCores(): number | undefined {
   return typeof count === 'number' && count >= 1 ? Math.floor(count) : undefined
 }
 
+/** Most threads that an engine can have here: as many as there are cores, or 1. */
+export const availableThreads = (): number => (lackOfThreads() === undefined ? (availableCores() ?? 1) : 1)
+
 /** Starts `script`, by default the one beside this file. Throws where the runtime refuses. */
 export function spawn(script?: URL | string): HelperThread {
   const node = nodeThreads()

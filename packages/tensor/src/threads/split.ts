@@ -3,7 +3,7 @@
  * of the packed matrix) and of a range such as heads, as the catalogue tells them apart. Rows are stable, columns and
  * heads independent, so the parts together have the bits of the whole call.
  */
-import { type Buffer, catalogue, type Kernel, type KernelName, PANEL } from '@prismal/kernels/catalogue'
+import { type Buffer, catalogue, ELEMENT_BYTES, type Kernel, type KernelName, PANEL } from '@prismal/kernels/catalogue'
 
 /** Parts of a call: `across` runs of columns or of a range, each in `down` runs of rows. */
 export interface Grid {
@@ -39,9 +39,8 @@ const BYTES_PER_NS = { streamed: 16, computed: 8 }
 /** Rows that a matrix kernel's part has whole multiples of: those of its register tiles. */
 const TILE_ROWS = 12
 /** One row of A is multiplied by so many columns at a time. */
-const WIDE_COLUMNS = 4 * PANEL
+const WIDE_COLUMNS = 6 * PANEL
 
-const BYTES = { f32: 4, i32: 4, f16: 2, bf16: 2, i8: 1 } as const
 /** The place of a parameter that a kernel lacks. */
 const NOWHERE = -1
 
@@ -80,7 +79,7 @@ export class Split {
     this.#fromAt = indexOf(kernel.range?.[0])
     this.#toAt = indexOf(kernel.range?.[1])
     this.#buffers = kernel.parameters.flatMap((p, at) =>
-      p.kind === 'buffer' ? [{ at, buffer: p, bytes: BYTES[p.type] }] : [],
+      p.kind === 'buffer' ? [{ at, buffer: p, bytes: ELEMENT_BYTES[p.type] }] : [],
     )
     this.#sizesAt = kernel.parameters.flatMap((p, at) => (p.kind === 'size' ? [{ at, name: p.name }] : []))
   }

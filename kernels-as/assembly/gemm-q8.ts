@@ -1,0 +1,454 @@
+// The matrix product in 8 bits: codes of a row of A times codes of a column of B are summed exactly, in 32-bit integers,
+// and scaled once. So every build and machine gives the same sums.
+import { Dot, WIDENED } from './dot'
+import { Line } from './tile'
+
+/** Rows of a full tile. */
+const TILE_ROWS: i32 = 4
+/** Panels that one row meets at a time. */
+const WIDE = 6
+/** Bytes of A in a block of rows: a part of the second-level cache. */
+const BLOCK: i32 = 1 << 17
+
+abstract class Sums {
+  /**
+   * Ends a line of 8 columns: what the row's code of zero, less `shift`, added to the sums is taken out of them, they are
+   * scaled, and the rest is as in every matrix product.
+   */
+  @inline static finish(
+    low: v128,
+    high: v128,
+    shift: i32,
+    quantum: usize,
+    scales: usize,
+    sums: usize,
+    c: usize,
+    columns: i32,
+    bias: usize,
+    residual: usize,
+    activation: i32,
+  ): void {
+    const offset = i32x4.splat(<i32>load<f32>(quantum, 4) - shift)
+    const l = f32x4.convert_i32x4_s(i32x4.sub(low, i32x4.mul(v128.load(sums), offset)))
+    const h = f32x4.convert_i32x4_s(i32x4.sub(high, i32x4.mul(v128.load(sums, 16), offset)))
+    const row = v128.load32_splat(quantum)
+    Line.finish(
+      f32x4.mul(f32x4.mul(l, v128.load(scales)), row),
+      f32x4.mul(f32x4.mul(h, v128.load(scales, 16)), row),
+      c,
+      columns,
+      bias,
+      residual,
+      activation,
+    )
+  }
+
+  /** Up to four rows × 8 columns, four steps of k an instruction. */
+  @inline static tile(
+    rows: i32,
+    a: usize,
+    aRow: usize,
+    quanta: usize,
+    b: usize,
+    end: usize,
+    scales: usize,
+    sums: usize,
+    c: usize,
+    cRow: usize,
+    columns: i32,
+    bias: usize,
+    residual: usize,
+    rRow: usize,
+    activation: i32,
+    shift: i32,
+  ): void {
+    let l0 = i32x4.splat(0)
+    let h0 = i32x4.splat(0)
+    let l1 = i32x4.splat(0)
+    let h1 = i32x4.splat(0)
+    let l2 = i32x4.splat(0)
+    let h2 = i32x4.splat(0)
+    let l3 = i32x4.splat(0)
+    let h3 = i32x4.splat(0)
+    let a0 = a
+    let a1 = a0 + aRow
+    let a2 = a1 + aRow
+    let a3 = a2 + aRow
+    for (; b < end; b += 32) {
+      const left = v128.load(b)
+      const right = v128.load(b, 16)
+      let x = v128.load32_splat(a0)
+      l0 = Dot.add(left, x, l0)
+      h0 = Dot.add(right, x, h0)
+      a0 += 4
+      if (rows > 1) {
+        x = v128.load32_splat(a1)
+        l1 = Dot.add(left, x, l1)
+        h1 = Dot.add(right, x, h1)
+        a1 += 4
+      }
+      if (rows > 2) {
+        x = v128.load32_splat(a2)
+        l2 = Dot.add(left, x, l2)
+        h2 = Dot.add(right, x, h2)
+        a2 += 4
+      }
+      if (rows > 3) {
+        x = v128.load32_splat(a3)
+        l3 = Dot.add(left, x, l3)
+        h3 = Dot.add(right, x, h3)
+        a3 += 4
+      }
+    }
+    Sums.finish(l0, h0, shift, quanta, scales, sums, c, columns, bias, residual, activation)
+    if (rows > 1) {
+      c += cRow
+      residual += rRow
+      Sums.finish(l1, h1, shift, quanta + 8, scales, sums, c, columns, bias, residual, activation)
+    }
+    if (rows > 2) {
+      c += cRow
+      residual += rRow
+      Sums.finish(l2, h2, shift, quanta + 16, scales, sums, c, columns, bias, residual, activation)
+    }
+    if (rows > 3) {
+      c += cRow
+      residual += rRow
+      Sums.finish(l3, h3, shift, quanta + 24, scales, sums, c, columns, bias, residual, activation)
+    }
+  }
+
+  /** One row by six panels, `panel` bytes apart. */
+  @inline static wide(
+    a: usize,
+    quantum: usize,
+    b: usize,
+    panel: usize,
+    scales: usize,
+    sums: usize,
+    c: usize,
+    columns: i32,
+    bias: usize,
+    residual: usize,
+    activation: i32,
+    shift: i32,
+  ): void {
+    let l0 = i32x4.splat(0)
+    let h0 = i32x4.splat(0)
+    let l1 = i32x4.splat(0)
+    let h1 = i32x4.splat(0)
+    let l2 = i32x4.splat(0)
+    let h2 = i32x4.splat(0)
+    let l3 = i32x4.splat(0)
+    let h3 = i32x4.splat(0)
+    let l4 = i32x4.splat(0)
+    let h4 = i32x4.splat(0)
+    let l5 = i32x4.splat(0)
+    let h5 = i32x4.splat(0)
+    let b0 = b
+    let b1 = b0 + panel
+    let b2 = b1 + panel
+    let b3 = b2 + panel
+    let b4 = b3 + panel
+    let b5 = b4 + panel
+    for (const end = b1; b0 < end; a += 4) {
+      const x = v128.load32_splat(a)
+      l0 = Dot.add(v128.load(b0), x, l0)
+      h0 = Dot.add(v128.load(b0, 16), x, h0)
+      l1 = Dot.add(v128.load(b1), x, l1)
+      h1 = Dot.add(v128.load(b1, 16), x, h1)
+      l2 = Dot.add(v128.load(b2), x, l2)
+      h2 = Dot.add(v128.load(b2, 16), x, h2)
+      l3 = Dot.add(v128.load(b3), x, l3)
+      h3 = Dot.add(v128.load(b3, 16), x, h3)
+      l4 = Dot.add(v128.load(b4), x, l4)
+      h4 = Dot.add(v128.load(b4, 16), x, h4)
+      l5 = Dot.add(v128.load(b5), x, l5)
+      h5 = Dot.add(v128.load(b5, 16), x, h5)
+      b0 += 32
+      b1 += 32
+      b2 += 32
+      b3 += 32
+      b4 += 32
+      b5 += 32
+    }
+    const next: usize = bias != 0 ? 32 : 0
+    const kept: usize = residual != 0 ? 32 : 0
+    Sums.finish(l0, h0, shift, quantum, scales, sums, c, 8, bias, residual, activation)
+    scales += 32
+    sums += 32
+    c += 32
+    bias += next
+    residual += kept
+    Sums.finish(l1, h1, shift, quantum, scales, sums, c, 8, bias, residual, activation)
+    scales += 32
+    sums += 32
+    c += 32
+    bias += next
+    residual += kept
+    Sums.finish(l2, h2, shift, quantum, scales, sums, c, 8, bias, residual, activation)
+    scales += 32
+    sums += 32
+    c += 32
+    bias += next
+    residual += kept
+    Sums.finish(l3, h3, shift, quantum, scales, sums, c, 8, bias, residual, activation)
+    scales += 32
+    sums += 32
+    c += 32
+    bias += next
+    residual += kept
+    Sums.finish(l4, h4, shift, quantum, scales, sums, c, 8, bias, residual, activation)
+    scales += 32
+    sums += 32
+    c += 32
+    bias += next
+    residual += kept
+    Sums.finish(l5, h5, shift, quantum, scales, sums, c, columns, bias, residual, activation)
+  }
+
+  /** One or two rows × 8 columns by products of 16 bits, whose sums come two to a column. */
+  @inline static widened(
+    rows: i32,
+    a: usize,
+    aRow: usize,
+    quanta: usize,
+    b: usize,
+    end: usize,
+    scales: usize,
+    sums: usize,
+    c: usize,
+    cRow: usize,
+    columns: i32,
+    bias: usize,
+    residual: usize,
+    rRow: usize,
+    activation: i32,
+    shift: i32,
+  ): void {
+    let s0 = i32x4.splat(0)
+    let s1 = i32x4.splat(0)
+    let s2 = i32x4.splat(0)
+    let s3 = i32x4.splat(0)
+    let t0 = i32x4.splat(0)
+    let t1 = i32x4.splat(0)
+    let t2 = i32x4.splat(0)
+    let t3 = i32x4.splat(0)
+    let a1 = a + aRow
+    for (; b < end; b += 32) {
+      const x = i16x8.extend_low_i8x16_u(v128.load32_splat(a))
+      const b0 = v128.load8x8_s(b)
+      const b1 = v128.load8x8_s(b, 8)
+      const b2 = v128.load8x8_s(b, 16)
+      const b3 = v128.load8x8_s(b, 24)
+      s0 = i32x4.add(s0, i32x4.dot_i16x8_s(b0, x))
+      s1 = i32x4.add(s1, i32x4.dot_i16x8_s(b1, x))
+      s2 = i32x4.add(s2, i32x4.dot_i16x8_s(b2, x))
+      s3 = i32x4.add(s3, i32x4.dot_i16x8_s(b3, x))
+      a += 4
+      if (rows > 1) {
+        const y = i16x8.extend_low_i8x16_u(v128.load32_splat(a1))
+        t0 = i32x4.add(t0, i32x4.dot_i16x8_s(b0, y))
+        t1 = i32x4.add(t1, i32x4.dot_i16x8_s(b1, y))
+        t2 = i32x4.add(t2, i32x4.dot_i16x8_s(b2, y))
+        t3 = i32x4.add(t3, i32x4.dot_i16x8_s(b3, y))
+        a1 += 4
+      }
+    }
+    const l0 = Sums.pairs(s0, s1)
+    const h0 = Sums.pairs(s2, s3)
+    Sums.finish(l0, h0, shift, quanta, scales, sums, c, columns, bias, residual, activation)
+    if (rows > 1) {
+      const l1 = Sums.pairs(t0, t1)
+      const h1 = Sums.pairs(t2, t3)
+      c += cRow
+      residual += rRow
+      Sums.finish(l1, h1, shift, quanta + 8, scales, sums, c, columns, bias, residual, activation)
+    }
+  }
+
+  /** Sums of neighbouring lanes. */
+  @inline static pairs(a: v128, b: v128): v128 {
+    return i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7))
+  }
+}
+
+/** k is padded to a multiple of four: rows of `a` with anything, panels of `packed` with zeros. */
+export function gemmQ8(
+  a: usize,
+  quanta: usize,
+  packed: usize,
+  scales: usize,
+  sums: usize,
+  bias: usize,
+  residual: usize,
+  residualStride: i32,
+  c: usize,
+  cStride: i32,
+  m: i32,
+  n: i32,
+  k: i32,
+  activation: i32,
+): void {
+  const aRow = (<usize>k + 3) & ~3
+  const panel = aRow << 3
+  const cRow = (<usize>cStride) << 2
+  const rRow: usize = residual == 0 ? 0 : (<usize>residualStride) << 2
+  const mode = Dot.mode()
+  const shift = Dot.shift(mode)
+  if (m == 1 && mode != WIDENED) {
+    oneRow(a, quanta, packed, panel, scales, sums, bias, residual, c, n, activation, shift)
+    return
+  }
+  const most = mode == WIDENED ? 2 : TILE_ROWS
+  const tiles = (m + most - 1) / most
+  const tilesPerBlock = max(1, BLOCK / max<i32>(1, <i32>aRow * most))
+  for (let tile = 0, i = 0; tile < tiles;) {
+    const blockEnd = min(tiles, tile + tilesPerBlock)
+    const end = blockEnd == tiles ? m : i + (blockEnd - tile) * most
+    let b = packed
+    for (let j = 0; j < n; j += 8) {
+      const columns = min(8, n - j)
+      const at = (<usize>j) << 2
+      let left = blockEnd - tile
+      for (let r = i; r < end; left--) {
+        const rows = (end - r + left - 1) / left
+        const row = <usize>r
+        const x = a + row * aRow
+        const y = c + row * cRow + at
+        const z: usize = residual == 0 ? 0 : residual + row * rRow + at
+        const w: usize = bias == 0 ? 0 : bias + at
+        const s = quanta + (row << 3)
+        if (mode == WIDENED)
+          twoRows(
+            rows,
+            x,
+            aRow,
+            s,
+            b,
+            b + panel,
+            scales + at,
+            sums + at,
+            y,
+            cRow,
+            columns,
+            w,
+            z,
+            rRow,
+            activation,
+            shift,
+          )
+        else
+          fourRows(
+            rows,
+            x,
+            aRow,
+            s,
+            b,
+            b + panel,
+            scales + at,
+            sums + at,
+            y,
+            cRow,
+            columns,
+            w,
+            z,
+            rRow,
+            activation,
+            shift,
+          )
+        r += rows
+      }
+      b += panel
+    }
+    i = end
+    tile = blockEnd
+  }
+}
+
+function fourRows(
+  rows: i32,
+  a: usize,
+  aRow: usize,
+  s: usize,
+  b: usize,
+  end: usize,
+  scales: usize,
+  sums: usize,
+  c: usize,
+  cRow: usize,
+  columns: i32,
+  bias: usize,
+  residual: usize,
+  rRow: usize,
+  activation: i32,
+  shift: i32,
+): void {
+  if (rows == 4)
+    Sums.tile(4, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
+  else if (rows == 3)
+    Sums.tile(3, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
+  else if (rows == 2)
+    Sums.tile(2, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
+  else Sums.tile(1, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
+}
+
+function twoRows(
+  rows: i32,
+  a: usize,
+  aRow: usize,
+  s: usize,
+  b: usize,
+  end: usize,
+  scales: usize,
+  sums: usize,
+  c: usize,
+  cRow: usize,
+  columns: i32,
+  bias: usize,
+  residual: usize,
+  rRow: usize,
+  activation: i32,
+  shift: i32,
+): void {
+  if (rows == 2)
+    Sums.widened(2, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
+  else Sums.widened(1, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
+}
+
+/** Decoding: limited by how fast B arrives. */
+function oneRow(
+  a: usize,
+  s: usize,
+  b: usize,
+  panel: usize,
+  scales: usize,
+  sums: usize,
+  bias: usize,
+  residual: usize,
+  c: usize,
+  n: i32,
+  activation: i32,
+  shift: i32,
+): void {
+  let j = 0
+  for (; j + 8 * (WIDE - 1) < n; j += 8 * WIDE) {
+    Sums.wide(a, s, b, panel, scales, sums, c, min(8, n - j - 8 * (WIDE - 1)), bias, residual, activation, shift)
+    b += <usize>WIDE * panel
+    c += 32 * WIDE
+    scales += 32 * WIDE
+    sums += 32 * WIDE
+    if (bias != 0) bias += 32 * WIDE
+    if (residual != 0) residual += 32 * WIDE
+  }
+  for (; j < n; j += 8) {
+    const columns = min(8, n - j)
+    Sums.tile(1, a, 0, s, b, b + panel, scales, sums, c, 0, columns, bias, residual, 0, activation, shift)
+    b += panel
+    c += 32
+    scales += 32
+    sums += 32
+    if (bias != 0) bias += 32
+    if (residual != 0) residual += 32
+  }
+}

@@ -1,0 +1,124 @@
+/** What one device does for one request: its share of the prefill, and decoding. */
+import {
+  cacheFor,
+  type Emitted,
+  firstSteps,
+  generate,
+  type KvCache,
+  type Model,
+  nextPosition,
+  type Part,
+  type Prefilled,
+  StageMeter,
+  sequenceMeans,
+  withTurns,
+} from '@prismal/models'
+import type { Run, Scope, Tensor } from '@prismal/tensor'
+import type { RunMessage } from './messages.js'
+import { decoderOf, handoffs, type Plan, type SequencePlan, transfers } from './plan.js'
+import { type Exchange, layoutOf, shared } from './shared-context.js'
+import { rowBytes } from './wire.js'
+
+/** What one device does for one request. */
+export class Work {
+  readonly #model: Model
+  readonly #scope: Scope
+  readonly #meter: StageMeter
+  readonly #message: RunMessage
+  readonly #parts: readonly Part[]
+  readonly #signal: AbortSignal
+  readonly #caches: readonly (KvCache | undefined)[]
+
+  constructor(
+    model: Model,
+    scope: Scope,
+    meter: StageMeter,
+    message: RunMessage,
+    parts: readonly Part[],
+    signal: AbortSignal,
+  ) {
+    this.#model = model
+    this.#scope = scope
+    this.#meter = meter
+    this.#message = message
+    this.#parts = parts
+    this.#signal = signal
+    const { plan, self, generate } = message
+    this.#caches = plan.sequences.map((sequence, s) => {
+      const part = parts[s] as Part
+      if (!generate || decoderOf(sequence) !== self) return undefined
+      return cacheFor(scope, model, part.to - part.from, generate.maxNewTokens)
+    })
+  }
+
+  /** This device's wanted rows, finished; or the means of its rows, one for each sequence that it has rows of. */
+  async prefill(exchange: Exchange): Promise<Tensor> {
+    const { plan, self, output } = this.#message
+    const model = this.#model
+    const meter = this.#meter
+    const context = withTurns(shared({ plan, self, meter, exchange, caches: this.#caches }), this.#signal)
+    const rows = await this.#scope.step(model.embed(this.#scope, this.#parts), async x => {
+      const wanted = await model.forward(x, context)
+      meter.enter('head')
+      return model.finish(wanted)
+    })
+    return output === 'mean' ? sequenceMeans(rows, layoutOf(plan, self).placements) : rows
+  }
+
+  /** Tokens of the sequences that this device decodes, from its caches alone: nothing is sent to other devices. */
+  async *decode(last: Tensor): AsyncGenerator<Emitted> {
+    const { plan, self, generate: options, seen } = this.#message
+    const mine = plan.sequences.flatMap((sequence: SequencePlan, s) => (decoderOf(sequence) === self ? [s] : []))
+    if (mine.length === 0 || !options) return
+    const prefilled = mine.map((sequence): Prefilled => {
+      const part = this.#parts[sequence] as Part
+      const cache = this.#caches[sequence] as KvCache
+      return { sequence, cache, position: nextPosition(part), ids: seen?.[sequence] ?? (part.ids as Int32Array) }
+    })
+    yield* generate(this.#model, this.#meter, last, prefilled, options, this.#signal)
+  }
+}
+
+/**
+ * Does a device's work on a rehearsal of its engine, hearing zeros of the other devices. Gives the largest use of memory
+ * meanwhile, in bytes.
+ */
+export async function rehearseWork(rehearsed: Model, message: RunMessage, parts: readonly Part[]): Promise<number> {
+  const { plan, self } = message
+  const meter = new StageMeter()
+  const scope = rehearsed.engine.scope(meter)
+  const peak = rehearsed.engine.arena.watch()
+  const options = message.generate && { maxNewTokens: message.generate.maxNewTokens }
+  const greedy: RunMessage = { plan, self, output: message.output, ...(options && { generate: options }) }
+  try {
+    const work = new Work(rehearsed, scope, meter, greedy, parts, new AbortController().signal)
+    const rows = await work.prefill(silentExchange(plan, self, rehearsed.shape.width))
+    if (message.output === 'tokens') await firstSteps(work.decode(rows))
+    return peak.bytes
+  } finally {
+    peak.end()
+    scope.dispose()
+  }
+}
+
+/** The others as a rehearsal hears them: zeros, as many bytes as are due. */
+function silentExchange(plan: Plan, self: number, width: number): Exchange {
+  const bytesOf = (kind: 'rows' | 'handoff', layer: number, from: number): number => {
+    const sequence = (s: number): SequencePlan => plan.sequences[s] as SequencePlan
+    if (kind === 'rows') {
+      const rows = transfers(plan, layer, from, self).map(s => (sequence(s).sent[from] as readonly Run[]).length)
+      return rowBytes(sum(rows), width, plan.wire)
+    }
+    const rows = handoffs(plan, from, self).map(s => {
+      const [a, b] = sequence(s).bounds[from] as Run
+      return b - a
+    })
+    return rowBytes(sum(rows), width, 'f32')
+  }
+  return {
+    post: () => {},
+    take: async (kind, layer, from) => new Uint8Array(bytesOf(kind, layer, from)),
+  }
+}
+
+const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)

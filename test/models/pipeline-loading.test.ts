@@ -1,0 +1,26 @@
+/** What `pipeline()` tells while it loads, and how it is stopped. */
+import { fileURLToPath } from 'node:url'
+import { type ProgressInfo, pipeline } from 'prismal'
+import { expect, it } from 'vitest'
+
+const chronicle = fileURLToPath(new URL('../../models/gpt2-chronicle', import.meta.url))
+
+it('tells its progress as transformers.js does, up to 100 percent', async () => {
+  const told: ProgressInfo[] = []
+  const generate = await pipeline('text-generation', chronicle, { progress_callback: info => told.push(info) })
+  await generate.dispose()
+  expect(told.length).toBeGreaterThan(1)
+  const { total } = told[0] as ProgressInfo
+  expect(told.at(-1)).toEqual({
+    ...{ status: 'progress', name: chronicle, file: 'model.safetensors' },
+    ...{ progress: 100, loaded: total, total },
+  })
+  for (const [i, { progress }] of told.entries()) expect(progress).toBeGreaterThan(told[i - 1]?.progress ?? 0)
+})
+
+it('is stopped by its signal, with the reason', async () => {
+  const abort = new AbortController()
+  const reason = new Error('enough')
+  const options = { signal: abort.signal, progress_callback: () => abort.abort(reason) }
+  await expect(pipeline('text-generation', chronicle, options)).rejects.toBe(reason)
+})

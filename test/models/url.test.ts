@@ -1,0 +1,154 @@
+/** Loading from a URL: servers with ranges and without, and connections that fail. */
+import { readFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { loadModel, ModelError, type ModelFiles, urlFiles } from '@prismal/models'
+import { openFiles } from '@prismal/models/node'
+import { createEngine } from '@prismal/tensor'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { answer, answerOf, failure } from './loading.js'
+import { temporaryFolders, tinyModel, writeModel } from './tiny-model.js'
+
+const newFolder = temporaryFolders()
+
+describe('a URL', () => {
+  const tiny = tinyModel('bert')
+  const folder = writeModel(newFolder(), tiny)
+  let server: Server
+  let requests: { method: string; name: string; range: string | undefined }[]
+  /** How GET of an existing file is answered. */
+  let get: (request: IncomingMessage, response: ServerResponse, bytes: Buffer) => void
+
+  const withRanges: typeof get = (request, response, bytes) => {
+    const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
+    if (from === undefined) response.end(bytes)
+    else response.writeHead(206).end(bytes.subarray(Number(from), Number(to) + 1))
+  }
+  const withoutRanges: typeof get = (_, response, bytes) => response.end(bytes)
+
+  beforeEach(async () => {
+    requests = []
+    server = createServer((request, response) => {
+      const name = (request.url ?? '').replace('/models/tiny/', '')
+      requests.push({ method: request.method ?? '', name, range: request.headers.range })
+      const bytes = ['config.json', 'model.safetensors'].includes(name) ? readFileSync(join(folder, name)) : undefined
+      if (!bytes) response.writeHead(404).end('no such file')
+      else if (request.method === 'HEAD') response.setHeader('content-length', bytes.length).end()
+      else get(request, response, bytes)
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  })
+  afterEach(async () => {
+    server.closeAllConnections()
+    await new Promise(resolve => server.close(resolve))
+  })
+  const base = (): string => `http://127.0.0.1:${(server.address() as AddressInfo).port}/models/tiny`
+
+  it('loads to the same bits, by ranges of the file', async () => {
+    get = withRanges
+    const model = await loadModel(await openFiles(`${base()}/`), { engine: await createEngine() })
+    expect(model.location).toBe(base())
+    expect(await answer(model)).toEqual(await answerOf(folder))
+    model.dispose()
+    const gets = requests.filter(r => r.method === 'GET' && r.name === 'model.safetensors')
+    expect(gets.every(r => r.range)).toBe(true)
+    expect(requests.filter(r => r.method === 'HEAD' && r.name === 'model.safetensors')).toHaveLength(1)
+  })
+
+  it('loads to the same bits from a server without ranges, which sends each file once', async () => {
+    get = withoutRanges
+    const model = await loadModel(urlFiles(new URL(base())), { engine: await createEngine() })
+    expect(await answer(model)).toEqual(await answerOf(folder))
+    model.dispose()
+    const gets = requests.filter(r => r.method === 'GET').map(r => r.name)
+    expect(gets).toEqual(['config.json', 'model.safetensors'])
+  })
+
+  it('whose connection ends early is refused, with ranges and without', async () => {
+    for (const ranges of [true, false]) {
+      get = (request, response, bytes) => {
+        const [, from] = /^bytes=(\d+)-/.exec(request.headers.range ?? '') ?? []
+        if (request.url?.endsWith('config.json') || (ranges && Number(from) <= 8))
+          return withRanges(request, response, bytes)
+        const begin = ranges ? Number(from) : 0
+        response.writeHead(ranges ? 206 : 200, { 'content-length': bytes.length - begin })
+        // Most of the file, and then the connection is cut.
+        response.write(bytes.subarray(begin, bytes.length - 100), () => response.destroy())
+      }
+      const error = await failure(urlFiles(base()))
+      expect(error).toBeInstanceOf(ModelError)
+      expect(error.message).toMatch(/model\.safetensors: the connection ended at byte \d+: /)
+    }
+  })
+
+  it('can be aborted while it sends nothing', async () => {
+    const abort = new AbortController()
+    const reason = new Error('enough')
+    const engine = await createEngine()
+    get = (request, response, bytes) => {
+      const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
+      if (request.url?.endsWith('config.json') || Number(from) <= 8) return withRanges(request, response, bytes)
+      // Of the weights, the head only: the rest never comes.
+      response.writeHead(206, { 'content-length': Number(to) + 1 - Number(from) })
+      response.write(bytes.subarray(Number(from), Number(from) + 10))
+    }
+    const files = urlFiles(base())
+    const chunks = files.chunks as NonNullable<ModelFiles['chunks']>
+    const aborting: ModelFiles = {
+      ...files,
+      async *chunks(...asked) {
+        for await (const chunk of chunks(...asked)) {
+          yield chunk
+          setImmediate(() => abort.abort(reason)) // when the next is being waited for
+        }
+      },
+    }
+    await expect(loadModel(aborting, { engine, signal: abort.signal })).rejects.toBe(reason)
+    expect(engine.arena.usedBytes).toBe(0)
+    engine.dispose()
+  })
+
+  it('is read backwards too, from a server without ranges', async () => {
+    get = withoutRanges
+    const whole = readFileSync(join(folder, 'model.safetensors'))
+    const files = urlFiles(base())
+    for (const [begin, end] of [
+      [100, 300],
+      [300, 1000],
+      [2000, 2001],
+      [50, 60],
+      [0, whole.length],
+      [7, 7],
+    ] as const)
+      expect(await files.range('model.safetensors', begin, end)).toEqual(Uint8Array.from(whole.subarray(begin, end)))
+    expect(requests.filter(r => r.method === 'GET')).toHaveLength(3) // once, and once more for each step back
+    await files.close?.()
+  })
+
+  it('without a model there', async () => {
+    get = withRanges
+    const error = await failure(urlFiles(`${base()}/../other`))
+    expect(error).toBeInstanceOf(ModelError)
+    expect(error.message).toMatch(/other has no config\.json: it is not a model folder$/)
+  })
+
+  it('of a server that fails, or sends too little', async () => {
+    get = (request, response, bytes) => {
+      if (request.url?.endsWith('config.json')) withRanges(request, response, bytes)
+      else response.writeHead(503).end()
+    }
+    expect(await failure(urlFiles(base()))).toEqual(new ModelError(`${base()}/model.safetensors: HTTP 503`))
+    get = (request, response, bytes) => {
+      if (request.url?.endsWith('config.json')) withRanges(request, response, bytes)
+      else response.writeHead(206).end(bytes.subarray(0, 5))
+    }
+    expect(await failure(urlFiles(base()))).toEqual(
+      new ModelError(`${base()}/model.safetensors: bytes 0…8 were asked for, 5 came`),
+    )
+    get = (_, response, bytes) => response.end(bytes.subarray(0, 5))
+    expect(await failure(urlFiles(base()))).toEqual(
+      new ModelError(`${base()}/config.json: bytes 0…${JSON.stringify(tiny.config).length} were asked for, 5 came`),
+    )
+  })
+})
