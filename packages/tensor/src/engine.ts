@@ -30,7 +30,7 @@ export interface EngineOptions {
   /**
    * Threads that compute, at least 1 and at most the machine's cores, or `'auto'`: as many as there are cores, or one
    * where the runtime has no threads that share memory ({@link Capabilities.reasons} tells). Default: 1. Each one more
-   * costs about 5 MB; `dispose()` ends them. Results are the same to the bit for every number.
+   * costs 10 to 15 MB; `dispose()` ends them. Results are the same to the bit for every number.
    */
   readonly threads?: number | 'auto'
   /** The script of a helper thread, where `thread.js` is not to be found beside this file. */

@@ -54,6 +54,22 @@ describe.each(wasmBuilds.flatMap(({ build }) => [2, 3].map(threads => ({ build, 
       )
     })
 
+    it('reports the first of several rows that cannot be converted, whoever finds it', () => {
+      const [rows, width] = [96, 8]
+      fc.assert(
+        fc.property(fc.uniqueArray(fc.nat(rows - 1), { maxLength: 12 }), bad => {
+          const x = new Float32Array(subject.memory.buffer, 64, rows * width).fill(1)
+          for (const row of bad) x[row * width + (row % width)] = row % 2 ? Number.NaN : 1e6
+          const first = bad.length > 0 ? Math.min(...bad) : -1
+          const element = bad.length > 0 ? first * width + (first % width) : -1
+          expect(subject.kernels.f32ToF16(64, 8192, rows * width)).toBe(element + 1)
+          for (const row of bad) x[row * width + (row % width)] = Number.NaN
+          expect(subject.kernels.quantiseRows(64, 8192, 16384, rows, width)).toBe(first + 1)
+        }),
+        { numRuns: RUNS },
+      )
+    })
+
     it('sees memory that has grown since the threads started', () => {
       const elements = 4096
       for (let turn = 0; turn < 40; turn++) {
