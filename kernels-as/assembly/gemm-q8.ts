@@ -7,8 +7,12 @@ import { Line } from './tile'
 const TILE_ROWS: i32 = 4
 /** Panels that one row meets at a time. */
 const WIDE = 6
-/** Bytes of A in a block of rows: a part of the second-level cache. */
-const BLOCK: i32 = 1 << 17
+/** Bytes of A in a block of rows: a quarter of a second-level cache of 1 MB. */
+const BLOCK: i32 = 1 << 18
+/** Most bytes of panels that one row may draw into that cache for the others. */
+const DRAWN: usize = 3 << 18
+/** Fewer rows are faster one by one, over many panels. */
+const LEAST_TILE: i32 = 4
 
 abstract class Sums {
   /**
@@ -300,31 +304,102 @@ export function gemmQ8(
     oneRow(a, quanta, packed, panel, scales, sums, bias, residual, c, n, activation, shift)
     return
   }
+  for (let j = 0; j < n; j += 8 * WIDE) {
+    const columns = min(8 * WIDE, n - j)
+    // As in f32, one row of many panels draws them from memory for the others.
+    let drawn = 0
+    if (columns == 8 * WIDE && mode != WIDENED && <usize>WIDE * panel <= DRAWN) {
+      const ahead = m < LEAST_TILE ? m : 1
+      for (; drawn < ahead; drawn++) {
+        const r = <usize>drawn
+        const kept: usize = residual == 0 ? 0 : residual + r * rRow
+        Sums.wide(
+          a + r * aRow,
+          quanta + (r << 3),
+          packed,
+          panel,
+          scales,
+          sums,
+          c + r * cRow,
+          8,
+          bias,
+          kept,
+          activation,
+          shift,
+        )
+      }
+    }
+    const row = <usize>drawn
+    block(
+      a + row * aRow,
+      aRow,
+      quanta + (row << 3),
+      packed,
+      panel,
+      scales,
+      sums,
+      c + row * cRow,
+      cRow,
+      bias,
+      residual == 0 ? 0 : residual + row * rRow,
+      rRow,
+      m - drawn,
+      columns,
+      activation,
+      mode,
+    )
+    packed += <usize>WIDE * panel
+    scales += 32 * WIDE
+    sums += 32 * WIDE
+    c += 32 * WIDE
+    if (bias != 0) bias += 32 * WIDE
+    if (residual != 0) residual += 32 * WIDE
+  }
+}
+
+/** Some columns of all rows: blocks of whole tiles, which meet a panel one after another. */
+function block(
+  a: usize,
+  aRow: usize,
+  quanta: usize,
+  packed: usize,
+  panel: usize,
+  scales: usize,
+  sums: usize,
+  c: usize,
+  cRow: usize,
+  bias: usize,
+  residual: usize,
+  rRow: usize,
+  m: i32,
+  n: i32,
+  activation: i32,
+  mode: i32,
+): void {
+  const shift = Dot.shift(mode)
   const most = mode == WIDENED ? 2 : TILE_ROWS
-  const tiles = (m + most - 1) / most
-  const tilesPerBlock = max(1, BLOCK / max<i32>(1, <i32>aRow * most))
-  for (let tile = 0, i = 0; tile < tiles;) {
-    const blockEnd = min(tiles, tile + tilesPerBlock)
-    const end = blockEnd == tiles ? m : i + (blockEnd - tile) * most
+  const rowsOfBlock = max(1, BLOCK / max<i32>(1, <i32>aRow * most)) * most
+  for (let first = 0; first < m; first += rowsOfBlock) {
+    const end = min(m, first + rowsOfBlock)
     let b = packed
     for (let j = 0; j < n; j += 8) {
       const columns = min(8, n - j)
       const at = (<usize>j) << 2
-      let left = blockEnd - tile
-      for (let r = i; r < end; left--) {
-        const rows = (end - r + left - 1) / left
-        const row = <usize>r
+      const w: usize = bias == 0 ? 0 : bias + at
+      let tiles = (end - first + most - 1) / most
+      for (let i = first; i < end; tiles--) {
+        const rows = (end - i + tiles - 1) / tiles
+        const row = <usize>i
         const x = a + row * aRow
         const y = c + row * cRow + at
         const z: usize = residual == 0 ? 0 : residual + row * rRow + at
-        const w: usize = bias == 0 ? 0 : bias + at
-        const s = quanta + (row << 3)
+        const q = quanta + (row << 3)
         if (mode == WIDENED)
           twoRows(
             rows,
             x,
             aRow,
-            s,
+            q,
             b,
             b + panel,
             scales + at,
@@ -343,7 +418,7 @@ export function gemmQ8(
             rows,
             x,
             aRow,
-            s,
+            q,
             b,
             b + panel,
             scales + at,
@@ -357,12 +432,10 @@ export function gemmQ8(
             activation,
             shift,
           )
-        r += rows
+        i += rows
       }
       b += panel
     }
-    i = end
-    tile = blockEnd
   }
 }
 

@@ -1,10 +1,13 @@
-// The matrix product. B streams through the first-level cache panel by panel; a block of A's rows stays in the second.
+// The matrix product. Six panels of B at a time are drawn into the second-level cache, where blocks of A's rows meet them;
+// a panel, or a part of it, stays in the first.
 import { FINISH, TILE_ROWS, Tile, WIDE } from './tile'
 
-/** Elements of A in a block of rows: half of a second-level cache. */
-const BLOCK: i32 = 1 << 17
-/** Most bytes of panels that one row may draw into the cache for the other rows. */
-const DRAWN: usize = 1 << 19
+/** Elements of A in a block of rows: a quarter of a second-level cache of 1 MB. */
+const BLOCK: i32 = 1 << 16
+/** Most bytes of panels that one row may draw into that cache for the others. */
+const DRAWN: usize = 3 << 18
+/** Fewer rows are faster one by one, over many panels. */
+const LEAST_TILE: i32 = 4
 
 export function gemm(
   a: usize,
@@ -20,61 +23,43 @@ export function gemm(
   k: i32,
   activation: i32,
 ): void {
-  const aRow = (<usize>aStride) << 2
-  const cRow = (<usize>cStride) << 2
-  const rRow: usize = residual == 0 ? 0 : (<usize>residualStride) << 2
   if (m == 1) {
     oneRow(a, packed, bias, residual, c, n, k, activation)
     return
   }
-  // Blocks of whole tiles, all about as high as each other; so are the tiles of a block.
-  const tiles = (m + TILE_ROWS - 1) / TILE_ROWS
-  const tilesPerBlock = max(1, BLOCK / max(1, k * TILE_ROWS))
-  for (let tile = 0, i = 0; tile < tiles;) {
-    const blockEnd = min(tiles, tile + tilesPerBlock)
-    const rows = blockEnd == tiles ? m - i : (blockEnd - tile) * TILE_ROWS
-    if (i == 0) firstBlock(a, aRow, packed, bias, residual, rRow, c, cRow, rows, n, k, activation)
-    else block(a, aRow, packed, bias, residual, rRow, c, cRow, rows, n, k, activation)
-    a += <usize>rows * aRow
-    c += <usize>rows * cRow
-    residual += <usize>rows * rRow
-    i += rows
-    tile = blockEnd
-  }
-}
-
-/**
- * The first block of rows finds B in no cache. Its first row goes ahead over several panels, since one row of many panels
- * draws them from memory faster than several rows of one, which wait at each page; the others then find them near.
- */
-function firstBlock(
-  a: usize,
-  aRow: usize,
-  packed: usize,
-  bias: usize,
-  residual: usize,
-  rRow: usize,
-  c: usize,
-  cRow: usize,
-  m: i32,
-  n: i32,
-  k: i32,
-  activation: i32,
-): void {
+  const aRow = (<usize>aStride) << 2
+  const cRow = (<usize>cStride) << 2
+  const rRow: usize = residual == 0 ? 0 : (<usize>residualStride) << 2
   const panel = (<usize>k) << 5
-  let j = 0
-  if (<usize>WIDE * panel <= DRAWN) {
-    for (; j + 8 * WIDE <= n; j += 8 * WIDE) {
-      Tile.wide(a, packed, panel, k, c, 8, bias, residual, activation)
-      const kept: usize = residual == 0 ? 0 : residual + rRow
-      block(a + aRow, aRow, packed, bias, kept, rRow, c + cRow, cRow, m - 1, 8 * WIDE, k, activation)
-      packed += <usize>WIDE * panel
-      c += 32 * WIDE
-      if (bias != 0) bias += 32 * WIDE
-      if (residual != 0) residual += 32 * WIDE
+  for (let j = 0; j < n; j += 8 * WIDE) {
+    const columns = min(8 * WIDE, n - j)
+    // B comes from memory, as a rule. One row of many panels draws them faster than several rows of one, which wait at each
+    // page; the other rows then find them near.
+    let drawn = 0
+    if (columns == 8 * WIDE && <usize>WIDE * panel <= DRAWN) {
+      const ahead = m < LEAST_TILE ? m : 1
+      for (; drawn < ahead; drawn++) {
+        const row = <usize>drawn
+        const kept: usize = residual == 0 ? 0 : residual + row * rRow
+        Tile.wide(a + row * aRow, packed, panel, k, c + row * cRow, 8, bias, kept, activation)
+      }
     }
+    // Blocks of whole tiles, all about as high as each other; so are the tiles of a block.
+    let tiles = (m - drawn + TILE_ROWS - 1) / TILE_ROWS
+    const tilesPerBlock = max(1, BLOCK / max(1, k * TILE_ROWS))
+    for (let i = drawn; i < m;) {
+      const rows = tiles <= tilesPerBlock ? m - i : tilesPerBlock * TILE_ROWS
+      const row = <usize>i
+      const kept: usize = residual == 0 ? 0 : residual + row * rRow
+      block(a + row * aRow, aRow, packed, bias, kept, rRow, c + row * cRow, cRow, rows, columns, k, activation)
+      i += rows
+      tiles -= tilesPerBlock
+    }
+    packed += <usize>WIDE * panel
+    c += 32 * WIDE
+    if (bias != 0) bias += 32 * WIDE
+    if (residual != 0) residual += 32 * WIDE
   }
-  if (j < n) block(a, aRow, packed, bias, residual, rRow, c, cRow, m, n - j, k, activation)
 }
 
 function block(
