@@ -65,8 +65,33 @@ export function attentionFold(
   const scores = valuePanels + ((<usize>(KEY_CHUNK * ((d + 7) & ~7))) << 2)
   const gains = scores + ((QUERY_TILE * KEY_CHUNK) << 2)
   const rescale = gains + (KEY_CHUNK << 2)
-  const isPacked = n > FEW_QUERIES || !FewQueries.take(d)
-
+  if (
+    n <= FEW_QUERIES &&
+    FewQueries.take(d) &&
+    FewQueries.scratch(headTo - headFrom, d, KEY_CHUNK) <= 2 * KEY_CHUNK * d
+  ) {
+    const skip = <usize>headFrom * head
+    for (let i = 0; i < n; i++) {
+      const own = visible == 0 ? m : min(m, load<i32>(visible + ((<usize>i) << 2)))
+      foldRow(
+        q + <usize>i * qRow + skip,
+        keys + skip,
+        kRow,
+        values + skip,
+        vRow,
+        logGain,
+        state + <usize>i * stateRow + ((<usize>headFrom) << 3),
+        weighted + <usize>i * weightedRow + skip,
+        scratch,
+        gains,
+        own,
+        headTo - headFrom,
+        d,
+        scale,
+      )
+    }
+    return
+  }
   for (let h = headFrom; h < headTo; h++) {
     const skip = <usize>h * head
     for (let block = 0; block < n; block += QUERY_BLOCK) {
@@ -74,15 +99,12 @@ export function attentionFold(
       for (let first = 0; first < m; first += KEY_CHUNK) {
         const count = min(KEY_CHUNK, m - first)
         if (visible != 0 && !anySees(visible, block, end, first)) continue
-        memory.fill(gains, 0, KEY_CHUNK << 2)
-        if (logGain != 0) memory.copy(gains, logGain + ((<usize>first) << 2), (<usize>count) << 2)
+        chunkGains(gains, logGain, first, count)
         const chunkKeys = keys + <usize>first * kRow + skip
         const chunkValues = values + <usize>first * vRow + skip
-        if (isPacked) {
-          packPanels(chunkKeys, keyPanels, d, count, 1, kStride, d << 3)
-          packPanels(chunkValues, valuePanels, count, d, vStride, 1, count << 3)
-        }
-        let tiles = isPacked ? (end - block + TILE_ROWS - 1) / TILE_ROWS : end - block
+        packPanels(chunkKeys, keyPanels, d, count, 1, kStride, d << 3)
+        packPanels(chunkValues, valuePanels, count, d, vStride, 1, count << 3)
+        let tiles = (end - block + TILE_ROWS - 1) / TILE_ROWS
         for (let i = block; i < end; tiles--) {
           const rows = (end - i + tiles - 1) / tiles
           let seen = count
@@ -94,8 +116,7 @@ export function attentionFold(
           if (seen > 0) {
             const query = q + <usize>i * qRow + skip
             const sums = weighted + <usize>i * weightedRow + skip
-            if (isPacked) scoreTile(rows, query, qRow, keyPanels, d, scores, seen)
-            else FewQueries.score(query, chunkKeys, kRow, d, scores, seen)
+            scoreTile(rows, query, qRow, keyPanels, d, scores, seen)
             for (let r = 0; r < rows; r++) {
               const mine = visible == 0 ? seen : load<i32>(visible + ((<usize>(i + r)) << 2)) - first
               weigh(
@@ -108,14 +129,52 @@ export function attentionFold(
                 rescale + ((<usize>r) << 2),
               )
             }
-            if (isPacked) valueTile(rows, scores, valuePanels, count, seen, sums, weightedRow, d, rescale)
-            else FewQueries.sum(scores, chunkValues, vRow, seen, d, sums, load<f32>(rescale))
+            valueTile(rows, scores, valuePanels, count, seen, sums, weightedRow, d, rescale)
           }
           i += rows
         }
       }
     }
   }
+}
+
+/** One query row: the first `own` keys, all heads of a chunk at a time. */
+function foldRow(
+  q: usize,
+  keys: usize,
+  kRow: usize,
+  values: usize,
+  vRow: usize,
+  logGain: usize,
+  state: usize,
+  weighted: usize,
+  scratch: usize,
+  gains: usize,
+  own: i32,
+  heads: i32,
+  d: i32,
+  scale: f32,
+): void {
+  const scores = scratch
+  const sums = scores + ((<usize>(heads * KEY_CHUNK)) << 2)
+  const rescale = sums + ((<usize>(heads * d)) << 2)
+  for (let first = 0; first < own; first += KEY_CHUNK) {
+    const count = min(KEY_CHUNK, own - first)
+    chunkGains(gains, logGain, first, count)
+    FewQueries.score(q, keys + <usize>first * kRow, kRow, heads, d, KEY_CHUNK, count, scores)
+    for (let h = 0; h < heads; h++) {
+      const row = <usize>h
+      weigh(scores + row * (KEY_CHUNK << 2), gains, count, count, scale, state + (row << 3), rescale + (row << 2))
+    }
+    FewQueries.sum(scores, values + <usize>first * vRow, vRow, heads, d, KEY_CHUNK, count, sums)
+    FewQueries.fold(weighted, sums, rescale, heads, d)
+  }
+}
+
+/** gains [128] = logGain of the chunk's keys, 0 where there is none. */
+function chunkGains(gains: usize, logGain: usize, first: i32, count: i32): void {
+  memory.fill(gains, 0, KEY_CHUNK << 2)
+  if (logGain != 0) memory.copy(gains, logGain + ((<usize>first) << 2), (<usize>count) << 2)
 }
 
 /** Whether a query row of [from, to) sees key `first`. */

@@ -5,7 +5,7 @@ import { Line } from './tile'
 
 /** Rows of a full tile. */
 const TILE_ROWS: i32 = 4
-/** Panels that one row meets at a time. */
+/** Panels that are drawn into the second-level cache at a time, where all rows meet them. */
 const WIDE = 6
 /** Bytes of A in a block of rows: a quarter of a second-level cache of 1 MB. */
 const BLOCK: i32 = 1 << 18
@@ -122,12 +122,15 @@ abstract class Sums {
     }
   }
 
-  /** One row by six panels, `panel` bytes apart. */
-  @inline static wide(
+  /**
+   * One row by one panel, 16 steps of k at a time. Sums of integers may be split over accumulators as one likes, so B is
+   * read as it lies, and still eight chains hide the latency of an instruction.
+   */
+  @inline static row(
     a: usize,
     quantum: usize,
     b: usize,
-    panel: usize,
+    end: usize,
     scales: usize,
     sums: usize,
     c: usize,
@@ -145,70 +148,30 @@ abstract class Sums {
     let h2 = i32x4.splat(0)
     let l3 = i32x4.splat(0)
     let h3 = i32x4.splat(0)
-    let l4 = i32x4.splat(0)
-    let h4 = i32x4.splat(0)
-    let l5 = i32x4.splat(0)
-    let h5 = i32x4.splat(0)
-    let b0 = b
-    let b1 = b0 + panel
-    let b2 = b1 + panel
-    let b3 = b2 + panel
-    let b4 = b3 + panel
-    let b5 = b4 + panel
-    for (const end = b1; b0 < end; a += 4) {
+    for (const last = end - 96; b < last; b += 128) {
       const x = v128.load32_splat(a)
-      l0 = Dot.add(v128.load(b0), x, l0)
-      h0 = Dot.add(v128.load(b0, 16), x, h0)
-      l1 = Dot.add(v128.load(b1), x, l1)
-      h1 = Dot.add(v128.load(b1, 16), x, h1)
-      l2 = Dot.add(v128.load(b2), x, l2)
-      h2 = Dot.add(v128.load(b2, 16), x, h2)
-      l3 = Dot.add(v128.load(b3), x, l3)
-      h3 = Dot.add(v128.load(b3, 16), x, h3)
-      l4 = Dot.add(v128.load(b4), x, l4)
-      h4 = Dot.add(v128.load(b4, 16), x, h4)
-      l5 = Dot.add(v128.load(b5), x, l5)
-      h5 = Dot.add(v128.load(b5, 16), x, h5)
-      b0 += 32
-      b1 += 32
-      b2 += 32
-      b3 += 32
-      b4 += 32
-      b5 += 32
+      l0 = Dot.add(v128.load(b), x, l0)
+      h0 = Dot.add(v128.load(b, 16), x, h0)
+      const y = v128.load32_splat(a, 4)
+      l1 = Dot.add(v128.load(b, 32), y, l1)
+      h1 = Dot.add(v128.load(b, 48), y, h1)
+      const z = v128.load32_splat(a, 8)
+      l2 = Dot.add(v128.load(b, 64), z, l2)
+      h2 = Dot.add(v128.load(b, 80), z, h2)
+      const w = v128.load32_splat(a, 12)
+      l3 = Dot.add(v128.load(b, 96), w, l3)
+      h3 = Dot.add(v128.load(b, 112), w, h3)
+      a += 16
     }
-    const next: usize = bias != 0 ? 32 : 0
-    const kept: usize = residual != 0 ? 32 : 0
-    Sums.finish(l0, h0, shift, quantum, scales, sums, c, 8, bias, residual, activation)
-    scales += 32
-    sums += 32
-    c += 32
-    bias += next
-    residual += kept
-    Sums.finish(l1, h1, shift, quantum, scales, sums, c, 8, bias, residual, activation)
-    scales += 32
-    sums += 32
-    c += 32
-    bias += next
-    residual += kept
-    Sums.finish(l2, h2, shift, quantum, scales, sums, c, 8, bias, residual, activation)
-    scales += 32
-    sums += 32
-    c += 32
-    bias += next
-    residual += kept
-    Sums.finish(l3, h3, shift, quantum, scales, sums, c, 8, bias, residual, activation)
-    scales += 32
-    sums += 32
-    c += 32
-    bias += next
-    residual += kept
-    Sums.finish(l4, h4, shift, quantum, scales, sums, c, 8, bias, residual, activation)
-    scales += 32
-    sums += 32
-    c += 32
-    bias += next
-    residual += kept
-    Sums.finish(l5, h5, shift, quantum, scales, sums, c, columns, bias, residual, activation)
+    for (; b < end; b += 32) {
+      const x = v128.load32_splat(a)
+      l0 = Dot.add(v128.load(b), x, l0)
+      h0 = Dot.add(v128.load(b, 16), x, h0)
+      a += 4
+    }
+    const low = i32x4.add(i32x4.add(l0, l1), i32x4.add(l2, l3))
+    const high = i32x4.add(i32x4.add(h0, h1), i32x4.add(h2, h3))
+    Sums.finish(low, high, shift, quantum, scales, sums, c, columns, bias, residual, activation)
   }
 
   /** One or two rows × 8 columns by products of 16 bits, whose sums come two to a column. */
@@ -301,29 +264,29 @@ export function gemmQ8(
   const mode = Dot.mode()
   const shift = Dot.shift(mode)
   if (m == 1 && mode != WIDENED) {
-    oneRow(a, quanta, packed, panel, scales, sums, bias, residual, c, n, activation, shift)
+    rowOf(a, quanta, packed, panel, scales, sums, bias, residual, c, n, activation, shift)
     return
   }
   for (let j = 0; j < n; j += 8 * WIDE) {
     const columns = min(8 * WIDE, n - j)
-    // As in f32, one row of many panels draws them from memory for the others.
+    // Fewer rows than a tile has are faster one by one; of more, the first one draws the panels for the others.
     let drawn = 0
-    if (columns == 8 * WIDE && mode != WIDENED && <usize>WIDE * panel <= DRAWN) {
+    if (mode != WIDENED && <usize>WIDE * panel <= DRAWN) {
       const ahead = m < LEAST_TILE ? m : 1
       for (; drawn < ahead; drawn++) {
         const r = <usize>drawn
         const kept: usize = residual == 0 ? 0 : residual + r * rRow
-        Sums.wide(
+        rowOf(
           a + r * aRow,
           quanta + (r << 3),
           packed,
           panel,
           scales,
           sums,
-          c + r * cRow,
-          8,
           bias,
           kept,
+          c + r * cRow,
+          columns,
           activation,
           shift,
         )
@@ -489,10 +452,10 @@ function twoRows(
   else Sums.widened(1, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
 }
 
-/** Decoding: limited by how fast B arrives. */
-function oneRow(
+/** One row: limited by how fast B arrives. */
+function rowOf(
   a: usize,
-  s: usize,
+  quantum: usize,
   b: usize,
   panel: usize,
   scales: usize,
@@ -504,23 +467,12 @@ function oneRow(
   activation: i32,
   shift: i32,
 ): void {
-  let j = 0
-  for (; j + 8 * (WIDE - 1) < n; j += 8 * WIDE) {
-    Sums.wide(a, s, b, panel, scales, sums, c, min(8, n - j - 8 * (WIDE - 1)), bias, residual, activation, shift)
-    b += <usize>WIDE * panel
-    c += 32 * WIDE
-    scales += 32 * WIDE
-    sums += 32 * WIDE
-    if (bias != 0) bias += 32 * WIDE
-    if (residual != 0) residual += 32 * WIDE
-  }
-  for (; j < n; j += 8) {
-    const columns = min(8, n - j)
-    Sums.tile(1, a, 0, s, b, b + panel, scales, sums, c, 0, columns, bias, residual, 0, activation, shift)
+  for (let j = 0; j < n; j += 8) {
+    Sums.row(a, quantum, b, b + panel, scales, sums, c, min(8, n - j), bias, residual, activation, shift)
     b += panel
-    c += 32
     scales += 32
     sums += 32
+    c += 32
     if (bias != 0) bias += 32
     if (residual != 0) residual += 32
   }

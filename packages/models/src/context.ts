@@ -3,7 +3,7 @@
  * caches or batches. One `forward` per model runs behind it, alone, from a cache, or shared.
  */
 import { gather, type KeyBlock, type Tensor } from '@prismal/tensor'
-import type { KvCache } from './kv-cache.js'
+import type { KvCache, Projected } from './kv-cache.js'
 
 /** Told which layer the operations that follow belong to. */
 export interface StageMarker {
@@ -113,11 +113,11 @@ export class Layout {
       const projected = projection.project(normed.slice(start, last.start + last.rows))
       for (let s = first; s < end; s++) {
         const place = this.placements[s] as Placement
-        const fresh = projected.slice(place.start - start, place.start - start + place.rows)
+        const fresh = keysAndValues(projected.slice(place.start - start, place.start - start + place.rows))
         const cache = caches?.[s]
         const all = cache ? cache.append(layer, fresh) : fresh
-        const visible = this.visible(layer, s, all.rows - place.rows)
-        yield { sequence: s, ...this.queryRange(layer, s), ...keysAndValues(all), visible }
+        const visible = this.visible(layer, s, all.k.rows - place.rows)
+        yield { sequence: s, ...this.queryRange(layer, s), ...all, visible }
       }
     }
   }
@@ -139,7 +139,7 @@ export interface OwnBlock extends QueriedBlock {
 }
 
 /** The two halves of projected rows [m, 2·H·d]. */
-export function keysAndValues(projected: Tensor): { k: Tensor; v: Tensor } {
+export function keysAndValues(projected: Tensor): Projected {
   const half = projected.columns / 2
   return { k: projected.slab(0, half), v: projected.slab(half, 2 * half) }
 }

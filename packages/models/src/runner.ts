@@ -124,7 +124,7 @@ class AloneRequest implements Request {
 /** A cache for a prompt's rows on this device and those to come, within the model's positions. */
 export function cacheFor(scope: Scope, model: Model, rows: number, newTokens: number): KvCache {
   const { layers, heads, headWidth, positions } = model.shape
-  return new KvCache(scope, layers, 2 * heads * headWidth, Math.min(rows + newTokens, positions))
+  return new KvCache(scope, layers, heads * headWidth, Math.min(rows + newTokens, positions))
 }
 
 /** The mean of each sequence's rows → [sequences that have rows, D]. */

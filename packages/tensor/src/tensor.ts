@@ -149,14 +149,20 @@ export class Tensor {
   copyFrom(source: Tensor, fromRow = 0): void {
     const { engine } = this
     const isFit = source.dtype === this.dtype && source.columns === this.columns && source.engine === engine
-    if (!(isFit && this.contiguous && source.contiguous))
+    if (!(isFit && this.contiguous))
       throw new OperandError(`copyFrom: ${describe(source)} cannot be copied into rows of ${describe(this)}`)
     if (!(Number.isInteger(fromRow) && fromRow >= 0 && fromRow + source.rows <= this.rows))
       throw new OperandError(`copyFrom: ${source.rows} rows from row ${fromRow} do not fit ${describe(this)}`)
     if (engine.rehearses) return
     const width = BYTES_PER_ELEMENT[this.dtype]
-    const target = this.address + fromRow * this.columns * width
-    new Uint8Array(engine.memory.buffer).copyWithin(target, source.address, source.address + source.size * width)
+    const bytes = new Uint8Array(engine.memory.buffer)
+    const row = this.columns * width
+    const [target, from] = [this.address + fromRow * row, source.address]
+    if (source.contiguous) bytes.copyWithin(target, from, from + source.rows * row)
+    else {
+      const step = source.rowStride * width
+      for (let r = 0; r < source.rows; r++) bytes.copyWithin(target + r * row, from + r * step, from + r * step + row)
+    }
   }
 
   /** Gives the memory back now rather than with its scope; views of it die too. Twice is harmless. */
