@@ -141,9 +141,13 @@ async function inThisThread<T extends Task>(
 ): Promise<Pipelines[T]> {
   const files = await openFiles(locateModel(model, task))
   try {
-    const { backend = 'auto', dtype = 'f32', threads = 1, memoryLimitBytes, warn, signal } = options
+    const { backend = 'auto', dtype = 'f32', threads, memoryLimitBytes, warn, signal } = options
     const tell = options.progress_callback
-    const engine = await createEngine({ backend, threads, ...(memoryLimitBytes !== undefined && { memoryLimitBytes }) })
+    const engine = await createEngine({
+      backend,
+      ...(threads !== undefined && { threads }),
+      ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
+    })
     const progress =
       tell &&
       (({ loadedBytes: loaded, totalBytes: total, file }: LoadProgress): void => {

@@ -23,9 +23,10 @@ export type CarriedError =
   | {
       /** Its key among {@link CLASSES}. */
       readonly kind: string
+      readonly name: string
       readonly message: string
       readonly stack: string | undefined
-      /** Own properties with plain values: `name`, `code`, `missingBytes`, `syscall`, … */
+      /** Own properties with plain values: `code`, `missingBytes`, `syscall`, … */
       readonly properties: Readonly<Record<string, string | number | boolean>>
       readonly cause?: CarriedError
     }
@@ -66,9 +67,10 @@ export function carryError(thrown: unknown, causes = MOST_CAUSES): CarriedError 
   const own = Object.entries(thrown).filter((entry): entry is [string, string | number | boolean] => isPlain(entry[1]))
   return {
     kind,
+    name: thrown.name,
     message: thrown.message,
     stack: thrown.stack,
-    properties: { ...Object.fromEntries(own), name: thrown.name },
+    properties: Object.fromEntries(own),
     ...(thrown.cause !== undefined && causes > 0 && { cause: carryError(thrown.cause, causes - 1) }),
   }
 }
@@ -76,16 +78,16 @@ export function carryError(thrown: unknown, causes = MOST_CAUSES): CarriedError 
 /** What was thrown on the other side: an error of the same class, message, properties and stack. */
 export function thrownOf(carried: CarriedError): unknown {
   if ('value' in carried) return carried.value
-  const { kind, message, stack, properties, cause } = carried
-  const { name, ...rest } = properties
-  if (kind === 'DOMException') return new DOMException(message, String(name))
+  const { kind, name, message, stack, properties, cause } = carried
+  if (kind === 'DOMException') return new DOMException(message, name)
   const error = new Error(message, cause && { cause: thrownOf(cause) })
   // An error made by `new Error` is one to every tool; its prototype says which.
   Object.setPrototypeOf(error, (CLASSES[kind] as ErrorClass).prototype)
-  if (error.name !== name) Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true })
-  if (stack !== undefined)
-    Object.defineProperty(error, 'stack', { value: stack, configurable: true, writable: true, enumerable: false })
-  return Object.assign(error, rest)
+  Object.assign(error, properties)
+  const hidden = (value: string): PropertyDescriptor => ({ value, configurable: true, writable: true })
+  if (error.name !== name) Object.defineProperty(error, 'name', hidden(name))
+  if (stack !== undefined) Object.defineProperty(error, 'stack', hidden(stack))
+  return error
 }
 
 const isPlain = (value: unknown): value is string | number | boolean =>

@@ -20,7 +20,7 @@ interface CallOptions {
 
 /**
  * Starts a worker that loads the pipeline. Throws what `pipeline()` throws there, and `WorkerError` where the worker ends
- * before it has; `StartError` where it cannot be started at all.
+ * before it has; `StartError` where the runtime refuses to start any.
  */
 export async function remotePipeline<T extends Task>(
   task: T,
@@ -53,14 +53,16 @@ export async function remotePipeline<T extends Task>(
   }
 }
 
-/** The runtime refuses to start a worker. */
+/** The runtime refuses to start its workers. */
 export class StartError extends Error {}
 
 function startLink(...[script, listener]: ConstructorParameters<typeof WorkerLink>): WorkerLink {
   try {
     return new WorkerLink(script, listener)
   } catch (cause) {
-    throw new StartError(cause instanceof Error ? cause.message : String(cause), { cause })
+    const why = cause instanceof Error ? cause.message : String(cause)
+    if (script === undefined) throw new StartError(why, { cause })
+    throw new UnavailableError(`workerScript ${script} cannot be started: ${why}`, { cause })
   }
 }
 
