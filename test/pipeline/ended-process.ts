@@ -11,7 +11,8 @@ export interface Ended {
 export function runProgram(source: string, flags: readonly string[] = []): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const args = [...flags, '--no-warnings', '--input-type=module', '--eval', source]
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] })
+    // One that does not end by itself is killed, and has no exit code.
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 30_000 })
     const texts = { out: '', err: '' }
     child.stdout.on('data', chunk => {
       texts.out += chunk

@@ -56,7 +56,7 @@ export interface PipelineOptions {
   readonly memoryLimitBytes?: number
   /**
    * Load and compute in a worker, so that this thread stays responsive: it only passes messages, and the pipeline is used
-   * as any other. Costs the memory of a thread (10 to 20 MB) and about 0.1 ms a call; inputs are copied. Where the runtime
+   * as any other. Costs the memory of a thread (10 to 20 MB) and about 0.5 ms a call; inputs are copied. Where the runtime
    * has no workers the pipeline computes here and `capabilities().reasons` says so. Not with `devices`. Default: false.
    */
   readonly worker?: boolean
