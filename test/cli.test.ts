@@ -1,7 +1,7 @@
 /** The command as a person runs it: a process of its own, its output, its messages, its exit codes. */
 import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 
@@ -43,8 +43,34 @@ describe('prismal run', () => {
     const { code, out, err } = await prismal('run', 'image-classification', 'examples/images/plane.png')
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect(out).toMatch(
-      /^airplane 0\.9\d\d {2}\w+ 0\.\d+ {2}\w+ 0\.\d+\nvit-cifar10 · f32 [\w-]+ · 1 device · [\d.]+ m?s\n$/,
+      /^airplane 0\.9\d\d {2}\w+ 0\.\d+ {2}\w+ 0\.\d+\nvit-cifar10 · f32 · [\w-]+, 1 thread · 1 device · [\d.]+ m?s\n$/,
     )
+  })
+
+  it('stores and computes as it is told, and says so', async () => {
+    const run = (...flags: string[]) => prismal('run', 'image-classification', 'examples/images/plane.png', ...flags)
+    for (const dtype of ['f16', 'q8']) {
+      const { code, out, err } = await run('--dtype', dtype, '--threads', '1')
+      expect({ code, err }).toEqual({ code: 0, err: '' })
+      expect(out).toMatch(
+        new RegExp(`^airplane 0\\.[\\s\\S]*\\nvit-cifar10 · ${dtype} · [\\w-]+, 1 thread · 1 device · `),
+      )
+    }
+    const cores = availableParallelism()
+    const { out } = await run('--threads', 'auto', '--backend', 'simd')
+    expect(out).toContain(`vit-cifar10 · f32 · simd, ${cores === 1 ? '1 thread' : `${cores} threads`} · 1 device`)
+  })
+
+  it('has devices in threads store as this one does', async () => {
+    const args = ['run', 'image-classification', 'examples/images/ship.png', '--dtype', 'q8', '--json']
+    const alone = JSON.parse((await prismal(...args)).out)
+    const { code, out } = await prismal(...args, '--devices', '2', '--strategy', 'full')
+    expect(code).toBe(0)
+    const shared = JSON.parse(out)
+    expect(shared.output[0][0]).toMatchObject({ label: 'ship' })
+    // As much memory as one device takes in this dtype; in f32 it would be three times that.
+    const [one] = alone.report.devices
+    for (const { peakBytes } of shared.report.devices.slice(0, 2)) expect(peakBytes / one.peakBytes).toBeLessThan(1.5)
   })
 
   it('shares between devices and says what travelled', async () => {
@@ -62,7 +88,7 @@ describe('prismal run', () => {
     expect(out).toMatch(/2 devices · means · [\d.]+ kB exchanged/)
   })
 
-  it('prints one JSON object with output, report and versions', async () => {
+  it('prints one JSON object with output, report, engine and versions', async () => {
     const { code, out } = await prismal(
       'run',
       'image-classification',
@@ -74,13 +100,15 @@ describe('prismal run', () => {
       '--json',
     )
     expect(code).toBe(0)
-    const { output, report, versions } = JSON.parse(out)
+    const { output, report, engine, versions } = JSON.parse(out)
     expect(output[0][0].label).toBe('ship')
     expect(report.strategy).toBe('full')
     expect(report.devices.filter((d: { device: string }) => d.device !== 'coordinator')).toHaveLength(3)
     for (const { stages } of report.devices)
       for (const s of stages)
         expect(s).toMatchObject({ bytesSent: expect.any(Number), milliseconds: expect.any(Number) })
+    expect(engine).toMatchObject({ backend: 'wasm', dtype: 'f32', threads: 1, worker: false })
+    expect(engine.reasons).toContainEqual(expect.stringMatching(/^threads: one, the default; this machine has /))
     expect(versions.prismal).toMatch(/^\d+\.\d+\.\d+$/)
   })
 
@@ -159,6 +187,20 @@ describe('prismal plan', () => {
     expect(means.processBytes % 65536).toBe(0)
   })
 
+  it('tells the memory in each dtype, which a run then uses', async () => {
+    for (const dtype of ['f16', 'q8']) {
+      const flags = ['--dtype', dtype, '--json']
+      const planned = await prismal('plan', '--model', 'models/vit-cifar10', '--devices', '1', ...flags)
+      const run = await prismal('run', 'image-classification', 'examples/images/ship.png', ...flags)
+      const { columns, dtype: told } = JSON.parse(planned.out)
+      expect(told).toBe(dtype)
+      expect(columns[0].memoryBytes).toBe(JSON.parse(run.out).report.devices[0].peakBytes)
+    }
+    const { out } = await prismal('plan', '--model', 'gpt2-xl', '--dtype', 'q8')
+    expect(out).toMatch(/^gpt2-xl: 1024 rows, 48 layers, width 1600, q8\n/)
+    expect(out).toMatch(/memory a device +1\.\d\d GB/)
+  })
+
   it('tells the memory of models that nobody has here, and larger ones than wasm can hold', async () => {
     const plan = async (model: string) => (await prismal('plan', '--model', model)).out
     expect(await plan('vit-base-patch16-224')).toMatch(/weights a device +34\d MB.*\nmemory a device +35\d MB +34\d MB/)
@@ -220,6 +262,22 @@ describe('when something is wrong', () => {
     ['an unknown task', ['run', 'translation', 'x'], 2, /Tasks are image-classification/],
     ['no input', ['run', 'fill-mask'], 2, /missing required argument 'input'/],
     ['devices 0', ['run', 'fill-mask', 'x', '--devices', '0'], 2, /'0' is invalid.*whole number ≥ 1/],
+    ['threads 0', ['run', 'fill-mask', 'x', '--threads', '0'], 2, /'0' is invalid.*auto or a whole number ≥ 1/],
+    ['threads that are no number', ['run', 'fill-mask', 'x', '--threads', '1.5'], 2, /auto or a whole number ≥ 1/],
+    [
+      'threads above the cores',
+      ['run', 'image-classification', 'examples/images/ship.png', '--threads', '4096'],
+      1,
+      /threads is 4096; this machine has (one core|\d+ cores)\n$/,
+    ],
+    [
+      'threads where there are none',
+      ['run', 'image-classification', 'examples/images/ship.png', '--threads', '2', '--backend', 'reference'],
+      1,
+      /threads( is 2; this machine has one core|: 2 were asked for, but the reference backend computes on one thread)\n$/,
+    ],
+    ['an unknown dtype', ['run', 'fill-mask', 'x', '--dtype', 'q4'], 2, /'q4' is invalid.*choices are f32, f16, q8/],
+    ['an unknown dtype of a plan', ['plan', '--model', 'gpt2', '--dtype', 'f8'], 2, /choices are f32, f16, q8/],
     ['segments 0', ['run', 'fill-mask', 'x', '--segments', '0'], 2, /whole number ≥ 1/],
     [
       'an unknown strategy',

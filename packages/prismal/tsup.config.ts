@@ -1,5 +1,12 @@
 import { library } from '../../tsup.shared.js'
 
 export default library({
-  entry: ['src/index.ts', 'src/cli.ts', 'src/tensor.ts', 'src/models.ts', 'src/distribute.ts'],
+  entry: [
+    'src/index.ts',
+    'src/cli.ts',
+    'src/tensor.ts',
+    'src/models.ts',
+    'src/distribute.ts',
+    'src/pipeline-worker.ts',
+  ],
 })

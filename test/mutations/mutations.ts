@@ -15,10 +15,12 @@ const COUNTERS = 'test/distribution/cost.test.ts'
 const MEMORY = 'test/distribution/memory.test.ts'
 const ESTIMATE = 'test/distribution/estimate.test.ts'
 const ROOM = 'test/models/room.test.ts'
+const WORKER = 'test/pipeline'
 
 const one = (file: string, find: string, replace: string): Mutation['edits'] => [{ file, find, replace }]
 const models = ['packages/models']
 const distribute = ['packages/distribute']
+const prismal = ['packages/prismal']
 const kernels = ['kernels-as', 'packages/tensor']
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -162,5 +164,49 @@ export const MUTATIONS: readonly Mutation[] = [
     ),
     build: models,
     suites: [ROOM],
+  },
+  {
+    name: 'a worker is not told of aborts',
+    edits: one('packages/prismal/src/worker/link.ts', "this.#thread.post({ ask: 'abort', id: of })", 'void of'),
+    build: prismal,
+    suites: [WORKER],
+  },
+  {
+    name: 'a worker computes in the calling thread',
+    edits: one('packages/prismal/src/pipeline.ts', 'if (lack !== undefined) return', 'return'),
+    build: prismal,
+    suites: [WORKER],
+  },
+  {
+    name: 'an idle worker keeps its process alive',
+    edits: one('packages/prismal/src/worker/link.ts', 'hold(this.#waiting.size > 0)', 'hold(true)'),
+    build: prismal,
+    suites: [WORKER],
+  },
+  {
+    name: 'a stream that is left goes on in the worker',
+    edits: one('packages/prismal/src/worker/serve.ts', 'await stream?.return?.()', 'void stream'),
+    build: prismal,
+    suites: [WORKER],
+  },
+  {
+    name: "a caller's pixels are taken rather than copied",
+    edits: one(
+      'packages/prismal/src/worker/values.ts',
+      'const copy = new Uint8Array(bytes)',
+      'const copy = bytes as Uint8Array<ArrayBuffer>',
+    ),
+    build: prismal,
+    suites: [WORKER],
+  },
+  {
+    name: "a plan's dtype is ignored",
+    edits: one(
+      'packages/prismal/src/commands/plan.ts',
+      'engine: rehearsalEngine(), dtype,',
+      'engine: rehearsalEngine(),',
+    ),
+    build: prismal,
+    suites: ['test/cli.test.ts'],
   },
 ]

@@ -5,5 +5,12 @@ export { PrismalError } from '@prismal/tensor'
 export { decodeImage } from './decoders/decode-image.js'
 export { type ImageInput, readImage } from './images.js'
 export { TASKS, type Task } from './locate.js'
-export { type PipelineOptions, type Pipelines, type ProgressInfo, pipeline } from './pipeline.js'
+export {
+  type PipelineCapabilities,
+  type PipelineOptions,
+  type Pipelines,
+  type ProgressInfo,
+  pipeline,
+} from './pipeline.js'
 export { type CaseResult, type VerifyOptions, verifyFolder } from './verify/verify.js'
+export { WorkerError } from './worker/errors.js'

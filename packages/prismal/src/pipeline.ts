@@ -34,9 +34,11 @@ import {
   type VitShape,
 } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { type Build, createEngine, type Precision } from '@prismal/tensor'
+import { type Build, type Capabilities, createEngine, type Precision } from '@prismal/tensor'
 import { type ImageInput, readImage } from './images.js'
 import { locateModel, TASKS, type Task } from './locate.js'
+import { remotePipeline, StartError } from './worker/remote.js'
+import { lackOfWorkers } from './worker/thread.js'
 
 export interface PipelineOptions {
   /** Devices that share each request, from `cluster()`; default: this one alone. */
@@ -52,6 +54,14 @@ export interface PipelineOptions {
   readonly threads?: number | 'auto'
   /** Most bytes that weights and requests may use together. */
   readonly memoryLimitBytes?: number
+  /**
+   * Load and compute in a worker, so that this thread stays responsive: it only passes messages, and the pipeline is used
+   * as any other. Costs the memory of a thread (10 to 20 MB) and about 0.5 ms a call; inputs are copied. Where the runtime
+   * has no workers the pipeline computes here and `capabilities().reasons` says so. Not with `devices`. Default: false.
+   */
+  readonly worker?: boolean
+  /** The script of that worker, where `pipeline-worker.js` is not to be found beside this file. */
+  readonly workerScript?: URL | string
   /** Told about stored tensors that are not used; default `console.warn`. */
   readonly warn?: (message: string) => void
   /** Told after each megabyte of the weights, and after the last byte. */
@@ -74,17 +84,29 @@ export interface ProgressInfo {
   readonly total: number
 }
 
+/** What a pipeline runs on, and why not on something faster or elsewhere. */
+export interface PipelineCapabilities extends Capabilities {
+  /** How weight matrices are stored in memory. */
+  readonly dtype: Precision
+  /** Whether it runs in a worker; what is told is then as of its last answer. */
+  readonly worker: boolean
+}
+interface Telling {
+  capabilities(): PipelineCapabilities
+}
+
 export interface Pipelines {
-  'image-classification': BatchPipeline<ImageInput, ClassifyOptions, Label[]>
-  'feature-extraction': Pipeline<string | readonly string[], FeatureOptions, NumberArray | NumberArray[]>
-  'text-classification': BatchPipeline<TextInput, ClassifyOptions, Label[]>
-  'fill-mask': BatchPipeline<string, FillMaskOptions, Filled[]>
-  'text-generation': GenerationPipeline
+  'image-classification': BatchPipeline<ImageInput, ClassifyOptions, Label[]> & Telling
+  'feature-extraction': Pipeline<string | readonly string[], FeatureOptions, NumberArray | NumberArray[]> & Telling
+  'text-classification': BatchPipeline<TextInput, ClassifyOptions, Label[]> & Telling
+  'fill-mask': BatchPipeline<string, FillMaskOptions, Filled[]> & Telling
+  'text-generation': GenerationPipeline & Telling
 }
 
 /**
  * Loads a model and what goes with it. `model` is a folder, a URL or an installed package; absent, the task's default.
- * Throws `ModelError` where it does not fit the task.
+ * Throws `ModelError` where it does not fit the task, `InputError` for options that are none, and with `worker` a
+ * `WorkerError` where the worker fails. What is thrown in a worker is thrown here, with the same class and code.
  */
 export async function pipeline<T extends Task>(
   task: T,
@@ -92,11 +114,40 @@ export async function pipeline<T extends Task>(
   options: PipelineOptions = {},
 ): Promise<Pipelines[T]> {
   if (!TASKS.includes(task)) throw new InputError(`task "${task}" is unknown (${TASKS.join(', ')})`)
+  const { worker = false, devices } = options
+  if (typeof worker !== 'boolean') throw new InputError(`worker is ${JSON.stringify(worker)}, not true or false`)
+  if (!worker) return inThisThread(task, model, options, [])
+  if (devices)
+    throw new InputError(
+      'devices and worker were both given: devices are joined from the thread that has them, so choose one',
+    )
+  const lack = lackOfWorkers()
+  const inline = (why: string) => inThisThread(task, model, options, [`worker: none, as ${why}`])
+  if (lack !== undefined) return inline(lack)
+  try {
+    return await remotePipeline(task, model, options)
+  } catch (error) {
+    if (!(error instanceof StartError)) throw error
+    return inline(`it could not be started: ${error.message}`)
+  }
+}
+
+/** `reasons` are told with the engine's. */
+async function inThisThread<T extends Task>(
+  task: T,
+  model: string | undefined,
+  options: PipelineOptions,
+  reasons: readonly string[],
+): Promise<Pipelines[T]> {
   const files = await openFiles(locateModel(model, task))
   try {
-    const { backend = 'auto', dtype = 'f32', threads = 1, memoryLimitBytes, warn, signal } = options
+    const { backend = 'auto', dtype = 'f32', threads, memoryLimitBytes, warn, signal } = options
     const tell = options.progress_callback
-    const engine = await createEngine({ backend, threads, ...(memoryLimitBytes !== undefined && { memoryLimitBytes }) })
+    const engine = await createEngine({
+      backend,
+      ...(threads !== undefined && { threads }),
+      ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
+    })
     const progress =
       tell &&
       (({ loadedBytes: loaded, totalBytes: total, file }: LoadProgress): void => {
@@ -114,7 +165,11 @@ export async function pipeline<T extends Task>(
     })
     try {
       const runner = options.devices ? await options.devices.runner(loaded) : aloneRunner(loaded)
-      return (await build(task, runner, files)) as Pipelines[T]
+      const capabilities = (): PipelineCapabilities => {
+        const engine = loaded.engine.capabilities()
+        return { ...engine, reasons: [...engine.reasons, ...reasons], dtype: loaded.precision, worker: false }
+      }
+      return Object.assign(await build(task, runner, files), { capabilities }) as Pipelines[T]
     } catch (error) {
       loaded.dispose()
       throw error
@@ -124,7 +179,7 @@ export async function pipeline<T extends Task>(
   }
 }
 
-async function build(task: Task, runner: Runner, files: ModelFiles): Promise<Pipelines[Task]> {
+async function build(task: Task, runner: Runner, files: ModelFiles): Promise<object> {
   const { model } = runner
   switch (task) {
     case 'image-classification':

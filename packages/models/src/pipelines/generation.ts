@@ -76,7 +76,20 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
     }
   }
 
-  const call = (prompts: string | readonly string[], options: GenerationOptions = {}): Generation => ({
+  return Object.assign(generationOf(withReport, stream), {
+    withReport,
+    stream,
+    runner,
+    dispose: () => runner.dispose(),
+  })
+}
+
+/** The call of a generation pipeline, of its two ways: it begins one of them when it is awaited or iterated. */
+export function generationOf(
+  withReport: GenerationPipeline['withReport'],
+  stream: GenerationPipeline['stream'],
+): (prompts: string | readonly string[], options?: GenerationOptions) => Generation {
+  return (prompts, options = {}) => ({
     // biome-ignore lint/suspicious/noThenProperty: a generation is awaited for its whole text
     then: (resolve, reject) =>
       withReport(prompts, options)
@@ -84,7 +97,6 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
         .then(resolve, reject),
     [Symbol.asyncIterator]: () => stream(asList(prompts)[0] as string, options)[Symbol.asyncIterator](),
   })
-  return Object.assign(call, { withReport, stream, runner, dispose: () => runner.dispose() })
 }
 
 async function run(

@@ -23,10 +23,11 @@ import { openFiles } from '@prismal/models/node'
 import { rehearsalEngine } from '@prismal/tensor'
 import { type Command, InvalidArgumentError } from 'commander'
 import { KNOWN_MODELS, knownModel } from '../known-models.js'
+import { type EngineFlags, withDtype } from './engine-flags.js'
 import { type SharingFlags, sharingOptions, whole, withSharing } from './sharing.js'
 import { bytes, duration, flops, percent, table } from './units.js'
 
-interface PlanFlags extends SharingFlags {
+interface PlanFlags extends SharingFlags, Pick<EngineFlags, 'dtype'> {
   readonly model: string
   readonly tokens?: number
   readonly batch: number
@@ -79,13 +80,14 @@ export function addPlan(program: Command): void {
     .option('--speed <rate>', 'of each device, e.g. 47GF', scaled(/^(F|F\/s|FLOPS|flop\/s)?$/i, '47GF'))
     .option('--as-published', 'count as the paper does: every row in every layer, n = N/P, payload only')
     .option('--json', 'print one JSON object')
-  withSharing(command).action(plan)
+  withSharing(withDtype(command)).action(plan)
 }
 
 async function plan(flags: PlanFlags): Promise<void> {
   const name = flags.model
   // Loaded in rehearsal: config and headers are read, memory is counted.
-  const model = await loadModel(await filesOf(name), { engine: rehearsalEngine(), warn: () => {} })
+  const { dtype } = flags
+  const model = await loadModel(await filesOf(name), { engine: rehearsalEngine(), dtype, warn: () => {} })
   const { shape } = model
   const weightBytes = model.engine.arena.kept.usedBytes
   const tokens = flags.tokens ?? shape.positions
@@ -101,6 +103,7 @@ async function plan(flags: PlanFlags): Promise<void> {
         shape,
         tokens,
         batch: flags.batch,
+        dtype,
         weightBytes,
         asPublished: flags.asPublished ?? false,
         columns,
@@ -110,7 +113,7 @@ async function plan(flags: PlanFlags): Promise<void> {
   }
   const batch = flags.batch > 1 ? `${flags.batch} × ` : ''
   console.log(
-    `${name}: ${batch}${tokens} rows, ${shape.layers} layers, width ${shape.width}${flags.asPublished ? ', counted as published' : ''}\n`,
+    `${name}: ${batch}${tokens} rows, ${shape.layers} layers, width ${shape.width}, ${dtype}${flags.asPublished ? ', counted as published' : ''}\n`,
   )
   console.log(table(tableOf(columns, weightBytes)))
   const { devices = 2 } = flags

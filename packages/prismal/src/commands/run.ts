@@ -2,12 +2,13 @@
 import type { Filled, Generated, Label, NumberArray, Report } from '@prismal/models'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { TASKS, type Task } from '../locate.js'
-import { type Pipelines, pipeline } from '../pipeline.js'
+import { type PipelineCapabilities, type Pipelines, pipeline } from '../pipeline.js'
 import { versions } from '../versions.js'
+import { type EngineFlags, engineOptions, withDtype, withThreads } from './engine-flags.js'
 import { atLeast, clusterOf, type SharingFlags, whole, withSharing } from './sharing.js'
 import { bytes, duration } from './units.js'
 
-interface RunFlags extends SharingFlags {
+interface RunFlags extends SharingFlags, EngineFlags {
   readonly model?: string
   readonly json?: true
   readonly topk?: number
@@ -41,13 +42,13 @@ export function addRun(program: Command): void {
     .argument('<task>', TASKS.join(', '), task)
     .argument('<input...>', 'a text, or the path or URL of a JPEG or PNG image; several are one batch')
     .option('--model <location>', "a model folder, URL or installed package (default: the task's own)")
-    .option('--json', 'print one JSON object: output, report, versions')
+    .option('--json', 'print one JSON object: output, report, engine, versions')
     .addOption(
       new Option('--backend <build>', 'what computes')
         .choices(['auto', 'relaxed-simd', 'simd', 'reference'])
         .default('auto'),
     )
-  withSharing(command)
+  withSharing(withThreads(withDtype(command)))
     .option('--topk <n>', 'labels or tokens to give (classification, fill-mask)', whole(1))
     .addOption(
       new Option('--pooling <kind>', 'one vector an input (feature-extraction)').choices(['none', 'mean', 'cls']),
@@ -67,16 +68,23 @@ export function addRun(program: Command): void {
 async function run(name: Task, inputs: readonly string[], flags: RunFlags): Promise<void> {
   const devices = clusterOf(flags)
   const warn = (message: string): void => console.error(`warning: ${message}`)
-  const tool = await pipeline(name, flags.model, { ...(devices && { devices }), backend: flags.backend, warn })
+  const { backend } = flags
+  const tool = await pipeline(name, flags.model, {
+    ...(devices && { devices }),
+    ...engineOptions(flags),
+    backend,
+    warn,
+  })
   try {
     const streams = name === 'text-generation' && !flags.json && inputs.length === 1
     const outcome = streams
       ? await stream(tool as Pipelines['text-generation'], inputs[0] as string, flags)
       : await callTool(name, tool, inputs, flags)
-    if (flags.json) console.log(JSON.stringify({ ...outcome, versions: versions() }))
+    const engine = tool.capabilities()
+    if (flags.json) console.log(JSON.stringify({ ...outcome, engine, versions: versions() }))
     else {
       if (!streams) printOutput(name, outcome.output, inputs)
-      console.log(summary(tool.runner.model.location, tool.runner.model.engine.build, outcome.report))
+      console.log(summary(tool.runner.model.location, engine, outcome.report))
     }
   } finally {
     await tool.dispose()
@@ -158,14 +166,15 @@ function describeVector(vector: number[] | number[][]): string {
   return `[${rows.length > 1 ? `${rows.length} × ` : ''}${first.length}] ${shown} …  (all with --json)`
 }
 
-/** `vit-cifar10 · simd · 2 devices · means · 48 kB exchanged · 7 ms`. */
-function summary(location: string, build: string, report: Report): string {
+/** `vit-cifar10 · f32 · simd, 1 thread · 2 devices · means · 48 kB exchanged · 7 ms`. */
+function summary(location: string, { dtype, build, threads }: PipelineCapabilities, report: Report): string {
   const devices = report.devices.filter(d => d.device !== 'coordinator')
   const exchanged = devices.reduce((sum, d) => sum + d.bytesReceived, 0)
   const name = location.split(/[\\/]/).filter(Boolean).at(-1) ?? location
   const parts = [
     name === 'model' ? (location.split(/[\\/]/).filter(Boolean).at(-2) ?? name) : name,
-    `f32 ${build}`,
+    dtype,
+    `${build}, ${threads === 1 ? '1 thread' : `${threads} threads`}`,
     devices.length === 1 ? '1 device' : `${devices.length} devices`,
     ...(devices.length > 1 ? [report.strategy, `${bytes(exchanged)} exchanged`] : []),
     duration(report.milliseconds),
