@@ -1,5 +1,5 @@
 /** `prismal run TASK INPUT…`: one inference, its answer and what it cost. */
-import type { Filled, Generated, Label, NumberArray, Report } from '@prismal/models'
+import type { Filled, Generated, Label, NumberArray, Report, Runner } from '@prismal/models'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { TASKS, type Task } from '../locate.js'
 import { type Pipelines, pipeline } from '../pipeline.js'
@@ -76,7 +76,7 @@ async function run(name: Task, inputs: readonly string[], flags: RunFlags): Prom
     if (flags.json) console.log(JSON.stringify({ ...outcome, versions: versions() }))
     else {
       if (!streams) printOutput(name, outcome.output, inputs)
-      console.log(summary(tool.runner.model.location, tool.runner.model.engine.build, outcome.report))
+      console.log(summary(tool.runner.model, outcome.report))
     }
   } finally {
     await tool.dispose()
@@ -159,13 +159,13 @@ function describeVector(vector: number[] | number[][]): string {
 }
 
 /** `vit-cifar10 · simd · 2 devices · means · 48 kB exchanged · 7 ms`. */
-function summary(location: string, build: string, report: Report): string {
+function summary({ location, precision, engine }: Runner['model'], report: Report): string {
   const devices = report.devices.filter(d => d.device !== 'coordinator')
   const exchanged = devices.reduce((sum, d) => sum + d.bytesReceived, 0)
   const name = location.split(/[\\/]/).filter(Boolean).at(-1) ?? location
   const parts = [
     name === 'model' ? (location.split(/[\\/]/).filter(Boolean).at(-2) ?? name) : name,
-    `f32 ${build}`,
+    `${precision} ${engine.build}`,
     devices.length === 1 ? '1 device' : `${devices.length} devices`,
     ...(devices.length > 1 ? [report.strategy, `${bytes(exchanged)} exchanged`] : []),
     duration(report.milliseconds),
