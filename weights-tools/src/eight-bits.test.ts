@@ -8,6 +8,15 @@ import { codesOf, scaleOf, valuesOf, widen } from './eight-bits.js'
 /** As many columns as values for their sizes: zeros, subnormal numbers, the largest there are, and what lies between. */
 const SIZES = [1, 0, 1e-44, 1e-37, 1.1e-36, 1e-20, 3e30, 65504, 0.02] as const
 
+function halfway(values: Float32Array, columnOf: (i: number) => number, n: number): Float32Array {
+  const most = new Float32Array(n)
+  for (const [i, value] of values.entries()) most[columnOf(i)] = Math.max(most[columnOf(i)]!, Math.abs(value))
+  return values.map((value, i) => {
+    const step = most[columnOf(i)]! / 127
+    return Math.abs(value) === most[columnOf(i)] || step === 0 ? value : (Math.trunc(value / step) + 0.5) * step
+  })
+}
+
 describe('8-bit codes', () => {
   it('are those of the kernels to the bit, in both layouts and whatever rows come together', async () => {
     const engine = await createEngine()
@@ -17,13 +26,16 @@ describe('8-bit codes', () => {
         width,
         width,
         fc.boolean(),
+        fc.boolean(),
         fc.integer(),
         fc.array(fc.constantFrom(...SIZES)),
-        (k, n, isColumn, seed, sizes) => {
+        (k, n, isColumn, areHalfway, seed, sizes) => {
           const drawn = normals(k * n, seed)
           const [rows, columns] = isColumn ? [n, k] : [k, n]
           const columnOf = (i: number): number => (isColumn ? Math.floor(i / columns) : i % columns)
-          const values = drawn.map((value, i) => value * (sizes[columnOf(i)] ?? 1))
+          const sized = drawn.map((value, i) => value * (sizes[columnOf(i)] ?? 1))
+          // Or, to within a rounding, halfway between two codes.
+          const values = areHalfway ? halfway(sized, columnOf, n) : sized
           const most = new Float32Array(n)
           const codes = new Int8Array(values.length)
           const cut = Math.floor(rows / 2)
