@@ -7,6 +7,7 @@ import { folderFiles } from '@prismal/models/node'
 import { createEngine, type Precision, rehearsalEngine } from '@prismal/tensor'
 import { ConversionError, readSafetensors, storeModel, writeSafetensors } from '@prismal/weights-tools'
 import fc from 'fast-check'
+import { verifyFolder } from 'prismal'
 import { describe, expect, it } from 'vitest'
 import { bits } from '../compare.js'
 import { randomFrom } from '../random.js'
@@ -250,6 +251,27 @@ describe('buffers and copies', () => {
       ...tensorsOf(await stored(writeModel(newFolder(), changed(tinyModel('gpt2'), same, extra)), 'q8')).keys(),
     ]
     expect(Object.keys(extra).filter(name => names.includes(name))).toEqual(['extra.weight'])
+  })
+})
+
+describe('a trained model in 8 bits', () => {
+  it('is held to its golden results as 8-bit ones, and shared', async () => {
+    const folder = await stored('models/vit-cifar10', 'q8')
+    const results = []
+    for await (const result of verifyFolder(folder, { builds: ['simd'], threads: [1] })) results.push(result)
+    expect(results.map(({ precision, failure }) => [precision, failure])).toEqual([['q8', undefined]])
+    const classify = (...args: string[]) =>
+      spawnSync(
+        process.execPath,
+        ['packages/prismal/dist/cli.js', 'run', 'image-classification', 'examples/images/cat.png', '--model', ...args],
+        { encoding: 'utf8' },
+      ).stdout.split('\n')
+    const [alone, shared] = [classify(folder), classify(folder, '--devices', '2', '--strategy', 'full')]
+    expect(alone[0]).toMatch(/^cat 0\.\d+ /)
+    expect(alone[1]).toContain(' · q8 ')
+    // Rounded sums lie elsewhere between two codes: the answers are alike, not the same.
+    const share = (line = ''): number => Number(/^cat (0\.\d+) /.exec(line)?.[1])
+    expect(Math.abs(share(shared[0]) - share(alone[0]))).toBeLessThan(0.02)
   })
 })
 
