@@ -70,7 +70,8 @@ if (wants('kernels') || suite === 'bars') {
 }
 if (wants('attention') || suite === 'bars') show('attention, 12 heads of 64', await benchAttention(rounds.attention))
 if (wants('models')) show('models', await benchModels(rounds.models))
-const accuracy = wants('accuracy') ? await benchAccuracy({ share: quick ? 0.1 : 1 }) : []
+const accuracy =
+  wants('accuracy') || suite === 'bars' ? await benchAccuracy({ share: quick ? 0.1 : 1, bars: suite === 'bars' }) : []
 
 const wrong = impossible(rows, machine?.peak.gflops)
 for (const message of wrong) console.error(`impossible: ${message}`)
