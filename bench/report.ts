@@ -45,6 +45,8 @@ export interface Findings {
   /** 10⁹ operations and 10⁹ bytes a second, one core; absent where no suite that ran needed them. */
   readonly peaks?: object
   readonly rows: readonly Row[]
+  /** What storing matrices in fewer bits costs. */
+  readonly accuracy: readonly object[]
   /** Figures above what was measured as possible: something was measured wrongly. */
   readonly impossible: readonly string[]
 }

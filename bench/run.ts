@@ -1,6 +1,7 @@
-/** `npm run bench -- [kernels|attention|models|bars] [--json FILE] [--quick]` */
+/** `npm run bench -- [kernels|attention|models|accuracy|bars] [--json FILE] [--quick]` */
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
+import { benchAccuracy } from './accuracy.js'
 import { benchAttention } from './attention.js'
 import { benchCatalogue, benchGemm } from './kernels.js'
 import type { Rounds } from './measure.js'
@@ -8,7 +9,7 @@ import { benchModels } from './models.js'
 import { type Machine, measureMachine, QUICK, THOROUGH } from './peak.js'
 import { type Findings, figure, impossible, type Row, table, thisMachine } from './report.js'
 
-const SUITES = ['kernels', 'attention', 'models', 'bars'] as const
+const SUITES = ['kernels', 'attention', 'models', 'accuracy', 'bars'] as const
 type Suite = (typeof SUITES)[number]
 
 /** How long is measured: turns that count, and how much a turn is. */
@@ -69,15 +70,17 @@ if (wants('kernels') || suite === 'bars') {
 }
 if (wants('attention') || suite === 'bars') show('attention, 12 heads of 64', await benchAttention(rounds.attention))
 if (wants('models')) show('models', await benchModels(rounds.models))
+const accuracy =
+  wants('accuracy') || suite === 'bars' ? await benchAccuracy({ share: quick ? 0.1 : 1, bars: suite === 'bars' }) : []
 
 const wrong = impossible(rows, machine?.peak.gflops)
 for (const message of wrong) console.error(`impossible: ${message}`)
-const short = rows.filter(row => row.bar && !row.bar.ok)
+const short = [...rows, ...accuracy].filter(row => row.bar && !row.bar.ok)
 for (const { name, variant, bar } of short) console.error(`short: ${name}, ${variant}: ${bar?.text}`)
 
 if (json !== undefined) {
   const peaks = machine && { multiplyAdd: machine.peaks, streamingGigabytesPerSecond: machine.streaming }
-  const findings: Findings = { machine: environment, quick, ...(peaks && { peaks }), rows, impossible: wrong }
+  const findings: Findings = { machine: environment, quick, ...(peaks && { peaks }), rows, accuracy, impossible: wrong }
   writeFileSync(json, `${JSON.stringify(findings, null, 2)}\n`)
 }
 if (wrong.length > 0 || (suite === 'bars' && short.length > 0)) process.exitCode = 1

@@ -42,7 +42,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'packages/distribute': ['@prismal/tensor', '@prismal/models'],
   'packages/prismal': ['@prismal/tensor', '@prismal/models', '@prismal/distribute'],
   'packages/playground': ['@prismal/tensor', '@prismal/models', '@prismal/distribute', 'prismal'],
-  'weights-tools': ['@prismal/tensor'],
+  'weights-tools': ['@prismal/tensor', '@prismal/models'],
 }
 const workspaces = Object.keys(MAY_IMPORT).filter(folder => existsSync(join(root, folder)))
 const packages = readdirSync(join(root, 'packages')).map(name => `packages/${name}`)

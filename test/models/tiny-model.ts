@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { alone, loadModel, type Model, type Part, patchify, type VitShape, wholeLayout } from '@prismal/models'
 import { folderFiles } from '@prismal/models/node'
-import { type Build, createEngine } from '@prismal/tensor'
+import { type Build, createEngine, type Precision } from '@prismal/tensor'
 import { type StateDict, writeSafetensors } from '@prismal/weights-tools'
 import { afterAll } from 'vitest'
 import { normals, randomFrom } from '../random.js'
@@ -12,7 +12,7 @@ import { normals, randomFrom } from '../random.js'
 export type Family = Model['family']
 export const FAMILIES: readonly Family[] = ['vit', 'bert', 'gpt2']
 
-export type StoredDtype = 'F32' | 'F16' | 'BF16' | 'I64' | 'U8'
+export type StoredDtype = 'F32' | 'F16' | 'BF16' | 'I64' | 'I8' | 'U8'
 export interface Stored {
   readonly shape: readonly number[]
   readonly values: Float32Array
@@ -213,6 +213,7 @@ function encoded(values: Float32Array, dtype: StoredDtype) {
   if (dtype === 'F16') return Uint16Array.from(words, half)
   if (dtype === 'I64') return BigInt64Array.from([...values], v => BigInt(Math.round(v)))
   if (dtype === 'U8') return Uint8Array.from(values, v => (v > 0 ? 1 : 0))
+  if (dtype === 'I8') return Int8Array.from(values, Math.round)
   return values.slice()
 }
 
@@ -221,13 +222,14 @@ export async function loadFolder(
   folder: string,
   {
     backend,
+    dtype,
     warn = message => {
       throw new Error(`unexpected: ${message}`)
     },
-  }: { backend?: Build; warn?: (message: string) => void } = {},
+  }: { backend?: Build; dtype?: Precision; warn?: (message: string) => void } = {},
 ): Promise<Model> {
   const engine = await createEngine(backend ? { backend } : {})
-  return loadModel(await folderFiles(folder), { engine, warn })
+  return loadModel(await folderFiles(folder), { engine, warn, ...(dtype && { dtype }) })
 }
 
 /** A whole random input of so many rows (an image has as many as its model). */

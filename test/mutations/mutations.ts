@@ -16,6 +16,8 @@ const MEMORY = 'test/distribution/memory.test.ts'
 const ESTIMATE = 'test/distribution/estimate.test.ts'
 const ROOM = 'test/models/room.test.ts'
 const WORKER = 'test/pipeline'
+const PRECISION = 'test/models/precision.test.ts'
+const CODES = 'weights-tools/src/eight-bits.test.ts'
 
 const one = (file: string, find: string, replace: string): Mutation['edits'] => [{ file, find, replace }]
 const models = ['packages/models']
@@ -158,9 +160,9 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a rehearsal of loading reads the weights',
     edits: one(
-      'packages/models/src/weights/reader.ts',
-      'this.#scope.engine.rehearses ? new Uint8Array(end - begin) : ',
-      '',
+      'packages/models/src/weights/streaming.ts',
+      'if (staging.rehearses) {',
+      'if (staging.rehearses && wanted.length === 0) {',
     ),
     build: models,
     suites: [ROOM],
@@ -203,10 +205,34 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "a plan's dtype is ignored",
     edits: one(
       'packages/prismal/src/commands/plan.ts',
-      'engine: rehearsalEngine(), dtype,',
+      'engine: rehearsalEngine(), ...asked,',
       'engine: rehearsalEngine(),',
     ),
     build: prismal,
     suites: ['test/cli.test.ts'],
+  },
+  {
+    name: 'the scales of 8-bit files are not multiplied on',
+    edits: one('packages/models/src/weights/scales.ts', '&& this.#isScaled)', '&& !this.#isScaled)'),
+    build: models,
+    suites: [PRECISION],
+  },
+  {
+    name: "a joined matrix takes each part's scales for the first columns",
+    edits: one('packages/models/src/weights/reader.ts', 'columns?.from ?? 0, n, i * n)', 'columns?.from ?? 0, n, 0)'),
+    build: models,
+    suites: [PRECISION],
+  },
+  {
+    name: 'a part of a matrix takes the first scales',
+    edits: one('packages/models/src/weights/reader.ts', 'columns?.from ?? 0, n, i * n)', '0, n, i * n)'),
+    build: models,
+    suites: [PRECISION],
+  },
+  {
+    name: 'codes are rounded in float64',
+    edits: one('weights-tools/src/eight-bits.ts', 'const factors = most.map(', 'const factors = Array.from(most, '),
+    build: [],
+    suites: [CODES],
   },
 ]

@@ -5,7 +5,7 @@ import type { ConvertedModel, StateDict } from './checkpoint.js'
 import { ConversionError } from './errors.js'
 
 /** What a model folder holds besides its weights. */
-const COMPANIONS = [
+export const COMPANIONS = [
   'config.json',
   'generation_config.json',
   'preprocessor_config.json',

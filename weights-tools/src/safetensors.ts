@@ -19,28 +19,52 @@ const ALIGNMENT_BYTES = 8
 /** What the format allows; a larger header is no header. */
 const LONGEST_HEADER_BYTES = 100_000_000
 
+/** A tensor of a file to be written. */
+export interface Entry {
+  readonly name: string
+  readonly dtype: Dtype
+  readonly shape: readonly number[]
+}
+
 /**
- * A safetensors file piece by piece: the header, then each tensor, so that no more than one is unpacked at a time.
- * Widest elements first, so that each tensor is aligned to its own width; alphabetical among equals.
+ * A file's header, padded, and where each entry's bytes begin in the file. Widest elements first, so that each tensor is
+ * aligned to its own width; alphabetical among equals. `format` says who can read it: transformers wants `pt`.
  */
-export function* safetensorsPieces(tensors: StateDict): Generator<Uint8Array, void, undefined> {
-  const width = (tensor: CheckpointTensor) => ELEMENT_BYTES[tensor.storage.dtype]
-  const sorted = [...tensors].sort(([a, x], [b, y]) => width(y) - width(x) || (a < b ? -1 : 1))
+export function layOut<T extends Entry>(
+  entries: readonly T[],
+  format: string,
+): { front: Uint8Array; sorted: readonly (T & { readonly begin: number })[]; end: number } {
+  const width = ({ dtype }: Entry) => ELEMENT_BYTES[dtype]
+  const inOrder = entries.toSorted((a, b) => width(b) - width(a) || (a.name < b.name ? -1 : 1))
   const header: Record<string, unknown> = Object.create(null)
-  header.__metadata__ = { format: 'pt' } // transformers reads only files that say so
+  header.__metadata__ = { format }
   let end = 0
-  for (const [name, tensor] of sorted) {
+  const begins = inOrder.map(entry => {
+    const { name, dtype, shape } = entry
     const begin = end
-    end += elementsOf(tensor.shape) * width(tensor)
-    header[name] = { dtype: tensor.storage.dtype, shape: tensor.shape, data_offsets: [begin, end] }
-  }
+    end += elementsOf(shape) * width(entry)
+    header[name] = { dtype, shape, data_offsets: [begin, end] }
+    return begin
+  })
   const json = new TextEncoder().encode(JSON.stringify(header))
   const headerBytes = Math.ceil(json.length / ALIGNMENT_BYTES) * ALIGNMENT_BYTES
   const front = new Uint8Array(LENGTH_BYTES + headerBytes).fill(0x20)
   new DataView(front.buffer).setBigUint64(0, BigInt(headerBytes), true)
   front.set(json, LENGTH_BYTES)
+  const sorted = inOrder.map((entry, i) => ({ ...entry, begin: front.length + (begins[i] as number) }))
+  return { front, sorted, end: front.length + end }
+}
+
+/**
+ * A safetensors file piece by piece: the header, then each tensor, so that no more than one is unpacked at a time.
+ */
+export function* safetensorsPieces(tensors: StateDict): Generator<Uint8Array, void, undefined> {
+  const entries = [...tensors].map(([name, tensor]) => {
+    return { name, dtype: tensor.storage.dtype, shape: tensor.shape, tensor }
+  })
+  const { front, sorted } = layOut(entries, 'pt')
   yield front
-  for (const [, tensor] of sorted) yield contiguousBytes(tensor)
+  for (const { tensor } of sorted) yield contiguousBytes(tensor)
 }
 
 /** A whole safetensors file in memory. */

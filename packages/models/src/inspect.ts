@@ -1,17 +1,21 @@
 /** What a model folder holds, without loading it. */
+import type { Precision } from '@prismal/tensor'
 import { Config, type StackShape } from './config.js'
 import type { ModelFiles } from './files.js'
 import { readShape } from './load.js'
 import type { Model } from './model.js'
-import { readHeaders } from './weights/reader.js'
+import { isScale, readHeaders, storedPrecision } from './weights/reader.js'
 
 export interface ModelSummary {
   readonly location: string
   readonly family: Model['family']
   readonly shape: StackShape
+  /** Weights; the scales of 8-bit codes are not counted. */
   readonly parameters: number
   readonly storedBytes: number
   readonly dtypes: readonly string[]
+  /** What `loadModel` takes the matrices for where no dtype is given. */
+  readonly precision: Precision
   /** The weights' files. */
   readonly files: readonly string[]
   /** Other files that matter: tokenizer, preprocessor, golden results. */
@@ -39,9 +43,10 @@ export async function inspectModel(files: ModelFiles): Promise<ModelSummary> {
     location: files.location,
     family,
     shape,
-    parameters: stored.reduce((sum, t) => sum + elements(t.shape), 0),
+    parameters: stored.reduce((sum, t) => sum + (isScale(t, stored) ? 0 : elements(t.shape)), 0),
     storedBytes: stored.reduce((sum, t) => sum + t.end - t.begin, 0),
     dtypes: [...new Set(stored.map(t => t.dtype))],
+    precision: storedPrecision(stored).precision,
     files: [...new Set(stored.map(t => t.file))],
     beside,
     labels: new Config(json, `${files.location}/config.json`).labels(),

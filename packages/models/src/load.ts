@@ -1,5 +1,5 @@
 /** Loads a model folder: finds the family, reads config and weights, says what was left over. */
-import { type Engine, PRECISIONS, type Precision, type Scope } from '@prismal/tensor'
+import { type Engine, PRECISIONS, type Precision, rehearsalEngine, type Scope } from '@prismal/tensor'
 import { bert } from './bert.js'
 import { Config, type Json, type StackShape } from './config.js'
 import { InputError, ModelError } from './errors.js'
@@ -8,7 +8,7 @@ import { gpt2 } from './gpt2.js'
 import type { Model } from './model.js'
 import { checkRoomToLoad } from './room.js'
 import { vit } from './vit.js'
-import { type Naming, readHeaders, WeightReader } from './weights/reader.js'
+import { type Naming, readHeaders, storedPrecision, type UsedTensor, WeightReader } from './weights/reader.js'
 import type { StoredTensor } from './weights/safetensors.js'
 import type { LoadProgress, ReadOptions } from './weights/streaming.js'
 
@@ -34,7 +34,10 @@ const FAMILIES: Readonly<Record<Model['family'], Family>> = { vit, bert, gpt2 }
 export interface LoadOptions {
   /** Where the weights go. An engine belongs to one model and is dropped with it. */
   readonly engine: Engine
-  /** How weight matrices are stored in memory, whatever the files have: `f32` (default), `f16` or `q8`. */
+  /**
+   * How weight matrices are stored in memory, whatever the files have: `f32`, `f16` or `q8`. Default: `f32`, or `q8` where
+   * the files are stored in 8 bits; then nothing else is possible.
+   */
   readonly dtype?: Precision
   /** Told about stored tensors that the model does not use; default `console.warn`. */
   readonly warn?: (message: string) => void
@@ -51,8 +54,8 @@ export interface LoadOptions {
  * On a rehearsal (`rehearsalEngine`) only config.json and the headers are read, and memory is counted.
  */
 export async function loadModel(files: ModelFiles, options: LoadOptions): Promise<Model> {
-  const { engine, dtype = 'f32', warn = console.warn, signal, progress } = options
-  if (!PRECISIONS.includes(dtype))
+  const { engine, dtype, warn = console.warn, signal, progress } = options
+  if (dtype !== undefined && !PRECISIONS.includes(dtype))
     throw new InputError(`dtype is ${JSON.stringify(dtype)}, not one of ${PRECISIONS.join(', ')}`)
   const scope = engine.root.child()
   try {
@@ -61,9 +64,10 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
     const kind = familyOf(files, json)
     const headers = await readHeaders(files)
     const stored = { ...kind, files, json, headers }
+    const precision = precisionOf(files, headers, dtype)
     const rehearse = (rehearsal: Engine, precision: Precision) => loadInto(rehearsal.root, stored, precision)
-    await checkRoomToLoad(engine, headers, dtype, files.location, rehearse)
-    const model = await loadInto(scope, stored, dtype, warn, { signal, progress })
+    await checkRoomToLoad(engine, headers, precision, files.location, rehearse)
+    const model = await loadInto(scope, stored, precision, warn, { signal, progress })
     engine.arena.keep()
     return model
   } catch (error) {
@@ -71,6 +75,36 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
     throw error
   } finally {
     await files.close?.()
+  }
+}
+
+function precisionOf(files: ModelFiles, headers: readonly StoredTensor[], asked: Precision | undefined): Precision {
+  const { precision, codes } = storedPrecision(headers)
+  if (codes && asked !== undefined && asked !== precision)
+    throw new ModelError(
+      `${files.location}: ${asked} was asked for, and the weights are stored in 8 bits (${codes.storedName} is I8), ` +
+        'which can be loaded as q8 only; leave dtype out, or load the files that they were made from',
+    )
+  return asked ?? precision
+}
+
+/**
+ * Every tensor that a model's files hold, in their order, and what a loader makes of it: matrices are what may be stored in fewer bits. Reads
+ * config.json and headers. Throws {@link ModelError} for whatever is missing, damaged or not supported.
+ */
+export async function readUses(files: ModelFiles): Promise<UsedTensor[]> {
+  const json = await readConfig(files)
+  const { family, config } = familyOf(files, json)
+  const headers = await readHeaders(files)
+  const engine = rehearsalEngine()
+  try {
+    // Of 8 bits: there tables are matrices that in f32 are plain tensors.
+    const weights = await WeightReader.open(files, engine.root, FAMILIES[family].naming, { headers, precision: 'q8' })
+    const base = { family, location: files.location, engine, precision: 'q8' as const, dispose: () => {} }
+    FAMILIES[family].load({ config, weights, base })
+    return weights.uses()
+  } finally {
+    engine.dispose()
   }
 }
 

@@ -45,7 +45,7 @@ export interface PipelineOptions {
   readonly devices?: Cluster
   /** Default `auto`: the fastest build that this runtime has. */
   readonly backend?: 'auto' | Build
-  /** How weight matrices are stored in memory, whatever the files have: `f32` (default), `f16` or `q8`. */
+  /** How weight matrices are stored in memory: `f32`, `f16` or `q8`. Default: `f32`, or `q8` where the files are stored in 8 bits. */
   readonly dtype?: Precision
   /**
    * Threads that compute, up to the machine's cores, or `'auto'`: all of them, or one where the runtime has no threads that
@@ -141,7 +141,7 @@ async function inThisThread<T extends Task>(
 ): Promise<Pipelines[T]> {
   const files = await openFiles(locateModel(model, task))
   try {
-    const { backend = 'auto', dtype = 'f32', threads, memoryLimitBytes, warn, signal } = options
+    const { backend = 'auto', dtype, threads, memoryLimitBytes, warn, signal } = options
     const tell = options.progress_callback
     const engine = await createEngine({
       backend,
@@ -155,7 +155,7 @@ async function inThisThread<T extends Task>(
       })
     const loaded = await loadModel(files, {
       engine,
-      dtype,
+      ...(dtype && { dtype }),
       ...(warn && { warn }),
       ...(signal && { signal }),
       ...(progress && { progress }),

@@ -12,6 +12,7 @@ export {
   dequantiseRows,
   fromBf16,
   fromF16,
+  fromI8,
   gather,
   gelu,
   geluTanh,
@@ -29,7 +30,7 @@ export {
   toF16,
   transpose,
 } from './operations.js'
-export { copyValues, packColumns, packLines, padPanels, storePanels } from './packing.js'
+export { copyValues, packColumns, packLines, padPanels, scaleColumns, storePanels } from './packing.js'
 export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
 export { availableThreads } from './threads/spawn.js'

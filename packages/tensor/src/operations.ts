@@ -203,6 +203,18 @@ export function fromBf16(scope: Scope, x: Tensor, out = scope.empty(x.shape)): T
   return out
 }
 
+/** int8 codes → f32, exactly, into `out` of the same size. Without it the result belongs to `scope`. */
+export function fromI8(scope: Scope, x: Tensor, out = scope.empty(x.shape)): Tensor {
+  expect('fromI8', x, 'i8')
+  expect('fromI8', out, 'f32')
+  if (out.size !== x.size) fail('fromI8', `${describe(out)} has not the size of ${describe(x)}`)
+  expectOneEngine('fromI8', scope, x, out)
+  const one = scope.tensor([1], [1])
+  scope.engine.kernels.dequantiseRows(x.address, one.address, out.address, 1, x.size)
+  one.dispose()
+  return out
+}
+
 /** f32 → f16, rounded to nearest even. Throws {@link RangeOfFormatError} naming the first value beyond ±65504. */
 export function toF16(x: Tensor): Tensor {
   expect('toF16', x, 'f32')

@@ -90,6 +90,16 @@ export function storePanels(panels: Matrix, matrix: Matrix, first: number): void
   kernels.quantisePanels(from, at, s, t, k, count * PANEL)
 }
 
+/** Multiplies column j of a q8 matrix by `factors[j]`, of which there are n. Throws {@link OperandError} for any other. */
+export function scaleColumns({ packed, scales, n, precision }: Matrix, factors: Float32Array): void {
+  if (!scales || factors.length !== n)
+    throw new OperandError(`scaleColumns: ${factors.length} factors do not fit a ${precision} matrix of ${n} columns`)
+  const { engine } = packed
+  if (engine.rehearses) return
+  const own = new Float32Array(engine.memory.buffer, scales.address, n)
+  for (let j = 0; j < n; j++) own[j] = (own[j] as number) * (factors[j] as number)
+}
+
 /** Overwrites the elements of `to` from `first` on with all of `from`, both f32 and contiguous, within the memory. */
 export function copyValues(to: Tensor, from: Tensor, first: number): void {
   expectFit('copyValues', from, to, from.contiguous && to.contiguous, first, from.size, to.size)

@@ -4,6 +4,7 @@ import { ModelError } from '../errors.js'
 import { type ModelFiles, readJson } from '../files.js'
 import { packerOf } from './packer.js'
 import { headerLength, parseHeader, type StoredTensor, type TensorEntry } from './safetensors.js'
+import { ColumnScales } from './scales.js'
 import { digestOf, type Ends, isFloat, type Job, type ReadOptions, readJobs, Staging } from './streaming.js'
 
 /** How a family's names vary, and which stored tensors are known not to be needed. */
@@ -14,13 +15,24 @@ export interface Naming {
   readonly ignored: readonly RegExp[]
 }
 
+/** How a matrix is stored: [out, in], as Linear has it, or [in, out], as Conv1D. */
+export type Layout = 'in,out' | 'out,in'
+
+/** A stored tensor, and what a model makes of it. */
+export interface UsedTensor extends StoredTensor {
+  /** `known`: a buffer or a copy that models do without. */
+  readonly use: 'matrix' | 'tensor' | 'scale' | 'known' | 'unused'
+  /** Of a matrix. */
+  readonly layout?: Layout
+}
+
 /** How stored weights make a matrix [k, n·sources]. */
 export interface MatrixForm {
   readonly k: number
   /** Columns that each source gives. */
   readonly n: number
-  /** `'out,in'` (default): stored [n, k], as Linear has it. `'in,out'`: stored [k, n], as Conv1D; of one source only. */
-  readonly layout?: 'in,out' | 'out,in'
+  /** `'out,in'` (default): stored [n, k]. `'in,out'`: stored [k, n]; of one source only. */
+  readonly layout?: Layout
   /** The name of the bias; true (default): `stem.bias` of each source; false: none. */
   readonly bias?: boolean | string
   /** Where only some of the stored columns are taken: n of `of`, from `from` on. For `'in,out'`. */
@@ -41,6 +53,8 @@ export class WeightReader {
   readonly #jobs: ReadonlyMap<string, Job>
   readonly #naming: Naming
   readonly #staging: Staging
+  /** Along which dimension of stored matrices their columns lie. */
+  readonly #layouts = new Map<Job, Layout>()
   #ends: ReadonlyMap<StoredTensor, Ends> = new Map()
 
   private constructor(
@@ -100,7 +114,8 @@ export class WeightReader {
 
   /**
    * The packed matrix of `stem.weight`, or of several, whose columns then lie side by side (a fused key|value
-   * projection); `read()` gives it its values. Throws {@link ModelError} naming what does not fit.
+   * projection); `read()` gives it its values. What is stored as 8-bit codes brings `stem.weight_scale`, the scale of each
+   * column. Throws {@link ModelError} naming what does not fit.
    */
   matrix(stem: string | readonly string[], form: MatrixForm): Matrix {
     const { k, n, layout = 'out,in', bias = true, columns } = form
@@ -109,9 +124,16 @@ export class WeightReader {
       throw new OperandError(`matrix: ${stems.join(', ')} are stored [in, out]; only [out, in] can be joined`)
     const width = layout === 'out,in' ? k : (columns?.of ?? n)
     const stored = form.stored ?? (layout === 'out,in' ? [n, k] : [k, width])
-    const jobs = stems.map(stem => this.#claim(`${stem}.weight`, stored))
+    const jobs = stems.map(stem => this.#claim(`${stem}.weight`, stored, true))
+    for (const job of jobs) this.#layouts.set(job, layout)
     const biases = bias === true ? stems.map(stem => `${stem}.bias`) : bias ? [bias] : undefined
     const packer = packerOf(this.#scope, k, n * stems.length, biases && this.#bias(biases, n, columns), this.precision)
+    const scales = new ColumnScales(packer.matrix)
+    for (const [i, stem] of stems.entries())
+      if (jobs[i]?.entry.dtype === 'I8') {
+        const scale = this.#claim(`${stem}.weight_scale`, [columns?.of ?? n])
+        scale.receivers.push(scales.receiver(this.#where(scale.entry), columns?.from ?? 0, n, i * n))
+      }
     let [begun, ended] = [0, 0]
     for (const [i, job] of jobs.entries())
       job.receivers.push({
@@ -121,7 +143,11 @@ export class WeightReader {
           if (layout === 'out,in') packer.addColumns(rows, i * n + first)
           else packer.addLines(columns ? rows.slab(columns.from, columns.from + n) : rows, first)
         },
-        end: () => ++ended === jobs.length && packer.end(),
+        end: () => {
+          if (++ended < jobs.length) return
+          packer.end()
+          scales.quantised()
+        },
       })
     return packer.matrix
   }
@@ -172,16 +198,46 @@ export class WeightReader {
       .map(([, job]) => job.entry.storedName)
   }
 
-  #claim(name: string, shape: readonly number[]): Job {
+  /** Every stored tensor, and what was asked of it. */
+  uses(): UsedTensor[] {
+    return [...this.#jobs].map(([name, job]): UsedTensor => {
+      const layout = this.#layouts.get(job)
+      if (layout) return { ...job.entry, use: 'matrix', layout }
+      if (job.receivers.length > 0) return { ...job.entry, use: name.endsWith(SCALE) ? 'scale' : 'tensor' }
+      return { ...job.entry, use: this.#naming.ignored.some(pattern => pattern.test(name)) ? 'known' : 'unused' }
+    })
+  }
+
+  #where(entry: StoredTensor): string {
+    return `${this.#files.location}/${entry.file}: ${entry.storedName}`
+  }
+
+  #claim(name: string, shape: readonly number[], mayBeCodes = false): Job {
     const job = this.#jobs.get(name)
     if (!job) throw new ModelError(`${this.#files.location}: the weights lack ${name}`)
     const { entry } = job
-    const where = `${this.#files.location}/${entry.file}: ${entry.storedName}`
+    const where = this.#where(entry)
     const same = entry.shape.length === shape.length && entry.shape.every((n, i) => n === shape[i])
     if (!same) throw new ModelError(`${where} is [${entry.shape}] where config.json asks for [${shape}]`)
-    if (!isFloat(entry.dtype)) throw new ModelError(`${where} has dtype ${entry.dtype}; weights are F32, F16 or BF16`)
+    if (!isFloat(entry.dtype) && !(mayBeCodes && entry.dtype === 'I8'))
+      throw new ModelError(
+        `${where} has dtype ${entry.dtype}; weights are F32, F16 or BF16${entry.dtype === 'I8' ? ', and I8 only where they are matrices' : ''}`,
+      )
     return job
   }
+}
+
+/** How the names of scales end, whose codes are called `….weight`. */
+const SCALE = '.weight_scale'
+
+/** Whether a stored tensor holds the scales of codes that are stored too. */
+export const isScale = ({ storedName }: StoredTensor, stored: readonly StoredTensor[]): boolean =>
+  storedName.endsWith(SCALE) && stored.some(t => t.dtype === 'I8' && t.storedName === storedName.replace(/_scale$/, ''))
+
+/** The precision that files ask for: 8 bits where a matrix is stored so, f32 where none is. */
+export function storedPrecision(headers: readonly StoredTensor[]): { precision: Precision; codes?: StoredTensor } {
+  const codes = headers.find(({ dtype, storedName }) => dtype === 'I8' && storedName.endsWith('.weight'))
+  return codes ? { precision: 'q8', codes } : { precision: 'f32' }
 }
 
 /** `bert.encoder.…LayerNorm.gamma` → `encoder.…LayerNorm.weight`. */

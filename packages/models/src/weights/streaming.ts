@@ -5,7 +5,7 @@
  *
  * What is held beside the weights is the staging memory and the file's chunks, a few MB whatever the tensors' sizes.
  */
-import { fromBf16, fromF16, type Scope, type Tensor } from '@prismal/tensor'
+import { fromBf16, fromF16, fromI8, type Scope, type Tensor } from '@prismal/tensor'
 import { CHUNK_BYTES, chunksOf, type ModelFiles } from '../files.js'
 import type { StoredTensor } from './safetensors.js'
 
@@ -47,16 +47,19 @@ const SMALL_GAP_BYTES = 1 << 18
 /** First and last bytes of each tensor that the digest covers. */
 const END_BYTES = 64
 
-const BYTES: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2 }
-export const isFloat = (dtype: string): boolean => Object.hasOwn(BYTES, dtype)
+/** Bytes of a value, for the dtypes that weights may have. */
+const BYTES: Readonly<Record<string, number>> = { F32: 4, F16: 2, BF16: 2, I8: 1 }
+const isRead = (dtype: string): boolean => Object.hasOwn(BYTES, dtype)
+export const isFloat = (dtype: string): boolean => isRead(dtype) && dtype !== 'I8'
 const valuesOf = (entry: StoredTensor): number => entry.shape.reduce((a, b) => a * b, 1)
 const widthOf = (job: Job): number => Math.max(1, ...job.receivers.map(r => r.width))
 
-/** Memory that chunks pass through: as stored, where that is 16 bits, and as f32. */
+/** Memory that chunks pass through: as stored, where that is 16 or 8 bits, and as f32. */
 export class Staging {
   readonly #scope: Scope
   #floats: Tensor
   #halves: Tensor | undefined
+  #codes: Tensor | undefined
 
   /** Room for the largest of these tensors, up to 1 MB of f32. Throws `MemoryError`. */
   constructor(scope: Scope, jobs: readonly Job[]) {
@@ -66,10 +69,11 @@ export class Staging {
         STAGED_VALUES,
         of.reduce((most, { entry }) => Math.max(most, valuesOf(entry)), 0),
       )
-    const stored = jobs.filter(({ entry }) => isFloat(entry.dtype))
-    const halves = most(stored.filter(({ entry }) => BYTES[entry.dtype] === 2))
+    const stored = jobs.filter(({ entry }) => isRead(entry.dtype))
+    const [halves, codes] = [2, 1].map(bytes => most(stored.filter(({ entry }) => BYTES[entry.dtype] === bytes)))
     this.#floats = scope.empty([most(stored), 1])
-    this.#halves = halves > 0 ? scope.empty([halves, 1], 'f16') : undefined
+    this.#halves = halves ? scope.empty([halves, 1], 'f16') : undefined
+    this.#codes = codes ? scope.empty([codes, 1], 'i8') : undefined
   }
 
   /** Whether memory is only counted. */
@@ -81,7 +85,7 @@ export class Staging {
   }
   /** Where a tensor of this dtype is staged. */
   area(dtype: string): Tensor {
-    return (BYTES[dtype] === 2 && this.#halves) || this.#floats
+    return (BYTES[dtype] === 2 && this.#halves) || (BYTES[dtype] === 1 && this.#codes) || this.#floats
   }
   /** Staged values as f32 [rows, width]. */
   rows(dtype: string, rows: number, width: number): Tensor {
@@ -91,6 +95,7 @@ export class Staging {
       if (dtype === 'F16') fromF16(this.#scope, halves, floats)
       else fromBf16(this.#scope, halves, floats)
     }
+    if (this.#codes && BYTES[dtype] === 1) fromI8(this.#scope, this.#codes.slice(0, rows * width), floats)
     return floats.reshape([rows, width])
   }
   /** Makes room where rows are so wide that a panel's worth of them does not fit. */
@@ -100,14 +105,15 @@ export class Staging {
       return Math.max(most, Math.min(valuesOf(job.entry), width * ROWS_TOGETHER))
     }, 0)
     if (values <= this.values) return
-    const hadHalves = this.#halves !== undefined
     this.dispose()
     this.#floats = this.#scope.empty([values, 1])
-    if (hadHalves) this.#halves = this.#scope.empty([values, 1], 'f16')
+    if (this.#halves) this.#halves = this.#scope.empty([values, 1], 'f16')
+    if (this.#codes) this.#codes = this.#scope.empty([values, 1], 'i8')
   }
   dispose(): void {
     this.#floats.dispose()
     this.#halves?.dispose()
+    this.#codes?.dispose()
   }
 }
 

@@ -3,14 +3,17 @@ import { PRECISIONS, type Precision } from '@prismal/tensor'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 
 export interface EngineFlags {
-  readonly dtype: Precision
+  readonly dtype?: Precision
   readonly threads?: number | 'auto'
 }
 
 /** Adds `--dtype`. */
 export function withDtype(command: Command): Command {
   return command.addOption(
-    new Option('--dtype <name>', 'how weight matrices are stored in memory').choices(PRECISIONS).default('f32'),
+    new Option(
+      '--dtype <name>',
+      'how weight matrices are stored in memory (default: f32, or q8 where the files are)',
+    ).choices(PRECISIONS),
   )
 }
 
@@ -20,7 +23,10 @@ export function withThreads(command: Command): Command {
 }
 
 /** What `pipeline()` is told of them. */
-export const engineOptions = ({ dtype, threads }: EngineFlags) => ({ dtype, ...(threads !== undefined && { threads }) })
+export const engineOptions = ({ dtype, threads }: EngineFlags) => ({
+  ...(dtype && { dtype }),
+  ...(threads !== undefined && { threads }),
+})
 
 function threads(text: string): number | 'auto' {
   const value = Number(text)

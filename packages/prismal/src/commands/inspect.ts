@@ -31,7 +31,12 @@ function print(summary: ModelSummary, listsTensors: boolean): void {
     ['causal', shape.causal ? 'yes' : 'no'],
     ['parameters', `${(parameters / 1e6).toFixed(2)} M`],
     ['stored', `${bytes(summary.storedBytes)} as ${summary.dtypes.join(', ')} in ${summary.files.join(', ')}`],
-    ['in memory', `${bytes(parameters * 4)} as f32`],
+    [
+      'in memory',
+      summary.precision === 'f32'
+        ? `${bytes(parameters * 4)} as f32`
+        : `${bytes(summary.storedBytes)} as ${summary.precision}`,
+    ],
     [
       'labels',
       summary.labels

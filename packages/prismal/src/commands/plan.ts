@@ -86,8 +86,9 @@ export function addPlan(program: Command): void {
 async function plan(flags: PlanFlags): Promise<void> {
   const name = flags.model
   // Loaded in rehearsal: config and headers are read, memory is counted.
-  const { dtype } = flags
-  const model = await loadModel(await filesOf(name), { engine: rehearsalEngine(), dtype, warn: () => {} })
+  const asked = flags.dtype && { dtype: flags.dtype }
+  const model = await loadModel(await filesOf(name), { engine: rehearsalEngine(), ...asked, warn: () => {} })
+  const { precision: dtype } = model
   const { shape } = model
   const weightBytes = model.engine.arena.kept.usedBytes
   const tokens = flags.tokens ?? shape.positions

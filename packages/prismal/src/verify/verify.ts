@@ -14,6 +14,7 @@ import {
   aloneRunner,
   type Context,
   type Emitted,
+  inspectModel,
   loadModel,
   type Model,
   type Part,
@@ -59,7 +60,7 @@ export interface VerifyOptions {
   readonly builds?: readonly Build[]
   /** Ways of sharing; default both. */
   readonly ways?: readonly ('memory' | 'message-port')[]
-  /** How matrices are stored; default all. Sharing is held to f32, of which each device's part of the others is known. */
+  /** How matrices are stored; default all that the files can be loaded as. Sharing is held to f32, of which each device's part of the others is known. */
   readonly precisions?: readonly Precision[]
   /** Numbers of threads; default 1, and 2 where the machine has them. */
   readonly threads?: readonly number[]
@@ -81,8 +82,10 @@ type Limit = { readonly all: number; readonly most: number }
 /** Results as they come. Throws `ModelError` where the folder is no golden one or cannot be loaded. */
 export async function* verifyFolder(location: string, options: VerifyOptions = {}): AsyncGenerator<CaseResult> {
   const golden = await readGolden(await openFiles(location))
+  const stored = (await inspectModel(await openFiles(location))).precision
+  const precisions = options.precisions ?? (stored === 'f32' ? PRECISIONS : [stored])
   for (const build of options.builds ?? availableBuilds()) {
-    for (const precision of options.precisions ?? PRECISIONS)
+    for (const precision of precisions)
       for (const threads of build === 'reference' ? [1] : (options.threads ?? usualThreads())) {
         const model = await load(location, build, precision, threads)
         try {
@@ -91,7 +94,7 @@ export async function* verifyFolder(location: string, options: VerifyOptions = {
           model.dispose()
         }
       }
-    if (!(options.precisions ?? PRECISIONS).includes('f32')) continue
+    if (!precisions.includes('f32')) continue
     for (const way of options.ways ?? (['memory', 'message-port'] as const))
       yield* verifyShared(golden, location, build, way)
   }
