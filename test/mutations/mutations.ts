@@ -77,8 +77,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'values of another head: heads are swapped',
     edits: one(
       'kernels-as/assembly/attention.ts',
-      'vStride) << 2) + skip',
-      'vStride) << 2) + <usize>(H - 1 - h) * head',
+      'values + <usize>first * vRow + skip',
+      'values + <usize>first * vRow + <usize>(H - 1 - h) * head',
     ),
     build: kernels,
     suites: [KERNELS, VERIFY],
