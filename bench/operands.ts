@@ -6,7 +6,7 @@ import { randomFrom } from '../test/random.js'
 /** What a size usually is in the models at hand, by its name: ViT-B/16 and BERT-base. */
 const USUAL: Sizes = {
   ...{ m: 197, n: 768, k: 768, width: 768, count: 197 * 3072, t: 8192, r: 10 },
-  ...{ H: 12, d: 64, activation: 0 },
+  ...{ H: 12, d: 64, activation: 0, tile: 0 },
 }
 /** Where a name stands for something else in one kernel. */
 const UNUSUAL: Partial<Record<KernelName, Sizes>> = {

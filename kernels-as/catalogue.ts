@@ -63,6 +63,8 @@ const FINISH = [
   buffer('c', 'f32', 'out', s => at(s, 'm') * at(s, 'cStride'), { perRow: s => at(s, 'cStride'), perColumn: () => 1 }),
   derived('cStride', s => at(s, 'n')),
 ]
+/** Rows of a register tile at most, 0: as many as the build has. No bit depends on it, but speed does, by engine. */
+const TILE = size('tile', [0, 4, 6], 6)
 /** Of a look-up of columns in a packed matrix: which, where to, and sizes. */
 const GATHERED = [
   buffer('ids', 'i32', 'in', s => at(s, 'm'), {
@@ -129,6 +131,7 @@ export const catalogue = {
       size('n', COLUMNS, 100),
       size('k', INNER, 400),
       size('activation', [0, 1, 2, 3, 4], 4),
+      TILE,
     ],
     rows: 'm',
     columns: 'n',
@@ -149,6 +152,7 @@ export const catalogue = {
       size('n', COLUMNS, 100),
       size('k', INNER, 400),
       size('activation', [0, 1, 2, 3, 4], 4),
+      TILE,
       buffer('scratch', 'f32', 'scratch', s => PANEL * at(s, 'k')),
     ],
     rows: 'm',
@@ -276,6 +280,7 @@ export const catalogue = {
       real('scale', 0.125, 1, 0.5),
       exactly('headFrom', () => 0),
       exactly('headTo', s => at(s, 'H')),
+      TILE,
     ],
     rows: 'n',
     range: ['headFrom', 'headTo'],

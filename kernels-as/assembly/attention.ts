@@ -4,7 +4,7 @@ import { FewQueries } from './few-queries'
 import { Lanes } from './lanes'
 import { Functions } from './math'
 import { packPanels } from './pack'
-import { FOLD, STORE, TILE_ROWS, Tile } from './tile'
+import { FOLD, STORE, Tile, tileRows } from './tile'
 
 /** As in the catalogue. A chunk's keys and values of one head stay in the first-level cache. */
 const KEY_CHUNK: i32 = 128
@@ -53,6 +53,7 @@ export function attentionFold(
   scale: f32,
   headFrom: i32,
   headTo: i32,
+  tile: i32,
 ): void {
   const qRow = (<usize>qStride) << 2
   const kRow = (<usize>kStride) << 2
@@ -65,6 +66,7 @@ export function attentionFold(
   const scores = valuePanels + ((<usize>(KEY_CHUNK * ((d + 7) & ~7))) << 2)
   const gains = scores + ((QUERY_TILE * KEY_CHUNK) << 2)
   const rescale = gains + (KEY_CHUNK << 2)
+  const most = tileRows(tile)
   if (
     n <= FEW_QUERIES &&
     FewQueries.take(d) &&
@@ -104,7 +106,7 @@ export function attentionFold(
         const chunkValues = values + <usize>first * vRow + skip
         packPanels(chunkKeys, keyPanels, d, count, 1, kStride, d << 3)
         packPanels(chunkValues, valuePanels, count, d, vStride, 1, count << 3)
-        let tiles = (end - block + TILE_ROWS - 1) / TILE_ROWS
+        let tiles = (end - block + most - 1) / most
         for (let i = block; i < end; tiles--) {
           const rows = (end - i + tiles - 1) / tiles
           let seen = count

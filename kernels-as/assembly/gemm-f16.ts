@@ -131,6 +131,7 @@ export function gemmF16(
   n: i32,
   k: i32,
   activation: i32,
+  tile: i32,
   scratch: usize,
 ): void {
   const panel = (<usize>k) << 4
@@ -162,7 +163,21 @@ export function gemmF16(
       }
       const left: usize = bias == 0 ? 0 : bias + at
       const kept: usize = residual == 0 ? 0 : z + at
-      gemm(x, aStride, scratch, left, kept, residualStride, y + at, cStride, rows, min(8, n - column), k, activation)
+      gemm(
+        x,
+        aStride,
+        scratch,
+        left,
+        kept,
+        residualStride,
+        y + at,
+        cStride,
+        rows,
+        min(8, n - column),
+        k,
+        activation,
+        tile,
+      )
       b += panel
     }
   }

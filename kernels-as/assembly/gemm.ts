@@ -1,6 +1,6 @@
 // The matrix product. Six panels of B at a time are drawn into the second-level cache, where blocks of A's rows meet them;
 // a panel, or a part of it, stays in the first.
-import { FINISH, TILE_ROWS, Tile, WIDE } from './tile'
+import { FINISH, Tile, tileRows, WIDE } from './tile'
 
 /** Elements of A in a block of rows: a quarter of a second-level cache of 1 MB. */
 const BLOCK: i32 = 1 << 16
@@ -22,6 +22,7 @@ export function gemm(
   n: i32,
   k: i32,
   activation: i32,
+  tile: i32,
 ): void {
   if (m == 1) {
     oneRow(a, packed, bias, residual, c, n, k, activation)
@@ -31,6 +32,7 @@ export function gemm(
   const cRow = (<usize>cStride) << 2
   const rRow: usize = residual == 0 ? 0 : (<usize>residualStride) << 2
   const panel = (<usize>k) << 5
+  const most = tileRows(tile)
   for (let j = 0; j < n; j += 8 * WIDE) {
     const columns = min(8 * WIDE, n - j)
     // B comes from memory, as a rule. One row of many panels draws them faster than several rows of one, which wait at each
@@ -45,13 +47,13 @@ export function gemm(
       }
     }
     // Blocks of whole tiles, all about as high as each other; so are the tiles of a block.
-    let tiles = (m - drawn + TILE_ROWS - 1) / TILE_ROWS
-    const tilesPerBlock = max(1, BLOCK / max(1, k * TILE_ROWS))
+    let tiles = (m - drawn + most - 1) / most
+    const tilesPerBlock = max(1, BLOCK / max(1, k * most))
     for (let i = drawn; i < m;) {
-      const rows = tiles <= tilesPerBlock ? m - i : tilesPerBlock * TILE_ROWS
+      const rows = tiles <= tilesPerBlock ? m - i : tilesPerBlock * most
       const row = <usize>i
       const kept: usize = residual == 0 ? 0 : residual + row * rRow
-      block(a + row * aRow, aRow, packed, bias, kept, rRow, c + row * cRow, cRow, rows, columns, k, activation)
+      block(a + row * aRow, aRow, packed, bias, kept, rRow, c + row * cRow, cRow, rows, columns, k, activation, most)
       i += rows
       tiles -= tilesPerBlock
     }
@@ -75,10 +77,11 @@ function block(
   n: i32,
   k: i32,
   activation: i32,
+  most: i32,
 ): void {
   for (let j = 0; j < n; j += 8) {
     const columns = min(8, n - j)
-    let tiles = (m + TILE_ROWS - 1) / TILE_ROWS
+    let tiles = (m + most - 1) / most
     let left = m
     let x = a
     let y = c

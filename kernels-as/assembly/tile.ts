@@ -6,10 +6,16 @@ import { Lanes } from './lanes'
 import { Functions } from './math'
 
 /**
- * Rows of a full tile: as many as the 16 registers of x64 hold beside three operands. A fused multiply-add needs twelve
- * chains to hide its latency; a product and a sum are happy with eight, and need a register in between.
+ * Rows of a full tile at most: as many as the 16 registers of x64 hold beside three operands. A fused multiply-add needs
+ * twelve chains to hide its latency; a product and a sum are happy with eight, and need a register in between.
  */
-export const TILE_ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4
+const TILE_ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4
+
+/** The rows of a full tile where an engine wants `asked` at most, 0 standing for no wish: some spill six rows of registers. */
+export function tileRows(asked: i32): i32 {
+  return asked > 0 ? min(asked, TILE_ROWS) : TILE_ROWS
+}
+
 /** Panels that one row meets at a time. */
 export const WIDE = 6
 

@@ -81,6 +81,7 @@ export function attentionFold(state: AttentionState, block: KeyBlock, from = 0, 
     state.scale,
     0,
     heads,
+    engine.tileRows,
   )
   for (const temporary of [scratch, logGain, visible]) temporary?.dispose()
   const pairs = block.visible ? Array.from(block.visible).reduce((sum, seen) => sum + Math.min(seen, m), 0) : n * m

@@ -8,6 +8,7 @@ import { DisposedError, OperandError, UnavailableError } from './errors.js'
 import type { Matrix, Precision } from './matrix.js'
 import { type GrowableMemory, PlainMemory, WasmMemory } from './memory.js'
 import { linear, matmul, softmax, transpose } from './operations.js'
+import { preferredTileRows } from './register-tile.js'
 import { type Dtype, type Meter, Scope, type Tensor, type TypedArray } from './tensor.js'
 import { chooseThreads } from './threads/choose.js'
 import { lackOfThreads } from './threads/spawn.js'
@@ -57,6 +58,8 @@ export interface Capabilities {
 export class Engine {
   readonly arena: Arena
   readonly build: Build
+  /** Rows of a register tile that this runtime makes fast code of; 0: as many as the build has. */
+  readonly tileRows = preferredTileRows()
   #kernels: Kernels | undefined
   readonly #reasons: readonly string[]
   readonly #team: Team | undefined

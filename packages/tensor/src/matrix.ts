@@ -58,16 +58,16 @@ interface Target {
 /** out [m, n] = activation(x [m, k] · B + bias) + residual. Operands have been checked. */
 export function multiply(x: Tensor, matrix: Matrix, { residual, out, activation }: Target): void {
   const { packed, scales, sums, bias, k, n, precision } = matrix
-  const { kernels, mostThreads } = x.engine
+  const { kernels, mostThreads, tileRows: tile } = x.engine
   const { scope, rows: m } = x
   const [z, zStride] = [residual?.address ?? 0, residual?.rowStride ?? 0]
   const [b, y, yStride, f] = [bias?.address ?? 0, out.address, out.rowStride, ACTIVATIONS.indexOf(activation)]
   if (precision === 'f32') {
-    kernels.gemm(x.address, x.rowStride, packed.address, b, z, zStride, y, yStride, m, n, k, f)
+    kernels.gemm(x.address, x.rowStride, packed.address, b, z, zStride, y, yStride, m, n, k, f, tile)
   } else if (precision === 'f16') {
     const scratch = scope.empty([mostThreads * PANEL * k])
     const s = scratch.address
-    kernels.gemmF16(x.address, x.rowStride, packed.address, b, z, zStride, y, yStride, m, n, k, f, s)
+    kernels.gemmF16(x.address, x.rowStride, packed.address, b, z, zStride, y, yStride, m, n, k, f, tile, s)
     scratch.dispose()
   } else {
     const codes = scope.empty([m, paddedK(k)], 'u8')

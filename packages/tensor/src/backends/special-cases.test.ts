@@ -89,6 +89,17 @@ describe.each([reference, ...wasmBuilds])('$build', subject => {
       expect(desk.readU32(cut, m * n)).toEqual(desk.readU32(whole, m * n))
     })
 
+    test.each([1, 2, 3, 4, 5])('a register tile of up to %i rows gives the same bits as the largest', rows => {
+      const [m, k, n] = [23, 100, 61]
+      const desk = new Desk(subject)
+      const a = desk.f32(normals(m * k, 13))
+      const packed = desk.f32(normals(packedLength(k, n), 14))
+      const [large, small] = [desk.space(m * n * 4), desk.space(m * n * 4)]
+      desk.kernels.gemm(a, k, packed, 0, 0, 0, large, n, m, n, k, 2, 0)
+      desk.kernels.gemm(a, k, packed, 0, 0, 0, small, n, m, n, k, 2, rows)
+      expect(desk.readU32(small, m * n)).toEqual(desk.readU32(large, m * n))
+    })
+
     test('the residual may be the output', () => {
       const [m, n, k] = [7, 13, 5]
       const desk = new Desk(subject)
