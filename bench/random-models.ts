@@ -32,7 +32,7 @@ const norm = (name: string, width: number): RandomTensor[] => [
 const layersOf = (count: number, layer: (i: number) => RandomTensor[]): RandomTensor[] =>
   Array.from({ length: count }, (_, i) => layer(i)).flat()
 
-function vit(classes: number): RandomModel {
+function vit(classes: number, dtype: StoredDtype): RandomModel {
   const [D, F, layers] = [768, 3072, 12]
   const id2label = Object.fromEntries(Array.from({ length: classes }, (_, i) => [i, `class ${i}`]))
   const config = {
@@ -60,7 +60,7 @@ function vit(classes: number): RandomModel {
     ...norm('vit.layernorm', D),
     ...linear('classifier', classes, D),
   ]
-  return { config, tensors, dtype: 'F32' }
+  return { config, tensors, dtype }
 }
 
 function bert(D: number, layers: number, heads: number): RandomModel {
@@ -124,12 +124,13 @@ function gpt2(size: { D: number; layers: number; heads: number; positions?: numb
 }
 
 const MODELS = {
-  'vit-b16': vit(1000),
+  'vit-b16': vit(1000, 'F32'),
   'bert-base': bert(768, 12, 12),
   minilm: bert(384, 6, 12),
   gpt2: gpt2({ D: 768, layers: 12, heads: 12 }, 'F32'),
   'gpt2-16k': gpt2({ D: 768, layers: 2, heads: 12, positions: 16384 }, 'F32'),
   'gpt2-xl': { ...gpt2({ D: 1600, layers: 48, heads: 25 }, 'F16'), onDemand: true },
+  'vit-b16-f16': vit(1000, 'F16'),
 } as const satisfies Record<string, RandomModel>
 
 export type ModelName = keyof typeof MODELS

@@ -4,7 +4,8 @@ import type { Summary } from './measure.js'
 
 /** A limit that a figure must reach at this stage. */
 export interface Bar {
-  readonly least: number
+  readonly least?: number
+  readonly most?: number
   readonly text: string
   readonly ok: boolean
 }
@@ -16,12 +17,26 @@ export interface Row {
   readonly variant: string
   /** Milliseconds of a call: median over the turns, and the fastest and slowest turn. */
   readonly milliseconds: Summary
-  readonly rate?: { readonly value: number; readonly unit: 'GF/s' | 'GB/s' | 'tokens/s' | '/s' }
+  readonly rate?: { readonly value: number; readonly unit: 'GF/s' | 'GB/s' | 'MB/s' | 'tokens/s' | '/s' }
   /** Share of what the machine can do, 1 being all of it; and of what. */
   readonly ofPeak?: { readonly share: Summary; readonly of: string }
   /** How many times as fast as another row, over the turns. */
   readonly times?: { readonly factor: Summary; readonly than: string }
+  /** Resident memory: the peak over what it is counted from, and how much of it the weights are, in bytes. */
+  readonly memory?: {
+    readonly peakBytes: number
+    readonly weightBytes: number
+    readonly over: 'nothing' | 'the process before'
+  }
   readonly bar?: Bar
+}
+
+/** What could not be measured here. */
+export interface NotMeasured {
+  readonly suite: string
+  readonly name: string
+  readonly variant: string
+  readonly reason: string
 }
 
 /** What the figures were found on. */
@@ -47,6 +62,7 @@ export interface Findings {
   readonly rows: readonly Row[]
   /** What storing matrices in fewer bits costs. */
   readonly accuracy: readonly object[]
+  readonly notMeasured: readonly NotMeasured[]
   /** Figures above what was measured as possible: something was measured wrongly. */
   readonly impossible: readonly string[]
 }
@@ -68,13 +84,20 @@ export function thisMachine(): Environment {
 /** A bar for `value`, written with its unit by `text`. */
 export const bar = (value: number, least: number, text: string): Bar => ({ least, text, ok: value >= least })
 
+/** The same for what must not be more than `most`. */
+export const atMost = (value: number, most: number, text: string): Bar => ({ most, text, ok: value <= most })
+
+export const HEAD = [
+  ...['', '', 'ms', 'turns', 'rate', '', 'share', 'of', 'factor', 'than', 'peak MB', 'weights', 'bar', ''],
+] as const
+
 /** Rows as aligned columns; numbers to the right. */
 export function table(rows: readonly Row[]): string {
-  const head = ['', '', 'ms', 'turns', 'rate', '', 'share', 'of', 'factor', 'than', 'bar', '']
+  const head = HEAD
   const cells = [head, ...rows.map(cellsOf)]
   const isUsed = head.map((_, c) => cells.some((row, r) => r > 0 && row[c] !== ''))
   const widths = head.map((_, c) => Math.max(...cells.map(row => row[c]!.length)))
-  const isNumber = [false, false, true, true, true, false, true, false, true, false, false, false]
+  const isNumber = [false, false, true, true, true, false, true, false, true, false, true, true, false, false]
   const line = (row: readonly string[]): string =>
     row
       .map((text, c) => (isNumber[c] ? text.padStart(widths[c]!) : text.padEnd(widths[c]!)))
@@ -84,15 +107,26 @@ export function table(rows: readonly Row[]): string {
   return cells.map(line).join('\n')
 }
 
-function cellsOf({ name, variant, milliseconds: ms, rate, ofPeak, times, bar }: Row): string[] {
+/** The cells of a row, under {@link HEAD}; empty where it has no such figure. */
+export function cellsOf({ name, variant, milliseconds: ms, rate, ofPeak, times, memory, bar }: Row): string[] {
   return [
     ...[name, variant],
     ...[figure(ms.median), `${figure(ms.least)}…${figure(ms.most)}`],
     ...(rate ? [figure(rate.value), rate.unit] : ['', '']),
     ...(ofPeak ? [percent(ofPeak.share), ofPeak.of] : ['', '']),
     ...(times ? [factor(times.factor), times.than] : ['', '']),
+    ...(memory ? [megabytes(memory.peakBytes), megabytes(memory.weightBytes)] : ['', '']),
     ...(bar ? [bar.text, bar.ok ? 'ok' : 'short'] : ['', '']),
   ]
+}
+
+const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(0)
+/** The figure that a row's bar is about. */
+export function figureOf({ rate, ofPeak, times, memory }: Row): string {
+  if (memory) return `${megabytes(memory.peakBytes)} MB, ${megabytes(memory.weightBytes)} MB of it weights`
+  if (times) return factor(times.factor)
+  if (ofPeak) return `${percent(ofPeak.share)} of ${ofPeak.of}`
+  return rate ? `${figure(rate.value)} ${rate.unit}` : ''
 }
 
 /** Three significant digits, without an exponent. */

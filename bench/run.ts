@@ -1,49 +1,85 @@
-/** `npm run bench -- [kernels|attention|models|accuracy|bars] [--json FILE] [--quick]` */
+/** `npm run bench -- [kernels|attention|models|accuracy|peers|memory|growth|bars|report] [--json FILE] [--quick]` */
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { benchAccuracy } from './accuracy.js'
 import { benchAttention } from './attention.js'
+import { benchGrowth } from './growth.js'
 import { benchCatalogue, benchGemm } from './kernels.js'
 import type { Rounds } from './measure.js'
+import { benchMemory } from './memory-suite.js'
 import { benchModels } from './models.js'
 import { type Machine, measureMachine, QUICK, THOROUGH } from './peak.js'
-import { type Findings, figure, impossible, type Row, table, thisMachine } from './report.js'
+import { benchPeers, type PeerRounds } from './peer-suite.js'
+import {
+  type Findings,
+  figure,
+  figureOf,
+  impossible,
+  type NotMeasured,
+  type Row,
+  table,
+  thisMachine,
+} from './report.js'
+import { lastFindings, writeReport } from './write-report.js'
 
-const SUITES = ['kernels', 'attention', 'models', 'accuracy', 'bars'] as const
+const SUITES = ['kernels', 'attention', 'models', 'accuracy', 'peers', 'memory', 'growth', 'bars', 'report'] as const
 type Suite = (typeof SUITES)[number]
 
 /** How long is measured: turns that count, and how much a turn is. */
 const ROUNDS: Readonly<
-  Record<'thorough' | 'quick', Readonly<Record<'catalogue' | 'gemm' | 'attention' | 'models', Rounds>>>
+  Record<'thorough' | 'quick', Readonly<Record<'catalogue' | 'gemm' | 'attention' | 'models' | 'growth', Rounds>>>
 > = {
   thorough: {
     catalogue: { rounds: 5, turnMs: 60, turnRuns: 5 },
     gemm: { rounds: 9, turnMs: 100, turnRuns: 5 },
     attention: { rounds: 5, turnMs: 100, turnRuns: 1 },
     models: { rounds: 9, turnMs: 300, turnRuns: 3 },
+    growth: { rounds: 7, turnMs: 100, turnRuns: 1 },
   },
   quick: {
     catalogue: { rounds: 3, turnMs: 20, turnRuns: 3 },
     gemm: { rounds: 5, turnMs: 50, turnRuns: 3 },
     attention: { rounds: 3, turnMs: 50, turnRuns: 1 },
     models: { rounds: 3, turnMs: 100, turnRuns: 2 },
+    growth: { rounds: 5, turnMs: 50, turnRuns: 1 },
   },
+}
+
+/** Peers are processes that run whole models. */
+const PEER_ROUNDS: Readonly<Record<'thorough' | 'quick', PeerRounds>> = {
+  thorough: { rounds: 7, turnMs: 800, warmMs: 2000 },
+  quick: { rounds: 5, turnMs: 300, warmMs: 500 },
 }
 
 const program = new Command('bench')
   .description('Times kernels, attention and models. Compare ratios of one run; absolute figures are of this machine.')
   .arguments('[suite]')
   .option('--json <file>', 'write every figure, the machine and the date as JSON')
+  .option('--only <name>', 'of peers and memory, only the cases whose name contains this')
+  .option('--measure', 'report: run every suite first; without it the last findings are drawn again')
   .option('--quick', 'fewer and shorter turns')
 program.parse(process.argv)
 
-const { json, quick = false } = program.opts() as { json?: string; quick?: boolean }
+interface Options {
+  readonly json?: string
+  readonly only?: string
+  readonly measure?: true
+  readonly quick?: true
+}
+const { json, only, measure, quick = false } = program.opts<Options>()
 const suite = program.args[0] as Suite | undefined
 if (suite !== undefined && !SUITES.includes(suite)) {
   console.error(`bench: there is no suite "${suite}"; there are ${SUITES.join(', ')}`)
   process.exit(2)
 }
-const wants = (name: Suite): boolean => suite === undefined || suite === name
+if (suite === 'report' && !measure) {
+  console.log(`written: ${await writeReport(lastFindings())}`)
+  process.exit()
+}
+/** Suites that run where none is named: those that need nothing installed or made beforehand. */
+const LIGHT: readonly Suite[] = ['kernels', 'attention', 'models']
+const wants = (name: Suite): boolean =>
+  suite === undefined ? LIGHT.includes(name) : suite === name || suite === 'report'
 const rounds = ROUNDS[quick ? 'quick' : 'thorough']
 
 const environment = thisMachine()
@@ -53,6 +89,7 @@ console.log(
 )
 
 const rows: Row[] = []
+const notMeasured: NotMeasured[] = []
 const show = (title: string, found: readonly Row[]): void => {
   console.log(`\n${title}\n${table(found)}`)
   rows.push(...found)
@@ -72,15 +109,35 @@ if (wants('attention') || suite === 'bars') show('attention, 12 heads of 64', aw
 if (wants('models')) show('models', await benchModels(rounds.models))
 const accuracy =
   wants('accuracy') || suite === 'bars' ? await benchAccuracy({ share: quick ? 0.1 : 1, bars: suite === 'bars' }) : []
+if (wants('growth') || suite === 'bars') show('growth', await benchGrowth(rounds.growth))
+if (wants('peers') || suite === 'bars') {
+  const rounds = PEER_ROUNDS[quick || suite === 'bars' ? 'quick' : 'thorough']
+  const tell = (line: string): void => console.log(line)
+  const found = await benchPeers({ ...rounds, onlyBars: suite === 'bars', tell, ...(only !== undefined && { only }) })
+  show('whole models and peers', found.rows)
+  notMeasured.push(...found.notMeasured)
+}
+if (wants('memory')) {
+  const found = await benchMemory({ loads: quick ? 2 : 5, ...(only !== undefined && { only }) })
+  show('memory', found.rows)
+  notMeasured.push(...found.notMeasured)
+}
 
+for (const { name, variant, reason } of notMeasured) console.log(`not measured: ${name}, ${variant}: ${reason}`)
 const wrong = impossible(rows, machine?.peak.gflops)
 for (const message of wrong) console.error(`impossible: ${message}`)
-const short = [...rows, ...accuracy].filter(row => row.bar && !row.bar.ok)
-for (const { name, variant, bar } of short) console.error(`short: ${name}, ${variant}: ${bar?.text}`)
+const short = rows.filter(row => row.bar && !row.bar.ok)
+for (const row of short) console.error(`short: ${row.name}, ${row.variant}: ${figureOf(row)}, bar ${row.bar?.text}`)
+const inexact = accuracy.filter(row => row.bar && !row.bar.ok)
+for (const { name, variant, bar } of inexact) console.error(`short: ${name}, ${variant}: ${bar?.text}`)
+const barred = [...rows, ...accuracy].filter(row => row.bar)
+if (suite === 'bars') console.log(`${barred.length - short.length - inexact.length} of ${barred.length} bars reached`)
 
-if (json !== undefined) {
-  const peaks = machine && { multiplyAdd: machine.peaks, streamingGigabytesPerSecond: machine.streaming }
-  const findings: Findings = { machine: environment, quick, ...(peaks && { peaks }), rows, accuracy, impossible: wrong }
-  writeFileSync(json, `${JSON.stringify(findings, null, 2)}\n`)
+const peaks = machine && { multiplyAdd: machine.peaks, streamingGigabytesPerSecond: machine.streaming }
+const findings: Findings = {
+  ...{ machine: environment, quick, ...(peaks && { peaks }) },
+  ...{ rows, accuracy, notMeasured, impossible: wrong },
 }
-if (wrong.length > 0 || (suite === 'bars' && short.length > 0)) process.exitCode = 1
+if (json !== undefined) writeFileSync(json, `${JSON.stringify(findings, null, 2)}\n`)
+if (suite === 'report') console.log(`written: ${await writeReport(findings)}`)
+if (wrong.length > 0 || (suite === 'bars' && short.length + inexact.length > 0)) process.exitCode = 1

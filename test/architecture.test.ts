@@ -10,7 +10,7 @@ const MOST_LINES = 500
 
 /** Files below a folder, as paths from the repository's root. */
 function filesBelow(folder: string, wanted: (path: string) => boolean): string[] {
-  const skipped = new Set(['node_modules', 'dist', 'build'])
+  const skipped = new Set(['node_modules', 'dist', 'build', '.cache'])
   return readdirSync(join(root, folder), { withFileTypes: true }).flatMap(entry => {
     const path = join(folder, entry.name)
     if (entry.isDirectory()) return skipped.has(entry.name) ? [] : filesBelow(path, wanted)

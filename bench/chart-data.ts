@@ -1,0 +1,110 @@
+/** What the charts of the report show, taken out of a run's rows; bench/peers/charts.ts draws them. */
+import type { Findings, Row } from './report.js'
+
+export interface Chart {
+  /** Without an extension. */
+  readonly file: string
+  readonly title: string
+  /** What a number is, with its unit. */
+  readonly axis: string
+  readonly kind: 'bars' | 'stacked' | 'lines'
+  /** A line across, and what it means. */
+  readonly mark?: { readonly at: number; readonly name: string }
+  readonly categories: readonly string[]
+  readonly series: readonly { readonly name: string; readonly values: readonly (number | undefined)[] }[]
+}
+
+/** Those charts for which the run has figures. */
+export function chartsOf({ rows }: Findings): Chart[] {
+  const charts = [...peers(rows, 1), ...peers(rows, 2), ...shares(rows), ...memory(rows), ...growth(rows)]
+  return charts.filter(({ categories, series }) => categories.length > 0 && series.length > 0)
+}
+
+const unique = (names: readonly string[]): string[] => [...new Set(names)]
+/** A row that tells how long something takes, rather than how it compares. */
+const isPlain = (row: Row): boolean => row.times === undefined
+
+function peers(rows: readonly Row[], threads: number): Chart[] {
+  const suffix = `, ${threads} thread${threads === 1 ? '' : 's'}`
+  const found = rows.filter(r => r.suite === 'peers' && isPlain(r) && r.variant.endsWith(suffix))
+  const base = `onnxruntime-web f32${suffix}`
+  const time = (name: string, variant: string): number | undefined =>
+    found.find(r => r.name === name && r.variant === variant)?.milliseconds.median
+  const categories = unique(found.map(r => r.name)).filter(name => time(name, base) !== undefined)
+  const variants = unique(found.map(r => r.variant)).filter(variant => variant !== base)
+  return [
+    {
+      file: `peers-${threads}`,
+      title: `Whole models on ${threads} thread${threads === 1 ? '' : 's'}, batch 1`,
+      axis: 'times as fast as onnxruntime-web in f32',
+      kind: 'bars',
+      mark: { at: 1, name: 'onnxruntime-web f32' },
+      categories,
+      series: variants.map(variant => ({
+        name: variant.slice(0, -suffix.length),
+        values: categories.map(name => {
+          const [ours, theirs] = [time(name, variant), time(name, base)]
+          return ours === undefined || theirs === undefined ? undefined : theirs / ours
+        }),
+      })),
+    },
+  ]
+}
+
+function shares(rows: readonly Row[]): Chart[] {
+  const of = (suite: string, title: string, axis: string, file: string): Chart => {
+    const found = rows.filter(r => r.suite === suite && r.ofPeak && isPlain(r))
+    const categories = unique(found.map(r => r.name))
+    const variants = unique(found.map(r => r.variant.split('  ')[0]!))
+    return {
+      ...{ file, title, axis, kind: 'bars', categories },
+      series: variants.map(name => ({
+        name,
+        values: categories.map(category => {
+          const row = found.find(r => r.name === category && r.variant.split('  ')[0] === name)
+          return row?.ofPeak && 100 * row.ofPeak.share.median
+        }),
+      })),
+    }
+  }
+  return [
+    of('gemm', 'Matrix product in f32, m×k×n, one thread', '% of the multiply-add peak (cold: of streaming)', 'gemm'),
+    of('kernels', 'Every kernel, one thread', '% of the multiply-add peak, or of moving as many bytes', 'kernels'),
+    of(
+      'peers',
+      'Whole models on one thread',
+      '% of the rate of their matrix products (decode: of streaming)',
+      'shares',
+    ),
+  ]
+}
+
+function memory(rows: readonly Row[]): Chart[] {
+  const found = rows.filter(r => r.suite === 'memory' && r.memory?.over === 'nothing')
+  return [
+    {
+      ...{ file: 'memory', title: 'Resident memory of a process that answers one request', axis: 'MB' },
+      kind: 'stacked',
+      categories: found.map(r => `${r.name}, ${r.variant.replace(', 1 thread', '').replace(': a request', '')}`),
+      series: [
+        { name: 'weights', values: found.map(r => r.memory!.weightBytes / 1e6) },
+        { name: 'all else', values: found.map(r => (r.memory!.peakBytes - r.memory!.weightBytes) / 1e6) },
+      ],
+    },
+  ]
+}
+
+function growth(rows: readonly Row[]): Chart[] {
+  const found = rows.filter(r => r.suite === 'growth')
+  return unique(found.map(r => r.name)).map((name, i) => {
+    const points = found.filter(r => r.name === name)
+    return {
+      ...{ file: `growth-${i + 1}`, title: `Growth: ${name}`, axis: 'ms', kind: 'lines' },
+      categories: points.map(r => r.variant),
+      series: [
+        { name: 'measured (median)', values: points.map(r => r.milliseconds.median) },
+        { name: 'in proportion to the work', values: points.map(r => r.milliseconds.least / r.times!.factor.median) },
+      ],
+    }
+  })
+}

@@ -1,0 +1,74 @@
+/** Draws charts as SVG, by ECharts, which needs no browser for it. */
+import * as echarts from 'echarts'
+import type { Chart } from '../chart-data.js'
+
+const WIDTH = 920
+const COLOURS = ['#1f6feb', '#d4691e', '#2d8a4e', '#8250df', '#b3261e', '#57606a']
+const TEXT = '#24292f'
+
+/** The chart as the text of an SVG file. */
+export function svgOf(chart: Chart): string {
+  const isLines = chart.kind === 'lines'
+  const bars = chart.categories.length * (chart.kind === 'stacked' ? 1 : chart.series.length)
+  const height = isLines ? 420 : 130 + chart.categories.length * 10 + bars * 17
+  const instance = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height })
+  instance.setOption(isLines ? lines(chart) : barsOf(chart))
+  const svg = instance.renderToSVGString()
+  instance.dispose()
+  return `${svg}\n`
+}
+
+const frame = ({ title }: Chart): echarts.EChartsCoreOption => ({
+  animation: false,
+  backgroundColor: '#ffffff',
+  color: COLOURS,
+  textStyle: { fontFamily: 'system-ui, sans-serif', color: TEXT },
+  title: { text: title, left: 16, top: 12, textStyle: { fontSize: 16, color: TEXT } },
+  legend: { left: 16, top: 40, textStyle: { color: TEXT }, itemGap: 16 },
+})
+
+const numberText = (value: number): string =>
+  value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)
+
+function barsOf(chart: Chart): echarts.EChartsCoreOption {
+  const { axis, categories, series, mark, kind } = chart
+  const longest = Math.max(...categories.map(c => c.length))
+  const isStacked = kind === 'stacked'
+  return {
+    ...frame(chart),
+    grid: { left: 24 + longest * 6.6, right: 64, top: 84, bottom: 52 },
+    xAxis: { type: 'value', name: axis, nameLocation: 'middle', nameGap: 30, axisLabel: { color: TEXT } },
+    yAxis: { type: 'category', data: [...categories], inverse: true, axisLabel: { color: TEXT, interval: 0 } },
+    series: series.map(({ name, values }, i) => ({
+      ...{ type: 'bar', name, barMaxWidth: 14, ...(isStacked && { stack: 'all' }) },
+      data: values.map(value => value ?? '-'),
+      label: {
+        ...{ show: !isStacked || i === series.length - 1, position: 'right', color: TEXT, fontSize: 11 },
+        // A stack's last part is labelled with the whole.
+        formatter: ({ dataIndex }: { dataIndex: number }) =>
+          numberText(isStacked ? series.reduce((sum, s) => sum + (s.values[dataIndex] ?? 0), 0) : values[dataIndex]!),
+      },
+      ...(i === 0 && mark && { markLine: markLine(mark) }),
+    })),
+  }
+}
+
+const markLine = ({ at, name }: NonNullable<Chart['mark']>) => ({
+  ...{ symbol: 'none', silent: true, data: [{ xAxis: at }] },
+  lineStyle: { color: TEXT, type: 'dashed' },
+  label: { formatter: name, position: 'end', color: TEXT },
+})
+
+function lines(chart: Chart): echarts.EChartsCoreOption {
+  const { axis, categories, series } = chart
+  return {
+    ...frame(chart),
+    grid: { left: 72, right: 32, top: 84, bottom: 40 },
+    xAxis: { type: 'category', data: [...categories], axisLabel: { color: TEXT } },
+    yAxis: { type: 'log', name: axis, axisLabel: { color: TEXT }, nameTextStyle: { color: TEXT } },
+    series: series.map(({ name, values }, i) => ({
+      ...{ type: 'line', name, data: [...values], symbolSize: 8 },
+      ...(i > 0 && { lineStyle: { type: 'dashed' }, symbol: 'none' }),
+    })),
+  }
+}
