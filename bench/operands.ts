@@ -22,6 +22,8 @@ export interface PreparedCall {
   readonly bytes: number
   /** Floating-point operations; 0 where bytes are what counts. */
   readonly flops: number
+  /** Its operations are on 8-bit codes. */
+  readonly isInt8?: boolean
   /** Its operands come from memory, not from a cache. */
   readonly isCold?: boolean
 }
@@ -49,6 +51,7 @@ export function prepare(scope: Scope, name: KernelName, given: Sizes = {}): Prep
     sizes,
     bytes: bytesMoved(kernel, sizes),
     flops: kernel.flops?.(sizes) ?? 0,
+    isInt8: kernel.arithmetic === 'int8',
   }
 }
 

@@ -17,7 +17,7 @@ export interface Row {
   readonly variant: string
   /** Milliseconds of a call: median over the turns, and the fastest and slowest turn. */
   readonly milliseconds: Summary
-  readonly rate?: { readonly value: number; readonly unit: 'GF/s' | 'GB/s' | 'MB/s' | 'tokens/s' | '/s' }
+  readonly rate?: { readonly value: number; readonly unit: 'GF/s' | 'GOP/s' | 'GB/s' | 'MB/s' | 'tokens/s' | '/s' }
   /** Share of what the machine can do, 1 being all of it; and of what. */
   readonly ofPeak?: { readonly share: Summary; readonly of: string }
   /** How many times as fast as another row, over the turns. */

@@ -96,16 +96,17 @@ const show = (title: string, found: readonly Row[]): void => {
 }
 
 let machine: Machine | undefined
-if (wants('kernels') || suite === 'bars') {
+if (wants('kernels') || wants('attention') || suite === 'bars') {
   machine = measureMachine(quick ? QUICK : THOROUGH)
   for (const { arithmetic, chains, operand, gflops } of machine.peaks)
     console.log(`peak, ${arithmetic}: ${figure(gflops)} GF/s on one core (${chains} chains, operand: ${operand})`)
   if (machine.peaks.length < 2) console.log('no relaxed SIMD here: shares are of the mul+add peak')
   console.log(`streaming read: ${figure(machine.streaming)} GB/s on one core`)
-  show('f32 matrix product, m×k×n', await benchGemm(machine, rounds.gemm, suite === 'bars'))
-  if (suite !== 'bars') show('every kernel', await benchCatalogue(machine, rounds.catalogue))
+  if (suite !== 'attention') show('f32 matrix product, m×k×n', await benchGemm(machine, rounds.gemm, suite === 'bars'))
+  if (wants('kernels')) show('every kernel', await benchCatalogue(machine, rounds.catalogue))
+  if (suite !== 'kernels')
+    show('attention, 12 heads of 64', await benchAttention(machine, rounds.attention, suite === 'bars'))
 }
-if (wants('attention') || suite === 'bars') show('attention, 12 heads of 64', await benchAttention(rounds.attention))
 if (wants('models')) show('models', await benchModels(rounds.models))
 const accuracy =
   wants('accuracy') || suite === 'bars' ? await benchAccuracy({ share: quick ? 0.1 : 1, bars: suite === 'bars' }) : []
