@@ -8,8 +8,8 @@ export interface Chart {
   /** What a number is, with its unit. */
   readonly axis: string
   readonly kind: 'bars' | 'stacked' | 'lines'
-  /** A line across, and what it means. */
-  readonly mark?: { readonly at: number; readonly name: string }
+  /** A line across, which the axis's name explains. */
+  readonly mark?: number
   readonly categories: readonly string[]
   readonly series: readonly { readonly name: string; readonly values: readonly (number | undefined)[] }[]
 }
@@ -38,7 +38,7 @@ function peers(rows: readonly Row[], threads: number): Chart[] {
       title: `Whole models on ${threads} thread${threads === 1 ? '' : 's'}, batch 1`,
       axis: 'times as fast as onnxruntime-web in f32',
       kind: 'bars',
-      mark: { at: 1, name: 'onnxruntime-web f32' },
+      mark: 1,
       categories,
       series: variants.map(variant => ({
         name: variant.slice(0, -suffix.length),
@@ -59,7 +59,7 @@ function shares(rows: readonly Row[]): Chart[] {
     return {
       ...{ file, title, axis, kind: 'bars', categories },
       series: variants.map(name => ({
-        name,
+        name: name.replace(', 1 thread', ''),
         values: categories.map(category => {
           const row = found.find(r => r.name === category && r.variant.split('  ')[0] === name)
           return row?.ofPeak && 100 * row.ofPeak.share.median
@@ -102,7 +102,7 @@ function growth(rows: readonly Row[]): Chart[] {
       ...{ file: `growth-${i + 1}`, title: `Growth: ${name}`, axis: 'ms', kind: 'lines' },
       categories: points.map(r => r.variant),
       series: [
-        { name: 'measured (median)', values: points.map(r => r.milliseconds.median) },
+        { name: 'measured, fastest turn', values: points.map(r => r.milliseconds.least) },
         { name: 'in proportion to the work', values: points.map(r => r.milliseconds.least / r.times!.factor.median) },
       ],
     }

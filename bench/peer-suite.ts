@@ -176,7 +176,8 @@ function rowsOf(
   const { name } = subject
   const isOnce = { suite: 'peers', name }
   const plain = entries.flatMap(({ setup, turns, loaded, flops }): Row[] => {
-    if (!setup) return []
+    // One thread among those with two is there to be compared with: its own row is in the other group.
+    if (!setup || setup.threads < duels[0]!.ours.threads) return []
     const milliseconds = summary(turns)
     const isOurs = setup.engine === 'prismal'
     const isCounted = isOurs && setup.threads === 1 && setup.dtype === 'f32' && flops > 0

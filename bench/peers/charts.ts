@@ -22,9 +22,9 @@ const frame = ({ title }: Chart): echarts.EChartsCoreOption => ({
   animation: false,
   backgroundColor: '#ffffff',
   color: COLOURS,
-  textStyle: { fontFamily: 'system-ui, sans-serif', color: TEXT },
+  textStyle: { fontFamily: 'Helvetica, Arial, sans-serif', color: TEXT },
   title: { text: title, left: 16, top: 12, textStyle: { fontSize: 16, color: TEXT } },
-  legend: { left: 16, top: 40, textStyle: { color: TEXT }, itemGap: 16 },
+  legend: { left: 16, top: 40, textStyle: { color: TEXT }, itemGap: 36 },
 })
 
 const numberText = (value: number): string =>
@@ -36,7 +36,7 @@ function barsOf(chart: Chart): echarts.EChartsCoreOption {
   const isStacked = kind === 'stacked'
   return {
     ...frame(chart),
-    grid: { left: 24 + longest * 6.6, right: 64, top: 84, bottom: 52 },
+    grid: { left: 32 + longest * 7, right: 64, top: 84, bottom: 52 },
     xAxis: { type: 'value', name: axis, nameLocation: 'middle', nameGap: 30, axisLabel: { color: TEXT } },
     yAxis: { type: 'category', data: [...categories], inverse: true, axisLabel: { color: TEXT, interval: 0 } },
     series: series.map(({ name, values }, i) => ({
@@ -48,15 +48,16 @@ function barsOf(chart: Chart): echarts.EChartsCoreOption {
         formatter: ({ dataIndex }: { dataIndex: number }) =>
           numberText(isStacked ? series.reduce((sum, s) => sum + (s.values[dataIndex] ?? 0), 0) : values[dataIndex]!),
       },
-      ...(i === 0 && mark && { markLine: markLine(mark) }),
+      ...(i === 0 && mark !== undefined && { markLine: markLine(mark) }),
     })),
   }
 }
 
-const markLine = ({ at, name }: NonNullable<Chart['mark']>) => ({
+/** Its meaning is the axis's name. */
+const markLine = (at: number) => ({
   ...{ symbol: 'none', silent: true, data: [{ xAxis: at }] },
   lineStyle: { color: TEXT, type: 'dashed' },
-  label: { formatter: name, position: 'end', color: TEXT },
+  label: { show: false },
 })
 
 function lines(chart: Chart): echarts.EChartsCoreOption {
@@ -65,7 +66,7 @@ function lines(chart: Chart): echarts.EChartsCoreOption {
     ...frame(chart),
     grid: { left: 72, right: 32, top: 84, bottom: 40 },
     xAxis: { type: 'category', data: [...categories], axisLabel: { color: TEXT } },
-    yAxis: { type: 'log', name: axis, axisLabel: { color: TEXT }, nameTextStyle: { color: TEXT } },
+    yAxis: { type: 'log', name: axis, axisLabel: { color: TEXT }, nameLocation: 'middle', nameGap: 48 },
     series: series.map(({ name, values }, i) => ({
       ...{ type: 'line', name, data: [...values], symbolSize: 8 },
       ...(i > 0 && { lineStyle: { type: 'dashed' }, symbol: 'none' }),
