@@ -4,7 +4,7 @@ import { Dot, WIDENED } from './dot'
 import { Line } from './tile'
 
 /** Rows of a full tile. */
-const TILE_ROWS: i32 = 4
+const TILE_ROWS: i32 = 5
 /** Panels that are drawn into the second-level cache at a time, where all rows meet them. */
 const WIDE = 6
 /** Bytes of A in a block of rows: a quarter of a second-level cache of 1 MB. */
@@ -47,7 +47,7 @@ abstract class Sums {
     )
   }
 
-  /** Up to four rows × 8 columns, four steps of k an instruction. */
+  /** Up to five rows × 8 columns, four steps of k an instruction. */
   @inline static tile(
     rows: i32,
     a: usize,
@@ -74,10 +74,13 @@ abstract class Sums {
     let h2 = i32x4.splat(0)
     let l3 = i32x4.splat(0)
     let h3 = i32x4.splat(0)
+    let l4 = i32x4.splat(0)
+    let h4 = i32x4.splat(0)
     let a0 = a
     let a1 = a0 + aRow
     let a2 = a1 + aRow
     let a3 = a2 + aRow
+    let a4 = a3 + aRow
     for (; b < end; b += 32) {
       const left = v128.load(b)
       const right = v128.load(b, 16)
@@ -103,6 +106,12 @@ abstract class Sums {
         h3 = Dot.add(right, x, h3)
         a3 += 4
       }
+      if (rows > 4) {
+        x = v128.load32_splat(a4)
+        l4 = Dot.add(left, x, l4)
+        h4 = Dot.add(right, x, h4)
+        a4 += 4
+      }
     }
     Sums.finish(l0, h0, shift, quanta, scales, sums, c, columns, bias, residual, activation)
     if (rows > 1) {
@@ -119,6 +128,11 @@ abstract class Sums {
       c += cRow
       residual += rRow
       Sums.finish(l3, h3, shift, quanta + 24, scales, sums, c, columns, bias, residual, activation)
+    }
+    if (rows > 4) {
+      c += cRow
+      residual += rRow
+      Sums.finish(l4, h4, shift, quanta + 32, scales, sums, c, columns, bias, residual, activation)
     }
   }
 
@@ -377,7 +391,7 @@ function block(
             shift,
           )
         else
-          fourRows(
+          fiveRows(
             rows,
             x,
             aRow,
@@ -402,7 +416,7 @@ function block(
   }
 }
 
-function fourRows(
+function fiveRows(
   rows: i32,
   a: usize,
   aRow: usize,
@@ -420,7 +434,9 @@ function fourRows(
   activation: i32,
   shift: i32,
 ): void {
-  if (rows == 4)
+  if (rows == 5)
+    Sums.tile(5, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
+  else if (rows == 4)
     Sums.tile(4, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)
   else if (rows == 3)
     Sums.tile(3, a, aRow, s, b, end, scales, sums, c, cRow, columns, bias, residual, rRow, activation, shift)

@@ -6,6 +6,10 @@ import { FINISH, Tile, tileRows, WIDE } from './tile'
 const BLOCK: i32 = 1 << 16
 /** Most bytes of panels that one row may draw into that cache for the others. */
 const DRAWN: usize = 3 << 18
+/** Matrices of so many elements come from memory when one row meets them … */
+const STREAMED: usize = 1 << 19
+/** … and panels of so few bytes are then faster one after another, as they lie, than six at a time. */
+const STREAMED_PANEL: usize = 1 << 16
 /** Fewer rows are faster one by one, over many panels. */
 const LEAST_TILE: i32 = 4
 
@@ -136,8 +140,9 @@ function oneRow(
   activation: i32,
 ): void {
   const panel = (<usize>k) << 5
+  const isStreamed = panel <= STREAMED_PANEL && <usize>n * <usize>k >= STREAMED
   let j = 0
-  for (; j + 8 * (WIDE - 1) < n; j += 8 * WIDE) {
+  for (; !isStreamed && j + 8 * (WIDE - 1) < n; j += 8 * WIDE) {
     Tile.wide(a, packed, panel, k, c, min(8, n - j - 8 * (WIDE - 1)), bias, residual, activation)
     packed += <usize>WIDE * panel
     c += 32 * WIDE

@@ -3,7 +3,7 @@
 // Each element of the product is summed in one order over k, whatever the tile's height or width: that is why a row's
 // bits do not depend on how many rows are computed with it.
 import { Lanes } from './lanes'
-import { Functions } from './math'
+import { Functions, NONE } from './math'
 
 /**
  * Rows of a full tile at most: as many as the 16 registers of x64 hold beside three operands. A fused multiply-add needs
@@ -348,7 +348,20 @@ export abstract class Line {
     residual: usize,
     activation: i32,
   ): void {
-    finishLine(low, high, to, columns, bias, residual, activation)
+    if (columns == 8 && activation == NONE) {
+      if (bias != 0) {
+        low = f32x4.add(low, v128.load(bias))
+        high = f32x4.add(high, v128.load(bias, 16))
+      }
+      if (residual != 0) {
+        low = f32x4.add(low, v128.load(residual))
+        high = f32x4.add(high, v128.load(residual, 16))
+      }
+      v128.store(to, low)
+      v128.store(to, high, 16)
+    } else {
+      finishLine(low, high, to, columns, bias, residual, activation)
+    }
   }
 }
 

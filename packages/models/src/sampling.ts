@@ -57,7 +57,14 @@ export class Sampler {
 
 export function indexOfMax(values: ArrayLike<number>): number {
   let best = 0
-  for (let i = 1; i < values.length; i++) if ((values[i] as number) > (values[best] as number)) best = i
+  let most = values[0] as number
+  for (let i = 1; i < values.length; i++) {
+    const value = values[i] as number
+    if (value > most) {
+      most = value
+      best = i
+    }
+  }
   return best
 }
 
