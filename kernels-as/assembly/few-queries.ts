@@ -3,8 +3,10 @@
 import { Lanes } from './lanes'
 import { partLength, STORE } from './tile'
 
-/** Keys, or values, that are met together: so many streams of memory. */
-const GROUP = 8
+/** Keys that are met together: so many streams of memory. */
+const KEYS = 8
+/** Values that are met together, whose sums are in registers meanwhile. */
+const VALUES = 4
 
 export abstract class FewQueries {
   /** Whether heads of width d can be read so: in vectors, with no part of a sum beginning within one. */
@@ -23,7 +25,7 @@ export abstract class FewQueries {
     const part = (<usize>partLength(STORE, d)) << 2
     const last = keys + <usize>(seen - 1) * kRow
     const rowOfScores = (<usize>chunk) << 2
-    for (let j = 0; j < seen; j += GROUP) {
+    for (let j = 0; j < seen; j += KEYS) {
       let a0 = keys
       let a1 = min(a0 + kRow, last)
       let a2 = min(a1 + kRow, last)
@@ -63,7 +65,7 @@ export abstract class FewQueries {
         b2 += head
         b3 += head
       }
-      scores += 4 * GROUP
+      scores += 4 * KEYS
     }
   }
 
@@ -83,8 +85,8 @@ export abstract class FewQueries {
   static sum(weights: usize, values: usize, vRow: usize, heads: i32, d: i32, chunk: i32, seen: i32, sums: usize): void {
     const rowOfWeights = (<usize>chunk) << 2
     memory.fill(sums, 0, (<usize>(heads * d)) << 2)
-    for (let j = 0; j < seen; j += GROUP) {
-      const count = (<usize>min(GROUP, seen - j)) << 2
+    for (let j = 0; j < seen; j += VALUES) {
+      const count = (<usize>min(VALUES, seen - j)) << 2
       let v = values
       let w = weights
       let to = sums
@@ -108,8 +110,8 @@ export abstract class FewQueries {
         }
         w += rowOfWeights
       }
-      weights += 4 * GROUP
-      values += <usize>GROUP * vRow
+      weights += 4 * VALUES
+      values += <usize>VALUES * vRow
     }
   }
 
