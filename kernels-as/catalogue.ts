@@ -13,6 +13,7 @@ import {
   buffer,
   COLUMNS,
   derived,
+  elementwise,
   exactly,
   INNER,
   type Kernel,
@@ -76,18 +77,6 @@ const GATHERED = [
   size('n', COLUMNS, 100),
   size('k', INNER, 130),
 ]
-
-const elementwise = (does: string, tolerance: number, because: string): Kernel => ({
-  does,
-  parameters: [
-    buffer('x', 'f32', 'in', s => at(s, 'count'), { perRow: () => 1 }),
-    buffer('out', 'f32', 'out', s => at(s, 'count'), { perRow: () => 1 }),
-    size('count', [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 300),
-  ],
-  rows: 'count',
-  tolerance,
-  because,
-})
 
 export const catalogue = {
   packPanels: {

@@ -124,3 +124,16 @@ export const ROWS = [0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13]
 export const COLUMNS = [1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33]
 export const INNER = [1, 2, 3, 4, 5, 7, 8, 9, 64, 65]
 export const WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 15, 16, 17, 64, 100]
+
+/** A kernel from x to out, element by element. */
+export const elementwise = (does: string, tolerance: number, because: string): Kernel => ({
+  does,
+  parameters: [
+    buffer('x', 'f32', 'in', s => at(s, 'count'), { perRow: () => 1 }),
+    buffer('out', 'f32', 'out', s => at(s, 'count'), { perRow: () => 1 }),
+    size('count', [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 300),
+  ],
+  rows: 'count',
+  tolerance,
+  because,
+})
