@@ -23,6 +23,7 @@ import { openFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { bits } from '../compare.js'
 import { normals, randomFrom } from '../random.js'
 import { sharedFolder } from '../shared-folder.js'
 
@@ -167,3 +168,7 @@ export async function tokensOf(runner: Runner, prompts: readonly Part[], options
     request.end()
   }
 }
+
+/** Tokens with the bits of their logits, sequence by sequence: whose turn comes first, where several devices decode, is a matter of time. */
+export const bitsOfTokens = (tokens: readonly Emitted[]) =>
+  tokens.toSorted((a, b) => a.sequence - b.sequence).map(({ logits, ...token }) => ({ ...token, bits: bits(logits!) }))

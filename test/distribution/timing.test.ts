@@ -1,12 +1,22 @@
 /** An answer's bits depend on the plan alone: not on which message arrives first, over what, or with which other sequences. */
 import { cluster, type SharedRunner, type SharingOptions } from '@prismal/distribute'
 import { thread } from '@prismal/distribute/threads'
-import type { Emitted } from '@prismal/models'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bits } from '../compare.js'
 import { RUNS } from '../runs.js'
-import { batches, families, generators, inMemory, load, rowsOf, sequencesOf, sharings, tokensOf } from './subjects.js'
+import {
+  batches,
+  bitsOfTokens,
+  families,
+  generators,
+  inMemory,
+  load,
+  rowsOf,
+  sequencesOf,
+  sharings,
+  tokensOf,
+} from './subjects.js'
 
 const MOST_DEVICES = 4
 const runsEach = Math.ceil(RUNS / Math.max(1, families.length))
@@ -20,12 +30,6 @@ const exchanging: fc.Arbitrary<{ devices: number; options: SharingOptions }> = f
     handoff: fc.constantFrom('means' as const, 'full' as const),
   }),
 })
-
-/** Bits of each token's logits, and the ids. */
-const bitsOfTokens = (tokens: readonly Emitted[]) =>
-  tokens
-    .toSorted((a, b) => a.sequence - b.sequence)
-    .map(({ sequence, id, logits }) => ({ sequence, id, bits: bits(logits!) }))
 
 describe.each(families)('$name', subject => {
   const inOrder = queueMicrotask
