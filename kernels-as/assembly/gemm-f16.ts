@@ -9,9 +9,17 @@ const WIDE = 5
 const BLOCK: i32 = 1 << 17
 
 export abstract class Stored {
-  /** Four finite binary16 values as f32: their bits moved to where f32 has them are the value · 2^-112, subnormals too. */
+  /** The four finite binary16 values at `from` as f32. */
   @inline static widen(from: usize): v128 {
-    const bits = v128.and(i32x4.shl(v128.load16x4_s(from), 13), i32x4.splat(0x8fffe000))
+    return Stored.values(v128.load16x4_s(from))
+  }
+
+  /**
+   * Finite binary16 values, one sign-extended in each lane, as f32: their bits moved to where f32 has them are the value ·
+   * 2^-112, subnormals too.
+   */
+  @inline static values(halves: v128): v128 {
+    const bits = v128.and(i32x4.shl(halves, 13), i32x4.splat(0x8fffe000))
     return f32x4.mul(bits, f32x4.splat(5.192296858534828e33))
   }
 
@@ -189,8 +197,7 @@ export function gatherPackedF16(packed: usize, ids: usize, out: usize, m: i32, n
     const id = <usize>load<i32>(ids)
     let from = packed + (((id >> 3) * k) << 4) + ((id & 7) << 1)
     for (let p = 0; p < k; p++) {
-      const bits = v128.and(i32x4.splat((<i32>load<i16>(from)) << 13), i32x4.splat(0x8fffe000))
-      v128.store32_lane(out, f32x4.mul(bits, f32x4.splat(5.192296858534828e33)), 0)
+      v128.store32_lane(out, Stored.values(i32x4.splat(<i32>load<i16>(from))), 0)
       from += 16
       out += 4
     }

@@ -94,7 +94,6 @@ abstract class Bytes {
 
 /**
  * f32 panels [⌈n/8⌉][k][8] → codes [⌈n/8⌉][⌈k/4⌉][8][4], scales and sums of codes [⌈n/8⌉·8]: scale = max|column| / 127.
- * `packed` may be `panels`: codes are written behind what was read.
  */
 export function quantisePanels(panels: usize, packed: usize, scales: usize, sums: usize, k: i32, n: i32): void {
   const bytes = (<usize>k) << 5

@@ -70,5 +70,5 @@ function shortage(engine: Engine, peakBytes: number, memoryBytes: number) {
     ? ([peakBytes, limitBytes, 'the memory limit of'] as const)
     : ([memoryBytes, MAX_MEMORY_BYTES, "wasm's 4 GiB allow:"] as const)
   const message = `needs ${need} bytes, ${need - limit} more than ${what} ${limit}`
-  return { need, limit, missing: need - limit, message }
+  return { missing: need - limit, message }
 }

@@ -1,5 +1,12 @@
 /** @prismal/tensor: a tensor engine with WebAssembly SIMD kernels, explicit memory and no dependencies. */
-export { ACTIVATIONS, type Activation, catalogue, type KernelName, type Kernels } from '@prismal/kernels/catalogue'
+export {
+  ACTIVATIONS,
+  type Activation,
+  catalogue,
+  type KernelName,
+  type Kernels,
+  PANEL,
+} from '@prismal/kernels/catalogue'
 export type { ArenaState, PeakWatch } from './arena.js'
 export { type AttentionState, attentionBegin, attentionEnd, attentionFold, type KeyBlock } from './attention.js'
 export type { Build } from './backends/backend.js'

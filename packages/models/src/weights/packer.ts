@@ -2,6 +2,7 @@
 import {
   emptyMatrix,
   type Matrix,
+  PANEL,
   type Precision,
   packColumns,
   packLines,
@@ -37,9 +38,6 @@ function f32Packer(scope: Scope, k: number, n: number, bias?: Tensor): Packer {
     end: () => {},
   }
 }
-
-/** Columns of a panel. */
-const PANEL = 8
 
 /** A panel of f32 that waits for columns that others bring. */
 interface Pending {

@@ -5,7 +5,7 @@
  *
  * What is held beside the weights is the staging memory and the file's chunks, a few MB whatever the tensors' sizes.
  */
-import { fromBf16, fromF16, fromI8, type Scope, type Tensor } from '@prismal/tensor'
+import { fromBf16, fromF16, fromI8, PANEL, type Scope, type Tensor } from '@prismal/tensor'
 import { CHUNK_BYTES, chunksOf, type ModelFiles } from '../files.js'
 import type { StoredTensor } from './safetensors.js'
 
@@ -40,8 +40,6 @@ export interface ReadOptions {
 
 /** f32 values that are staged at a time: small enough to stay in a core's cache between two steps. */
 const STAGED_VALUES = 1 << 18
-/** Stored rows that a matrix takes best together: a panel of columns. */
-const ROWS_TOGETHER = 8
 /** Bytes that are rather read and dropped than jumped over. */
 const SMALL_GAP_BYTES = 1 << 18
 /** First and last bytes of each tensor that the digest covers. */
@@ -102,7 +100,7 @@ export class Staging {
   widen(jobs: readonly Job[]): void {
     const values = jobs.reduce((most, job) => {
       const width = widthOf(job)
-      return Math.max(most, Math.min(valuesOf(job.entry), width * ROWS_TOGETHER))
+      return Math.max(most, Math.min(valuesOf(job.entry), width * PANEL))
     }, 0)
     if (values <= this.values) return
     this.dispose()
@@ -156,7 +154,7 @@ class Delivery {
     this.#staging = staging
     this.#width = widthOf(job)
     const most = Math.floor(staging.area(job.entry.dtype).size / this.#width)
-    const rows = most < ROWS_TOGETHER ? most : most - (most % ROWS_TOGETHER)
+    const rows = most < PANEL ? most : most - (most % PANEL)
     this.#fullBytes = rows * this.#width * (BYTES[job.entry.dtype] ?? 0)
     for (const receiver of job.receivers) receiver.begin?.()
   }
