@@ -10,6 +10,7 @@ import { benchMemory } from './memory-suite.js'
 import { benchModels } from './models.js'
 import { type Machine, measureMachine, QUICK, THOROUGH } from './peak.js'
 import { benchPeers, type PeerRounds } from './peer-suite.js'
+import { benchProducts } from './products.js'
 import {
   type Findings,
   figure,
@@ -112,6 +113,9 @@ const accuracy =
   wants('accuracy') || suite === 'bars' ? await benchAccuracy({ share: quick ? 0.1 : 1, bars: suite === 'bars' }) : []
 if (wants('growth') || suite === 'bars') show('growth', await benchGrowth(rounds.growth))
 if (wants('peers') || suite === 'bars') {
+  const products = await benchProducts(ROUNDS[quick || suite === 'bars' ? 'quick' : 'thorough'].gemm)
+  show('matrix product beside onnxruntime-web', products.rows)
+  notMeasured.push(...products.notMeasured)
   const rounds = PEER_ROUNDS[quick || suite === 'bars' ? 'quick' : 'thorough']
   const tell = (line: string): void => console.log(line)
   const found = await benchPeers({ ...rounds, onlyBars: suite === 'bars', tell, ...(only !== undefined && { only }) })
