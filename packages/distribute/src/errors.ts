@@ -21,3 +21,10 @@ export class ConnectionError extends PrismalError {
     super('connection', message, options)
   }
 }
+
+/** Two sides could not agree: on a version, the secret, the model. Code `handshake`. */
+export class HandshakeError extends PrismalError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('handshake', message, options)
+  }
+}

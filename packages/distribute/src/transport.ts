@@ -8,10 +8,64 @@ export interface Connection {
    * belong to the transport afterwards. Rejects with `ConnectionError` once closed.
    */
   send(message: Uint8Array): Promise<void>
-  /** Takes messages from now on; those that came before wait for it. Called once. */
-  receive(handler: (message: Uint8Array) => void): void
+  /**
+   * Takes messages from now on; those that came before wait for it. Called once. Where it returns a promise, the message
+   * counts as taken, and makes room for another, when that resolves.
+   */
+  receive(handler: (message: Uint8Array) => void | Promise<void>): void
   /** Ends it on both sides. Twice is harmless. */
   close(reason?: string): void
   /** Resolves with the reason once it is closed, by whichever side. */
   readonly closed: Promise<string>
+}
+
+/** A way for messages to travel between machines: what `dial` gives may fragment, drop or end; `reliable()` and the handshake come above. */
+export interface Transport {
+  /** As it is called in messages: `web-socket`. */
+  readonly name: string
+  /** Schemes of its addresses, without the colon: `ws`, `wss`. */
+  readonly schemes: readonly string[]
+  /** Connects to an address. Rejects with `ConnectionError`, which names the address and what was tried. */
+  dial(address: string, options?: DialOptions): Promise<Connection>
+  /**
+   * Takes connections at an address; port 0 is any free one. Rejects with `ConnectionError` where it cannot, e.g. since
+   * the port is in use.
+   */
+  listen(address: string, accept: (arrival: Arrival) => void, options?: ListenOptions): Promise<Listener>
+}
+
+export interface DialOptions {
+  /** Ends dialling, with its reason. */
+  readonly signal?: AbortSignal
+  /** Most milliseconds until the other side has answered; default 10,000. */
+  readonly timeoutMs?: number
+  /** PEM of certificate authorities that are trusted for `wss`, besides the platform's. Node only. */
+  readonly authorities?: string
+}
+
+export interface ListenOptions {
+  /** Values of `Origin` that are let in besides none at all (browsers always send one); default: none of them. */
+  readonly allowedOrigins?: readonly string[]
+  /** Host names that are let in besides the listening address and, on loopback, `localhost`. */
+  readonly allowedHosts?: readonly string[]
+  /** Most connections at once; more are refused. Default 256. */
+  readonly maxConnections?: number
+  /** PEM of certificate and key, where the scheme asks for them (`wss`). */
+  readonly certificate?: { readonly cert: string; readonly key: string }
+  /** Told about who was refused and why, without secrets. */
+  readonly log?: (message: string) => void
+}
+
+/** A connection that came in. */
+export interface Arrival {
+  readonly connection: Connection
+  /** Who it is, as far as the transport knows: `192.0.2.7:50412`. */
+  readonly from: string
+}
+
+export interface Listener {
+  /** Where it can be dialled, with the port that it got. */
+  readonly address: string
+  /** Takes no more connections and ends those that it took. Resolves when nothing of it is left. */
+  close(reason?: string): Promise<void>
 }
