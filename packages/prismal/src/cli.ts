@@ -6,12 +6,13 @@ import { addInspect } from './commands/inspect.js'
 import { addPlan } from './commands/plan.js'
 import { addRun } from './commands/run.js'
 import { addVerify } from './commands/verify.js'
+import { addWorker } from './commands/worker.js'
 import { description, version } from './versions.js'
 
 async function main(argv: readonly string[]): Promise<number> {
   const program = new Command('prismal').description(description()).version(version())
   program.option('--debug', 'print stack traces').showHelpAfterError('(--help shows the options)')
-  for (const add of [addRun, addPlan, addInspect, addVerify]) add(program)
+  for (const add of [addRun, addWorker, addPlan, addInspect, addVerify]) add(program)
   for (const command of [program, ...program.commands])
     command.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, '')) })
   try {
