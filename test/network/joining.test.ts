@@ -1,8 +1,5 @@
 /** Devices in processes of their own, joined at their addresses: answers, refusals, and what stays when one side goes. */
-import { copyFileSync, cpSync, mkdtempSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import {
   cluster,
   DeviceError,
