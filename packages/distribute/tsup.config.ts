@@ -7,5 +7,6 @@ export default library({
     'worker-thread': 'src/worker-thread.ts',
     'transports/memory': 'src/transports/memory.ts',
     'transports/message-port': 'src/transports/message-port.ts',
+    'transports/web-socket': 'src/transports/web-socket.ts',
   },
 })
