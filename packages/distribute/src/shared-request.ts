@@ -218,7 +218,10 @@ export class SharedRequest implements Request {
   }
 
   #failed(device: number, message: string, options?: ErrorOptions): DeviceError {
-    return new DeviceError(`device ${device} (${this.#devices.members[device]?.name}): ${message}`, options)
+    const { members } = this.#devices
+    // Devices know the others by their numbers only.
+    const named = message.replace(/\bdevice (\d+)\b/g, (all, p) => (members[p] ? `${all} (${members[p].name})` : all))
+    return new DeviceError(`device ${device} (${members[device]?.name}): ${named}`, options)
   }
 }
 
