@@ -7,5 +7,7 @@ export default library({
     'worker-thread': 'src/worker-thread.ts',
     'transports/memory': 'src/transports/memory.ts',
     'transports/message-port': 'src/transports/message-port.ts',
+    'transports/nats': 'src/transports/nats.ts',
+    nats: 'src/nats/index.ts',
   },
 })
