@@ -8,7 +8,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { Arrival, Connection } from '../../packages/distribute/src/transport.js'
 import { hasNatsServer, type NatsServer, natsServer } from '../nats-server.js'
 
-const open: (() => Promise<unknown> | void)[] = []
+const open: (() => Promise<unknown>)[] = []
 afterEach(async () => {
   for (const close of open.splice(0).reverse()) await close()
 })
@@ -72,7 +72,9 @@ describe.skipIf(!hasNatsServer)('the nats transport', () => {
     expect(messages.slice(0, 100).map(m => m[0])).toEqual(Array.from({ length: 100 }, (_, i) => i))
     expect(Buffer.compare(messages[100] as Uint8Array, largest)).toBe(0)
     expect(messages[101]).toHaveLength(0)
-    await expect(a.send(new Uint8Array(a.maxMessageBytes + 1))).rejects.toThrow(/1048577 bytes is longer than the 1048576/)
+    await expect(a.send(new Uint8Array(a.maxMessageBytes + 1))).rejects.toThrow(
+      /1048577 bytes is longer than the 1048576/,
+    )
     const back = received(a, 1)
     await b.send(Uint8Array.of(42))
     expect((await back)[0]).toEqual(Uint8Array.of(42))
@@ -117,7 +119,9 @@ describe.skipIf(!hasNatsServer)('the nats transport', () => {
   it('says that nobody listens at a subject, and that an address names none', async () => {
     const { url } = await started()
     const nats = natsTransport()
-    await expect(nats.dial(natsAddress(url, 'prismal.test.device.b'))).rejects.toThrow(/nobody listens at prismal.test.device.b/)
+    await expect(nats.dial(natsAddress(url, 'prismal.test.device.b'))).rejects.toThrow(
+      /nobody listens at prismal.test.device.b/,
+    )
     await expect(nats.dial(url)).rejects.toThrow(/names no device/)
     await expect(nats.dial(natsAddress(url, 'a.*.>'))).rejects.toThrow(/names no device/)
   })
@@ -180,7 +184,9 @@ describe.skipIf(!hasNatsServer)('the nats transport', () => {
     expect(await received(connection, 1)).toEqual([Uint8Array.of(7)])
     await worker.terminate()
     // The server may hear of it a moment later than we do.
-    while ((await Promise.race([connection.closed, connection.send(Uint8Array.of(1)).catch(() => 'closed')])) === undefined)
+    while (
+      (await Promise.race([connection.closed, connection.send(Uint8Array.of(1)).catch(() => 'closed')])) === undefined
+    )
       await new Promise(resolve => setImmediate(resolve))
     expect(await connection.closed).toBe('the other side is gone')
   })

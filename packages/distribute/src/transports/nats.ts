@@ -268,8 +268,8 @@ class NatsLink implements Connection {
     this.#waiting.push(data)
     this.#waitingBytes += data.length
     if (this.#waitingBytes > WAITING_BYTES)
-      return this.close(`${this.#waitingBytes} bytes wait to be taken: the receiver is too slow`)
-    this.#deliver()
+      this.close(`${this.#waitingBytes} bytes wait to be taken: the receiver is too slow`)
+    else this.#deliver()
   }
 
   /** Hands over what waits, each message once the one before is taken. */
@@ -349,15 +349,17 @@ function listenAt(
     message.respond(JSON.stringify({ refused: why } satisfies Refusal))
   }
   const arrive = (message: Msg): void => {
-    if (!message.reply) return log(`ignored a message at ${address} that asks for no answer`)
-    if (taken.size >= maxConnections) return refuse(message, `it holds its ${maxConnections} connections already`)
-    let theirs: Greeting | Refusal
-    try {
-      theirs = readGreeting(message.data)
-    } catch (error) {
-      return refuse(message, (error as Error).message)
-    }
-    if ('refused' in theirs) return
+    if (!message.reply) log(`ignored a message at ${address} that asks for no answer`)
+    else if (taken.size >= maxConnections) refuse(message, `it holds its ${maxConnections} connections already`)
+    else
+      try {
+        const theirs = readGreeting(message.data)
+        if (!('refused' in theirs)) take(message, theirs)
+      } catch (error) {
+        refuse(message, (error as Error).message)
+      }
+  }
+  const take = (message: Msg, theirs: Greeting): void => {
     const inbox = randomInbox()
     let link: NatsLink
     const subscription = server.nc.subscribe(`${inbox}.*`, {
