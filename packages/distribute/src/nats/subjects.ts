@@ -17,6 +17,8 @@ export function subjectsOf(group = DEFAULT_GROUP) {
     device: (id: string): string => `${base}.device.${token('id', id)}`,
     /** Requests of a task, to one of those that serve it. */
     run: (task: string): string => `${base}.run.${token('task', task)}`,
+    /** Answered by those that serve a task, busy or not. */
+    serving: (task: string): string => `${base}.serving.${token('task', task)}`,
     /** Those that serve a task tell that they have room again. */
     free: (task: string): string => `${base}.free.${token('task', task)}`,
   } as const
