@@ -3,12 +3,13 @@ import type { Model, Runner } from '@prismal/models'
 import { Channel } from './channel.js'
 import { Device } from './device.js'
 import { DeviceError, PlanError } from './errors.js'
+import type { ErrorMessage } from './messages.js'
 import { createPlan, type SharingOptions } from './plan.js'
 import { SharedRequest } from './shared-request.js'
 import type { Connection } from './transport.js'
 import { type MemoryOptions, memoryPair } from './transports/memory.js'
 import { portConnection } from './transports/message-port.js'
-import type { Frame } from './wire.js'
+import { type Frame, frame, type Kind } from './wire.js'
 
 /** A device as its cluster sees it. */
 export interface Member {
@@ -157,6 +158,12 @@ export function memoryDevice(load: () => Promise<Model>, name = 'memory'): Devic
   }
 }
 
+/** A device's answer to a single frame. */
+export interface Answer {
+  readonly frame: Frame
+  readonly milliseconds: number
+}
+
 /** The joined devices, and the frames that they send back. */
 export class Devices {
   readonly members: readonly Member[]
@@ -187,6 +194,33 @@ export class Devices {
   }
   send(device: number, frame: Frame): void {
     this.#channels[device]?.send(frame)
+  }
+  /**
+   * Sends a frame of this kind and gives the first one that comes back, and the milliseconds until it came. Throws
+   * {@link DeviceError} where the device fails, or says nothing for `timeoutMs`.
+   */
+  async ask(device: number, kind: Kind, more: Partial<Frame>, timeoutMs: number): Promise<Answer> {
+    const name = `device ${device} (${this.members[device]?.name})`
+    let request = 0
+    let timer: ReturnType<typeof setTimeout> | undefined
+    try {
+      return await new Promise<Answer>((resolve, reject) => {
+        request = this.open((_, answer) => {
+          const milliseconds = performance.now() - started
+          if (answer.kind !== 'error') resolve({ frame: answer, milliseconds })
+          else reject(new DeviceError(`${name}: ${(answer.json as ErrorMessage).message}`))
+        }, reject)
+        timer = setTimeout(
+          () => reject(new DeviceError(`${name} did not answer a ${kind} within ${timeoutMs} ms`)),
+          timeoutMs,
+        )
+        const started = performance.now()
+        this.send(device, frame(kind, request, more))
+      })
+    } finally {
+      clearTimeout(timer)
+      this.close(request)
+    }
   }
   close(request: number): void {
     this.#handlers.delete(request)
@@ -220,6 +254,10 @@ export class SharedRunner implements Runner {
 
   get members(): readonly Member[] {
     return this.#devices.members.slice(0, this.devices)
+  }
+  /** Sends one of the devices a probe and waits for its answer, at most `timeoutMs`: how links are measured. */
+  probe(device: number, probe: { json?: unknown; data?: Uint8Array }, timeoutMs: number): Promise<Answer> {
+    return this.#devices.ask(device, 'probe', { ...probe, from: device }, timeoutMs)
   }
   begin(signal?: AbortSignal): SharedRequest {
     return new SharedRequest(this, this.#devices, signal)

@@ -4,6 +4,7 @@ import { PrismalError, type Scope } from '@prismal/tensor'
 import { Channel } from './channel.js'
 import { ConnectionError, DeviceError } from './errors.js'
 import { Mailbox } from './exchange.js'
+import { echoOf, Prober, type SeriesRequest } from './measured/probe.js'
 import { type DoneMessage, type ErrorMessage, type PartHeader, type RunMessage, unpackParts } from './messages.js'
 import type { Exchange } from './shared-context.js'
 import type { Connection } from './transport.js'
@@ -23,6 +24,7 @@ export class Device {
   /** Links to other devices, or why there is none any more. */
   readonly #peers = new Map<number, Channel | ConnectionError>()
   readonly #mailboxes = new Map<number, Mailbox>()
+  readonly #prober = new Prober()
   readonly #running = new Map<number, Running>()
   readonly #ended = new Set<number>()
 
@@ -35,11 +37,14 @@ export class Device {
     const channel = new Channel(connection)
     this.#peers.set(peer, channel)
     channel.receive(f => {
-      if (!this.#ended.has(f.request)) this.#mailbox(f.request).deliver(f.kind, f.layer, f.from, f.data)
+      if (f.kind === 'probe') this.#echo(channel, f)
+      else if (f.kind === 'echo') this.#prober.answered(f.request)
+      else if (!this.#ended.has(f.request)) this.#mailbox(f.request).deliver(f.kind, f.layer, f.from, f.data)
     })
     channel.closed.then(reason => {
       const error = new ConnectionError(`the connection to device ${peer} closed: ${reason}`)
       this.#peers.set(peer, error)
+      this.#prober.fail(peer, error)
       this.#failAll(error)
     })
   }
@@ -50,11 +55,34 @@ export class Device {
     control.receive(f => {
       if (f.kind === 'run') void this.#run(control, f)
       else if (f.kind === 'abort') this.#abort(f.request)
+      else if (f.kind === 'probe') void this.#probe(control, f)
     })
     const reason = await control.closed
     for (const request of [...this.#running.keys()]) this.#abort(request)
     for (const peer of this.#peers.values())
       if (peer instanceof Channel) peer.close(`the coordinator is gone: ${reason}`)
+  }
+
+  #echo(channel: Channel, probe: Frame): void {
+    try {
+      channel.send(echoOf(probe, 0))
+    } catch (error) {
+      channel.close((error as Error).message)
+    }
+  }
+
+  /** Answers the coordinator's probe, or makes a series over the link that it names. */
+  async #probe(control: Channel, f: Frame): Promise<void> {
+    try {
+      const asked = (f.json ?? {}) as Partial<SeriesRequest>
+      if (asked.peer === undefined) control.send(echoOf(f, f.from))
+      else {
+        const answer = await this.#prober.series(this.#linked(f.from, asked.peer), f.request, asked as SeriesRequest)
+        control.send(frame('echo', f.request, { from: f.from, json: answer }))
+      }
+    } catch (error) {
+      control.send(frame('error', f.request, { json: asMessage(error) }))
+    }
   }
 
   #mailbox(request: number): Mailbox {
@@ -131,17 +159,18 @@ export class Device {
     }
   }
 
+  #linked(self: number, peer: number): Channel {
+    const channel = this.#peers.get(peer)
+    if (channel instanceof Channel) return channel
+    throw channel ?? new DeviceError(`device ${self} has no connection to device ${peer}`)
+  }
+
   #exchange(request: number, self: number, mailbox: Mailbox): Exchange {
-    const linked = (peer: number): Channel => {
-      const channel = this.#peers.get(peer)
-      if (channel instanceof Channel) return channel
-      throw channel ?? new DeviceError(`device ${self} has no connection to device ${peer}`)
-    }
     return {
-      post: (kind, to, layer, data) => linked(to).send(frame(kind, request, { layer, from: self, data })),
+      post: (kind, to, layer, data) => this.#linked(self, to).send(frame(kind, request, { layer, from: self, data })),
       take: async (kind, layer, from) => {
         // Without a link nothing will come, and waiting would never end.
-        linked(from)
+        this.#linked(self, from)
         return mailbox.take(kind, layer, from)
       },
     }
