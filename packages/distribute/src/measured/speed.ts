@@ -5,12 +5,20 @@ import type { DeviceSpeed } from './measurements.js'
 /** Medians over requests of one size. */
 export interface SpeedSample {
   readonly rows: number
-  /** Operations of the layers, and how many of them had any. */
+  /** Operations of all layers, and their time. */
   readonly flops: number
-  readonly layers: number
-  readonly embedMs: number
   readonly layersMs: number
+  /** The layers but the last, and the last alone, of which few rows are asked: where they had operations. */
+  readonly parts: readonly LayersSample[]
+  readonly embedMs: number
   /** Of the whole request on the device. */
+  readonly milliseconds: number
+}
+
+/** Some layers of a request: their number, operations and time. */
+export interface LayersSample {
+  readonly units: number
+  readonly work: number
   readonly milliseconds: number
 }
 
@@ -20,7 +28,7 @@ interface Line {
 }
 
 /** Time = fixed · units + slope · work, neither below 0, with the least relative error over the samples. */
-export function fitLine(samples: readonly { units: number; work: number; milliseconds: number }[]): Line {
+export function fitLine(samples: readonly LayersSample[]): Line {
   // Each sample is divided by its time, so that all count alike: u·fixed + w·slope ≈ 1.
   let uu = 0
   let uw = 0
@@ -52,7 +60,7 @@ export function fitDevice(name: string, samples: readonly SpeedSample[]): Device
   const timed = samples.filter(s => s.flops > 0 && s.layersMs > 0)
   const last = timed.at(-1)
   if (!last) throw new DeviceError(`${name} was given no row of the requests that measure: there are too few rows`)
-  const layer = fitLine(timed.map(s => ({ units: s.layers, work: s.flops, milliseconds: s.layersMs })))
+  const layer = fitLine(timed.flatMap(s => s.parts))
   const embed = fitLine(timed.map(s => ({ units: 1, work: s.rows, milliseconds: s.embedMs })))
   const rest = fitLine(
     timed.map(s => ({ units: 1, work: s.rows, milliseconds: s.milliseconds - s.embedMs - s.layersMs })),
