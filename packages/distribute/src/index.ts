@@ -22,7 +22,15 @@ export { type ReliableConnection, type ReliableOptions, reliable } from './relia
 export type { Seal } from './seal.js'
 export { type Exchange, layoutOf, shared } from './shared-context.js'
 export type { SharedRequest } from './shared-request.js'
-export type { Connection } from './transport.js'
+export type {
+  Arrival,
+  Connection,
+  DialOptions,
+  IceServer,
+  Listener,
+  ListenOptions,
+  Transport,
+} from './transport.js'
 export {
   dataBytes,
   decodeFrame,
