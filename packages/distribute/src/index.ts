@@ -28,6 +28,15 @@ export type { Seal } from './seal.js'
 export { Secret } from './secret.js'
 export { type Exchange, layoutOf, shared } from './shared-context.js'
 export type { SharedRequest } from './shared-request.js'
+export type {
+  Arrival,
+  Connection,
+  DialOptions,
+  IceServer,
+  Listener,
+  ListenOptions,
+  Transport,
+} from './transport.js'
 export type { Arrival, Connection, DialOptions, Listener, ListenOptions, Transport } from './transport.js'
 export {
   dataBytes,
