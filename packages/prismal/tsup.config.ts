@@ -8,6 +8,8 @@ export default library({
     'src/models.ts',
     'src/distribute.ts',
     'src/nats.ts',
+    'src/host.ts',
     'src/pipeline-worker.ts',
+    'src/transports/web-socket.ts',
   ],
 })

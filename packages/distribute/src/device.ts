@@ -2,14 +2,26 @@
 import { expectRoom, type Model, StageMeter } from '@prismal/models'
 import { PrismalError, type Scope } from '@prismal/tensor'
 import { Channel } from './channel.js'
+import { EarlyFrames, expectExchanged, expectPart, parseLink, parseRun } from './checks.js'
 import { ConnectionError, DeviceError } from './errors.js'
 import { Mailbox } from './exchange.js'
-import { type DoneMessage, type ErrorMessage, type PartHeader, type RunMessage, unpackParts } from './messages.js'
+import { echoOf, Prober, type SeriesRequest } from './measured/probe.js'
+import {
+  type DoneMessage,
+  type ErrorMessage,
+  type LinkMessage,
+  type RunMessage,
+  type Share,
+  unpackParts,
+} from './messages.js'
+import { createPlan, type Plan } from './plan.js'
 import type { Exchange } from './shared-context.js'
 import type { Connection } from './transport.js'
 import { bytesOf, type Frame, frame } from './wire.js'
 import { rehearseWork, Work } from './work.js'
 
+/** Most requests that run at once. */
+const MOST_RUNNING = 256
 /** Ended requests that are remembered, so that frames which arrive late are dropped rather than kept. */
 const REMEMBERED = 1024
 
@@ -18,28 +30,46 @@ interface Running {
   readonly mailbox: Mailbox
 }
 
+export interface DeviceOptions {
+  /** Connects to another device; without it this one cannot be asked to. Rejects where no address answers. */
+  readonly dial?: (link: LinkMessage) => Promise<Connection>
+}
+
 export class Device {
   readonly model: Model
+  readonly #dial: DeviceOptions['dial']
   /** Links to other devices, or why there is none any more. */
   readonly #peers = new Map<number, Channel | ConnectionError>()
   readonly #mailboxes = new Map<number, Mailbox>()
+  readonly #prober = new Prober()
   readonly #running = new Map<number, Running>()
   readonly #ended = new Set<number>()
 
-  constructor(model: Model) {
+  constructor(model: Model, { dial }: DeviceOptions = {}) {
     this.model = model
+    this.#dial = dial
   }
 
   /** Joins the device to another one. */
   link(peer: number, connection: Connection): void {
     const channel = new Channel(connection)
     this.#peers.set(peer, channel)
+    const early = new EarlyFrames()
+    const isEarly = (request: number): boolean => !this.#running.has(request) && !this.#ended.has(request)
     channel.receive(f => {
-      if (!this.#ended.has(f.request)) this.#mailbox(f.request).deliver(f.kind, f.layer, f.from, f.data)
+      if (f.kind === 'probe') return void channel.send(echoOf(f, 0))
+      if (f.kind === 'echo') return void this.#prober.answered(f.request)
+      expectExchanged(f, peer, this.model.shape.layers)
+      if (this.#ended.has(f.request)) return
+      early.add(f.request, f.data.length, isEarly)
+      this.#mailbox(f.request).deliver(f.kind, f.layer, f.from, f.data)
     })
     channel.closed.then(reason => {
+      for (const [request, mailbox] of this.#mailboxes)
+        if (isEarly(request) && mailbox.forget(peer)) this.#mailboxes.delete(request)
       const error = new ConnectionError(`the connection to device ${peer} closed: ${reason}`)
       this.#peers.set(peer, error)
+      this.#prober.fail(peer, error)
       this.#failAll(error)
     })
   }
@@ -48,13 +78,41 @@ export class Device {
   async serve(connection: Connection): Promise<void> {
     const control = new Channel(connection)
     control.receive(f => {
-      if (f.kind === 'run') void this.#run(control, f)
+      if (f.kind === 'run') this.#start(control, f, parseRun(f.json))
       else if (f.kind === 'abort') this.#abort(f.request)
+      else if (f.kind === 'link') void this.#linkTo(control, f.request, parseLink(f.json))
+      else if (f.kind === 'probe') void this.#probe(control, f)
+      else throw new ConnectionError(`a coordinator sent ${f.kind}, which is not for devices`)
     })
     const reason = await control.closed
     for (const request of [...this.#running.keys()]) this.#abort(request)
     for (const peer of this.#peers.values())
       if (peer instanceof Channel) peer.close(`the coordinator is gone: ${reason}`)
+  }
+
+  /** Dials another device as it was asked to, and says how that went. */
+  async #linkTo(control: Channel, request: number, message: LinkMessage): Promise<void> {
+    try {
+      if (!this.#dial) throw new DeviceError('this device cannot dial others')
+      this.link(message.peer, await this.#dial(message))
+      control.send(frame('linked', request))
+    } catch (error) {
+      control.send(frame('error', request, { json: asMessage(error) }))
+    }
+  }
+
+  /** Answers the coordinator's probe, or makes a series over the link that it names. */
+  async #probe(control: Channel, f: Frame): Promise<void> {
+    try {
+      const asked = (f.json ?? {}) as Partial<SeriesRequest>
+      if (asked.peer === undefined) control.send(echoOf(f, f.from))
+      else {
+        const answer = await this.#prober.series(this.#linked(f.from, asked.peer), f.request, asked as SeriesRequest)
+        control.send(frame('echo', f.request, { from: f.from, json: answer }))
+      }
+    } catch (error) {
+      control.send(frame('error', f.request, { json: asMessage(error) }))
+    }
   }
 
   #mailbox(request: number): Mailbox {
@@ -82,8 +140,22 @@ export class Device {
     if (this.#ended.size > REMEMBERED) this.#ended.delete(this.#ended.values().next().value as number)
   }
 
+  /** Throws where the request cannot be one that starts. */
+  #start(control: Channel, f: Frame, message: RunMessage): void {
+    const { request } = f
+    if (this.#running.has(request) || this.#ended.has(request))
+      throw new ConnectionError(`request ${request} was to run twice`)
+    if (this.#running.size < MOST_RUNNING) {
+      void this.#run(control, f, message)
+      return
+    }
+    this.#end(request)
+    const error = new DeviceError(`${MOST_RUNNING} requests run, the most at once`)
+    control.send(frame('error', request, { json: asMessage(error) }))
+  }
+
   /** Runs a request and says how it ended, once its memory is back. */
-  async #run(control: Channel, f: Frame): Promise<void> {
+  async #run(control: Channel, f: Frame, message: RunMessage): Promise<void> {
     const { request } = f
     const running = { abort: new AbortController(), mailbox: this.#mailbox(request) }
     this.#running.set(request, running)
@@ -91,7 +163,7 @@ export class Device {
     const scope = this.model.engine.scope(meter)
     let last: Frame
     try {
-      last = await this.#answer(control, f, running, scope, meter)
+      last = await this.#answer(control, f, message, running, scope, meter)
     } catch (error) {
       last = frame('error', request, { json: asMessage(error) })
     } finally {
@@ -102,16 +174,24 @@ export class Device {
   }
 
   /** Sends rows or tokens as they come, and gives the frame that ends them. */
-  async #answer(control: Channel, f: Frame, running: Running, scope: Scope, meter: StageMeter): Promise<Frame> {
+  async #answer(
+    control: Channel,
+    f: Frame,
+    message: RunMessage,
+    running: Running,
+    scope: Scope,
+    meter: StageMeter,
+  ): Promise<Frame> {
     const { request } = f
     const started = performance.now()
     const peak = this.model.engine.arena.watch()
     try {
-      const message = f.json as RunMessage & { parts: readonly PartHeader[] }
       const from = message.self
-      const parts = unpackParts(message.parts, f.data)
-      await expectRoom(this.model, rehearsed => rehearseWork(rehearsed, message, parts))
-      const work = new Work(this.model, scope, meter, message, parts, running.abort.signal)
+      const share: Share = { ...message, plan: planOf(this.model, message) }
+      const parts = unpackParts(share, message.parts, f.data)
+      for (const part of parts) expectPart(part, this.model.shape)
+      await expectRoom(this.model, rehearsed => rehearseWork(rehearsed, share, parts))
+      const work = new Work(this.model, scope, meter, share, parts, running.abort.signal)
       const rows = await work.prefill(this.#exchange(request, from, running.mailbox))
       const reply = (kind: 'output' | 'token', json: unknown, data: Uint8Array): void =>
         control.send(frame(kind, request, { from, json, data }))
@@ -131,22 +211,26 @@ export class Device {
     }
   }
 
+  #linked(self: number, peer: number): Channel {
+    const channel = this.#peers.get(peer)
+    if (channel instanceof Channel) return channel
+    throw channel ?? new DeviceError(`device ${self} has no connection to device ${peer}`)
+  }
+
   #exchange(request: number, self: number, mailbox: Mailbox): Exchange {
-    const linked = (peer: number): Channel => {
-      const channel = this.#peers.get(peer)
-      if (channel instanceof Channel) return channel
-      throw channel ?? new DeviceError(`device ${self} has no connection to device ${peer}`)
-    }
     return {
-      post: (kind, to, layer, data) => linked(to).send(frame(kind, request, { layer, from: self, data })),
+      post: (kind, to, layer, data) => this.#linked(self, to).send(frame(kind, request, { layer, from: self, data })),
       take: async (kind, layer, from) => {
         // Without a link nothing will come, and waiting would never end.
-        linked(from)
+        this.#linked(self, from)
         return mailbox.take(kind, layer, from)
       },
     }
   }
 }
+
+const planOf = ({ shape }: Model, { rows, want, devices, decodes, options }: RunMessage): Plan =>
+  createPlan({ shape, rows, want, devices, decodes }, options)
 
 const asMessage = (error: unknown): ErrorMessage => ({
   code: error instanceof PrismalError ? error.code : 'internal',

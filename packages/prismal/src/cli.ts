@@ -7,12 +7,13 @@ import { addPlan } from './commands/plan.js'
 import { addRun } from './commands/run.js'
 import { addSecret } from './commands/secret.js'
 import { addVerify } from './commands/verify.js'
+import { addWorker } from './commands/worker.js'
 import { description, version } from './versions.js'
 
 async function main(argv: readonly string[]): Promise<number> {
   const program = new Command('prismal').description(description()).version(version())
   program.option('--debug', 'print stack traces').showHelpAfterError('(--help shows the options)')
-  for (const add of [addRun, addPlan, addInspect, addVerify, addSecret]) add(program)
+  for (const add of [addRun, addWorker, addSecret, addPlan, addInspect, addVerify]) add(program)
   for (const command of [program, ...program.commands])
     command.exitOverride().configureOutput({ outputError: (text, write) => write(withoutSecrets(text)) })
   try {
