@@ -1,0 +1,3 @@
+/** prismal/nats: discovery, requests and models through a NATS server. */
+export * from '@prismal/distribute/nats'
+export { cacheFolder, modelFromStore, type StoredModelOptions } from './model-cache.js'
