@@ -23,6 +23,8 @@ export interface Announcement {
   /** Where it takes connections through the server, if it does: see `natsAddress()`. */
   readonly subject?: string
   readonly models: readonly HeldModel[]
+  /** Whether it brings models that it lacks from the Object Store, when it is idle. */
+  readonly fetches?: boolean
   /** Floating-point operations in a second, measured at its start, in 10⁹. */
   readonly gigaflops: number
   /** Most bytes that it may use, where it has a limit. */
@@ -168,6 +170,7 @@ export function parseTold(bytes: Uint8Array): Told | string {
     !(typeof device.id === 'string' && /^[A-Za-z0-9_-]{1,64}$/.test(device.id)) && 'id',
     !isText(device.name) && 'name',
     !isTexts(device.addresses) && 'addresses',
+    device.fetches !== undefined && typeof device.fetches !== 'boolean' && 'fetches',
     device.subject !== undefined && !isText(device.subject) && 'subject',
     !(Array.isArray(device.models) && models.length <= 16 && models.every(isModel)) && 'models',
     ...['gigaflops', 'threads', 'sessions'].map(name => !isNumber(device[name]) && name),

@@ -122,7 +122,7 @@ export interface DiscoverOptions extends GroupOptions {
 }
 
 /**
- * Finds `count` devices that hold a model: the least busy first, among those the fastest. Waits for those that are still
+ * Finds `count` devices that hold a model or can fetch it: the least busy first, among those the fastest. Waits for those that are still
  * starting. Rejects with {@link DeviceError} after `timeoutMs`, which says who is there and what each lacks.
  */
 export async function discover(nc: NatsConnection, options: DiscoverOptions): Promise<Announcement[]> {
@@ -130,7 +130,10 @@ export async function discover(nc: NatsConnection, options: DiscoverOptions): Pr
   signal?.throwIfAborted()
   let changed = (): void => {}
   const directory = new Directory(nc, { ...options, changed: () => changed() })
-  const fitting = (): Announcement[] => directory.devices.filter(device => lack(device, options) === undefined)
+  const holds = ({ models }: Announcement): number => (models.some(m => m.digest === options.digest) ? 1 : 0)
+  // Those that would have to fetch the model come last.
+  const fitting = (): Announcement[] =>
+    directory.devices.filter(device => lack(device, options) === undefined).sort((a, b) => holds(b) - holds(a))
   const timers: ReturnType<typeof setTimeout>[] = []
   let onAbort = (): void => {}
   try {
@@ -160,11 +163,12 @@ export async function discover(nc: NatsConnection, options: DiscoverOptions): Pr
 /** Why a device is not one of those that are looked for. */
 function lack(device: Announcement, { digest, numericsClass }: DiscoverOptions): string | undefined {
   const held = device.models.filter(m => m.digest === digest)
-  if (held.length === 0) {
+  const couldFetch = device.fetches === true && device.sessions === 0
+  if (held.length === 0 && !couldFetch) {
     const others = device.models.map(m => `${m.name} ${short(m.digest)}`).join(', ') || 'no model'
     return `holds ${others}, not ${short(digest)}`
   }
-  if (numericsClass !== undefined && held.every(m => m.numericsClass !== numericsClass))
+  if (held.length > 0 && numericsClass !== undefined && held.every(m => m.numericsClass !== numericsClass))
     return `computes in class ${held.map(m => m.numericsClass).join(', ')}, not ${numericsClass}`
   if (device.addresses.length === 0 && device.subject === undefined) return 'names no address'
   return undefined
