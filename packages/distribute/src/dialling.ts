@@ -2,12 +2,16 @@
 import { ConnectionError, HandshakeError } from './errors.js'
 import { type HandshakeOptions, handshake } from './handshake.js'
 import { type DeviceInfo, type Greeting, greet } from './joining.js'
+import { withServer } from './nats/connect.js'
 import type { Connection, DialOptions, Transport } from './transport.js'
 
 /** Where the transports of each scheme are. Only what is used is loaded. */
 const TRANSPORTS: Readonly<Record<string, () => Promise<{ readonly transport: Transport }>>> = {
   ws: () => import('./transports/web-socket.js'),
   wss: () => import('./transports/web-socket.js'),
+  nats: () => import('./transports/nats.js'),
+  'nats+tls': () => import('./transports/nats.js'),
+  tls: () => import('./transports/nats.js'),
 }
 
 /** Whether an address' host is this machine and reachable from it only. */
@@ -46,8 +50,8 @@ export async function transportOf(address: string, from?: string): Promise<Trans
 }
 
 /** Throws {@link HandshakeError} where an address leaves this machine and there is no secret. */
-export function expectSecret(address: string, options: HandshakeOptions): void {
-  if (options.secret || isLoopback(address)) return
+export function expectSecret(address: string, options: HandshakeOptions & Pick<DialOptions, 'natsServer'>): void {
+  if (options.secret || isLoopback(withServer(address, options.natsServer))) return
   throw new HandshakeError(
     `${address} is not on this machine alone, so devices must share a secret: make one with prismal secret, and give it to each (--secret-file)`,
   )
