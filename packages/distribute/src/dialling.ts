@@ -2,6 +2,7 @@
 import { ConnectionError, HandshakeError } from './errors.js'
 import { type HandshakeOptions, handshake } from './handshake.js'
 import { type DeviceInfo, type Greeting, greet } from './joining.js'
+import { withServer } from './nats/connect.js'
 import type { Connection, DialOptions, Transport } from './transport.js'
 
 /** Where the transports of each scheme are. Only what is used is loaded. */
@@ -53,8 +54,8 @@ export async function transportOf(address: string, from?: string): Promise<Trans
 }
 
 /** Throws {@link HandshakeError} where an address leaves this machine and there is no secret. */
-export function expectSecret(address: string, options: HandshakeOptions): void {
-  if (options.secret || isLoopback(address)) return
+export function expectSecret(address: string, options: HandshakeOptions & Pick<DialOptions, 'natsServer'>): void {
+  if (options.secret || isLoopback(withServer(address, options.natsServer))) return
   throw new HandshakeError(
     `${shownAddress(address)} is not on this machine alone, so devices must share a secret: make one with prismal secret, and give it to each (--secret-file)`,
   )

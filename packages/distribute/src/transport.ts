@@ -41,6 +41,11 @@ export interface DialOptions {
   readonly timeoutMs?: number
   /** PEM of certificate authorities that are trusted for `wss`, besides the platform's. Node only. */
   readonly authorities?: string
+  /**
+   * The NATS server of addresses that leave it open (`nats://_/SUBJECT`), as each side reaches it: a URL, which may hold
+   * credentials.
+   */
+  readonly natsServer?: string
   /** Servers that `web-rtc` asks how this machine is seen from elsewhere, or that relay; default: none. */
   readonly iceServers?: readonly IceServer[]
 }
@@ -65,6 +70,8 @@ export interface ListenOptions {
   readonly certificate?: { readonly cert: string; readonly key: string }
   /** As those of {@link DialOptions.iceServers}. */
   readonly iceServers?: readonly IceServer[]
+  /** As in {@link DialOptions}. */
+  readonly natsServer?: string
   /** Told about who was refused and why, without secrets. */
   readonly log?: (message: string) => void
 }

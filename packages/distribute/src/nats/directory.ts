@@ -122,7 +122,7 @@ export interface DiscoverOptions extends GroupOptions {
 }
 
 /**
- * Finds `count` devices that hold a model or can fetch it: the least busy first, among those the fastest. Waits for those that are still
+ * Finds `count` devices that hold a model: the least busy first, among those the fastest. Waits for those that are still
  * starting. Rejects with {@link DeviceError} after `timeoutMs`, which says who is there and what each lacks.
  */
 export async function discover(nc: NatsConnection, options: DiscoverOptions): Promise<Announcement[]> {
@@ -130,10 +130,13 @@ export async function discover(nc: NatsConnection, options: DiscoverOptions): Pr
   signal?.throwIfAborted()
   let changed = (): void => {}
   const directory = new Directory(nc, { ...options, changed: () => changed() })
-  const holds = ({ models }: Announcement): number => (models.some(m => m.digest === options.digest) ? 1 : 0)
+  const { digest } = options
+  const holds = (device: Announcement): boolean => device.models.some(m => m.digest === digest)
   // Those that would have to fetch the model come last.
-  const fitting = (): Announcement[] =>
-    directory.devices.filter(device => lack(device, options) === undefined).sort((a, b) => holds(b) - holds(a))
+  const fitting = (): Announcement[] => {
+    const fit = directory.devices.filter(device => lack(device, options) === undefined)
+    return [...fit.filter(holds), ...fit.filter(device => !holds(device))]
+  }
   const timers: ReturnType<typeof setTimeout>[] = []
   let onAbort = (): void => {}
   try {
@@ -162,15 +165,16 @@ export async function discover(nc: NatsConnection, options: DiscoverOptions): Pr
 
 /** Why a device is not one of those that are looked for. */
 function lack(device: Announcement, { digest, numericsClass }: DiscoverOptions): string | undefined {
+  if (device.addresses.length === 0) return 'names no address'
   const held = device.models.filter(m => m.digest === digest)
-  const couldFetch = device.fetches === true && device.sessions === 0
-  if (held.length === 0 && !couldFetch) {
+  if (held.length === 0) {
+    // One that is at work keeps its model.
+    if (device.fetches && device.sessions === 0) return undefined
     const others = device.models.map(m => `${m.name} ${short(m.digest)}`).join(', ') || 'no model'
     return `holds ${others}, not ${short(digest)}`
   }
-  if (held.length > 0 && numericsClass !== undefined && held.every(m => m.numericsClass !== numericsClass))
+  if (numericsClass !== undefined && held.every(m => m.numericsClass !== numericsClass))
     return `computes in class ${held.map(m => m.numericsClass).join(', ')}, not ${numericsClass}`
-  if (device.addresses.length === 0 && device.subject === undefined) return 'names no address'
   return undefined
 }
 

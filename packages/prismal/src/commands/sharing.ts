@@ -37,7 +37,7 @@ export interface DeviceFlags extends SharingFlags, NatsFlags {
 export interface NatsFlags {
   readonly nats?: string
   readonly group?: string
-  readonly via?: 'peer' | 'nats'
+  readonly via?: 'nats'
 }
 
 /** Parses a whole number of at least `least`. */
@@ -97,9 +97,10 @@ export function withNats(command: Command, what: string): Command {
 export function withDevices(command: Command): Command {
   return withNats(command, 'find (the rest of) --devices at this NATS server')
     .addOption(
-      new Option('--via <way>', 'with --nats: to the devices themselves where they answer, or all through the server')
-        .choices(['peer', 'nats'])
-        .default('peer'),
+      new Option(
+        '--via <way>',
+        'with --nats: all data through the server (default: to the devices themselves where they answer)',
+      ).choices(['nats']),
     )
     .option(
       '--device <where...>',
@@ -143,7 +144,7 @@ async function namedDevices(named: readonly string[], flags: DeviceFlags): Promi
     return where === 'thread' ? thread({ name: `thread ${i}` }) : remote(where, options)
   })
   if (nats === undefined || specs.length === devices) return specs
-  const { natsDevices } = await import('../nats-devices.js')
+  const { announcedDevices } = await import('../nats-devices.js')
   const among = { ...options, ...(group !== undefined && { group }), ...(via && { via }), log: warn }
-  return [...specs, ...natsDevices(nats, devices - specs.length, among)]
+  return [...specs, ...announcedDevices(nats, devices - specs.length, among)]
 }

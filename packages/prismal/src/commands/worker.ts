@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { type DeviceInfo, HandshakeError, isLoopback, shownAddress } from '@prismal/distribute'
 import { type Host, type HostOptions, host } from '@prismal/distribute/host'
-import type { Announcement, Announcing } from '@prismal/distribute/nats'
+import type { Announcing } from '@prismal/distribute/nats'
 import { ModelError } from '@prismal/models'
 import type { Build } from '@prismal/tensor'
 import { type Command, InvalidArgumentError, Option } from 'commander'
@@ -122,24 +122,23 @@ const log = (message: string): void => console.error(message)
 
 /** A host that is joined through a server too, and announced there. */
 async function announcedHost(url: string, { group }: WorkerFlags, options: HostOptions): Promise<Host> {
-  const { announce, connectNats, modelFromStore, natsAddress, randomId, subjectsOf } = await import('../nats.js')
+  const { announceHost, connectNats, modelFromStore, ownAddress } = await import('../nats.js')
   const nc = await connectNats(url, { name: options.name ?? 'prismal worker' })
   try {
-    const id = randomId()
-    const subject = subjectsOf(group).device(id)
     let announcing: Announcing | undefined
     const fetches = options.model === undefined
     const started = await host({
-      ...{ ...options, listen: [...options.listen, natsAddress(url, subject)] },
+      ...{ name: hostname(), ...options, listen: [...options.listen, ownAddress(group)], natsServer: url },
       ...(fetches && { fetch: digest => modelFromStore(nc, digest) }),
       changed: () => announcing?.tell(),
     })
-    const here = isLoopback(url)
-    const among = { log, ...(group !== undefined && { group }), ...(options.secret && { secret: options.secret }) }
-    const addresses = started.addresses.slice(0, -1).filter(address => here || !isLoopback(address))
-    const name = options.name ?? `${hostname()}-${id.slice(0, 6)}`
-    const describeIt = (): Announcement => announcement({ id, name, addresses, subject, fetches }, started, options)
-    announcing = announce(nc, describeIt, among)
+    // Others are told of addresses that they can dial.
+    const addresses = started.addresses.filter(a => isLoopback(url) || a.startsWith('nats:') || !isLoopback(a))
+    announcing = announceHost(nc, Object.create(started, { addresses: { value: addresses } }), {
+      ...{ log, fetches, version: version() },
+      ...(group !== undefined && { group }),
+      ...(options.secret && { secret: options.secret }),
+    })
     const { close } = started
     return Object.create(started, {
       close: {
@@ -153,25 +152,6 @@ async function announcedHost(url: string, { group }: WorkerFlags, options: HostO
   } catch (error) {
     await nc.close()
     throw error
-  }
-}
-
-type Placed = Pick<Announcement, 'id' | 'name' | 'addresses'> & { readonly subject: string; readonly fetches: boolean }
-
-function announcement(placed: Placed, { device, sessions }: Host, options: HostOptions): Announcement {
-  const { memoryLimitBytes, threads, backend } = options
-  const held = device && {
-    name: device.model,
-    digest: device.digest,
-    dtype: device.precision,
-    numericsClass: device.numericsClass,
-  }
-  return {
-    ...{ ...placed, sessions, version: version() },
-    ...{ models: held ? [held] : [], gigaflops: device?.gigaflops ?? 0 },
-    threads: device?.threads ?? (typeof threads === 'number' ? threads : 1),
-    build: device?.build ?? backend ?? 'auto',
-    ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
   }
 }
 
