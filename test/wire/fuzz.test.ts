@@ -19,6 +19,7 @@ import {
   type Frame,
   frame,
   HEADER_BYTES,
+  KINDS,
   type Kind,
 } from '../../packages/distribute/src/wire.js'
 import { loadFolder, randomInput, temporaryFolders, tinyModel, writeModel } from '../models/tiny-model.js'
@@ -30,6 +31,8 @@ import { damaged, damagedJson, pick, type Random, shuffled } from './mutate.js'
 const share = (count: number): number => (process.env.CI ? count : count / 10)
 /** The same under CI each time; elsewhere another, which a failure names. */
 const SEED = process.env.CI ? 250712145 : Date.now() % 2 ** 31
+/** A hang is noticed by it. */
+const LIMIT_MS = 90_000
 const MOST_GROWTH = 256 * 2 ** 20
 
 const nextTurn = (): Promise<void> => new Promise(resolve => setImmediate(resolve))
@@ -85,7 +88,7 @@ const session = (random: Random): Uint8Array[] => {
   return packets
 }
 
-test('packets', async () => {
+test('packets', { timeout: LIMIT_MS }, async () => {
   const random = randomFrom(SEED)
   const expectMemory = memoryWatch()
   const ends = { alive: 0, closed: 0 }
@@ -142,7 +145,7 @@ test('packets', async () => {
   expect(Math.min(ends.alive, ends.closed)).toBeGreaterThan(share(10_000))
 })
 
-test('sealed packets: damage never passes', async () => {
+test('sealed packets: damage never passes', { timeout: LIMIT_MS }, async () => {
   const random = randomFrom(SEED + 1)
   for (let tried = 0; tried < share(10_000); tried++) {
     const [a, b] = memoryPair()
@@ -227,7 +230,7 @@ function read(bytes: Uint8Array): void {
   else if (kind !== 'abort') expectAnswer(f)
 }
 
-test('frames and what is in them', async () => {
+test('frames and what is in them', { timeout: LIMIT_MS }, async () => {
   const random = randomFrom(SEED + 2)
   const encoded = FRAMES.map(f => encodeFrame(f, 0))
   for (const bytes of encoded) read(bytes)
@@ -356,7 +359,7 @@ describe('a device', () => {
     return { control, link }
   }
 
-  test('outlives them, gives its memory back and answers with the same bits', { timeout: 90_000 }, async () => {
+  test('outlives them, gives its memory back and answers with the same bits', { timeout: LIMIT_MS }, async () => {
     const random = randomFrom(SEED + 3)
     const valid = await recorded()
     const model = models[1]!
@@ -366,6 +369,7 @@ describe('a device', () => {
     const due = await answer(device, request++)
     const expectMemory = memoryWatch()
     const all = [...valid.control, ...valid.link]
+    const answers = new Map<Kind, number>()
     for (let tried = 0; tried < share(20_000); request++) {
       const sides: Uint8Array[][] = [valid.control, valid.link].map(messages =>
         messages.map(m => {
@@ -388,7 +392,7 @@ describe('a device', () => {
       const [link, linked] = memoryPair()
       const isServed = device.serve(served)
       device.link(0, linked)
-      control.receive(() => {})
+      control.receive(m => count(answers, m))
       for (const [side, messages] of sides.entries())
         for (const message of messages) await (side === 0 ? control : link).send(message).catch(() => {})
       for (let turns = Math.floor(random() * 4); turns > 0; turns--) await nextTurn()
@@ -406,7 +410,15 @@ describe('a device', () => {
     }
     expect(Buffer.compare(await answer(device, request), due)).toBe(0)
     expect(thrown).toEqual([])
+    // Some of what was damaged was computed, some refused in words; the rest closed its connection.
+    expect(answers.get('token') ?? 0).toBeGreaterThan(share(200))
+    expect(answers.get('error') ?? 0).toBeGreaterThan(share(200))
   })
+
+  function count(answers: Map<Kind, number>, message: Uint8Array): void {
+    const kind = KINDS[message[2] as number] as Kind
+    answers.set(kind, (answers.get(kind) ?? 0) + 1)
+  }
 
   /** Half of the runs keep their form: only what they ask for is changed. */
   function damagedRun(random: Random, bytes: Uint8Array, others: readonly Uint8Array[]): Uint8Array {
