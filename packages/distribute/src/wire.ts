@@ -22,10 +22,13 @@ export const HEADER_BYTES = 24
 const MAGIC = 0x50
 
 /**
- * `rows` are exchanged rows or means of a layer, `handoff` exact ones for decoding; a `probe` is answered by an `echo`, by
- * whomever it reaches; the others talk to the coordinator.
+ * `rows` are exchanged rows or means of a layer, `handoff` exact ones for decoding; a `probe` is answered by an `echo`, by whomever
+ * it reaches; the others talk to the coordinator, which has a device join another one by `link`.
  */
-export const KINDS = ['run', 'abort', 'rows', 'handoff', 'output', 'token', 'done', 'error', 'probe', 'echo'] as const
+export const KINDS = [
+  ...(['run', 'abort', 'rows', 'handoff', 'output', 'token', 'done', 'error', 'link', 'linked'] as const),
+  ...(['probe', 'echo'] as const),
+] as const
 export type Kind = (typeof KINDS)[number]
 
 export interface Frame {
