@@ -1,16 +1,15 @@
 /** Devices that share requests, and the runner that has them do so. */
 import type { Model, Runner } from '@prismal/models'
 import { Device } from './device.js'
-import { Devices } from './devices.js'
+import { type Answer, Devices } from './devices.js'
 import { DeviceError, PlanError } from './errors.js'
 import type { DeviceInfo } from './joining.js'
 import type { LinkMessage, LinkTarget } from './messages.js'
-import { createPlan, type SharingOptions } from './plan.js'
+import { createPlan, type PlanRequest, type SharingOptions } from './plan.js'
 import { SharedRequest } from './shared-request.js'
 import type { Connection } from './transport.js'
 import { type MemoryOptions, memoryPair } from './transports/memory.js'
 import { portConnection } from './transports/message-port.js'
-import type { Frame } from './wire.js'
 
 /** A device as its cluster sees it. */
 export interface Member {
@@ -121,6 +120,9 @@ async function link(devices: Devices, make: LinkMaker): Promise<void> {
     }
 }
 
+/** Most milliseconds that a device may take to join another one. */
+const LINK_MS = 15_000
+
 /** Has one of two devices dial the other. False where neither reaches the other: this device can then pass on what they exchange. */
 async function linkDirectly(devices: Devices, i: number, j: number): Promise<boolean> {
   const failures: string[] = []
@@ -131,7 +133,7 @@ async function linkDirectly(devices: Devices, i: number, j: number): Promise<boo
     const target = devices.members[peer]?.reach as LinkTarget
     const message: LinkMessage = { ...target, self, peer }
     try {
-      await devices.ask(self, 'link', message)
+      await devices.ask(self, 'link', { json: message }, LINK_MS)
       return true
     } catch (error) {
       failures.push((error as Error).message)
@@ -200,18 +202,29 @@ export function memoryDevice(load: () => Promise<Model>, name = 'memory'): Devic
   }
 }
 
+/** Options for a request of these rows. */
+export type Decide = (request: Omit<PlanRequest, 'shape' | 'devices'>) => Promise<SharingOptions>
+
+interface RunnerOptions {
+  readonly count?: number
+  readonly decide?: Decide
+}
+
 /** Runs requests on several devices; like every runner it gives the rows that are asked for. */
 export class SharedRunner implements Runner {
   readonly model: Model
   readonly options: SharingOptions
   /** P: how many of the members share a request, the first ones. */
   readonly devices: number
+  /** Gives the options of each request where they depend on it. */
+  readonly decide: Decide | undefined
   readonly #devices: Devices
 
-  constructor(model: Model, devices: Devices, options: SharingOptions, count = devices.members.length) {
+  constructor(model: Model, devices: Devices, options: SharingOptions, { count, decide }: RunnerOptions = {}) {
     this.model = model
     this.options = options
-    this.devices = count
+    this.devices = count ?? devices.members.length
+    this.decide = decide
     this.#devices = devices
   }
 
@@ -222,12 +235,9 @@ export class SharedRunner implements Runner {
   get members(): readonly Member[] {
     return this.#devices.members.slice(0, this.devices)
   }
-  /**
-   * Sends one of the devices a probe and gives its answer: how links are measured. Throws {@link DeviceError} where it fails or
-   * says nothing for `timeoutMs`.
-   */
-  probe(device: number, json: unknown, data: Uint8Array, timeoutMs: number): Promise<Frame> {
-    return this.#devices.ask(device, 'probe', json, { data, timeoutMs })
+  /** Sends one of the devices a probe and waits for its answer, at most `timeoutMs`: how links are measured. */
+  probe(device: number, probe: { json?: unknown; data?: Uint8Array }, timeoutMs: number): Promise<Answer> {
+    return this.#devices.ask(device, 'probe', { ...probe, from: device }, timeoutMs)
   }
   begin(signal?: AbortSignal): SharedRequest {
     return new SharedRequest(this, this.#devices, signal)
@@ -237,7 +247,11 @@ export class SharedRunner implements Runner {
     const most = this.#devices.members.length
     if (!(Number.isInteger(count) && count >= 1 && count <= most))
       throw new PlanError(`plan: devices is ${count}; this cluster has ${most}`)
-    return new SharedRunner(this.model, this.#devices, options, count)
+    return new SharedRunner(this.model, this.#devices, options, { count })
+  }
+  /** The same devices, sharing each request by the options that `decide` gives for it. */
+  deciding(decide: Decide): SharedRunner {
+    return new SharedRunner(this.model, this.#devices, this.options, { count: this.devices, decide })
   }
   /** Ends the devices and disposes the model. */
   async dispose(): Promise<void> {

@@ -10,7 +10,6 @@ const LONG_ENOUGH_MS = 5
 const TOO_LONG_MS = 250
 const SMALLEST_BYTES = 1024
 const GROWTH = 4
-const NO_DATA = new Uint8Array(0)
 /** Round trips of each size; of the first (no data) more, since latency is their lower half's business. */
 const EMPTY_PROBES = 9
 const PROBES = 5
@@ -67,8 +66,8 @@ const series =
   (runner: SharedRunner, from: number, to: number, timeoutMs: number): RoundTrip =>
   async (bytes, times) => {
     const json: SeriesRequest = { peer: to, bytes, times }
-    const { json: answer } = await runner.probe(from, json, NO_DATA, timeoutMs)
-    return median((answer as SeriesAnswer).milliseconds)
+    const { frame } = await runner.probe(from, { json }, timeoutMs)
+    return median((frame.json as SeriesAnswer).milliseconds)
   }
 
 /** Latency and bandwidth from one device to another. Throws `DeviceError` where an answer does not come in time. */
@@ -90,13 +89,9 @@ export async function measureControl(
   const trips =
     (probe: (bytes: number) => { json?: EchoRequest; data?: Uint8Array }): RoundTrip =>
     async (bytes, times) => {
-      const { json, data = NO_DATA } = probe(bytes)
+      const asked = probe(bytes)
       const taken: number[] = []
-      for (let i = 0; i < times; i++) {
-        const started = performance.now()
-        await runner.probe(device, json, data, timeoutMs)
-        taken.push(performance.now() - started)
-      }
+      for (let i = 0; i < times; i++) taken.push((await runner.probe(device, asked, timeoutMs)).milliseconds)
       return median(taken)
     }
   const there = fitLink(
