@@ -85,7 +85,7 @@ async function measuredPlan(
   const run = choice.candidates.filter(c => c.milliseconds * flags.rounds <= LONGEST_RUN_MS)
   const verified = refused ? [] : await verify(runner, work, measurements, run, { rounds: flags.rounds })
   if (flags.json) console.log(JSON.stringify(jsonOf(flags, runner.model, rows, measurements, choice, verified)))
-  else if (!refused) console.log(verifiedTable(choice, verified, flags.rounds))
+  else if (!refused) console.log(verifiedTable(choice, verified))
   if (refused) throw new SharingError(`sharing would not pay: ${choice.reason} (--force shares all the same)`)
 }
 
@@ -127,14 +127,14 @@ const predictedTable = ({ candidates }: Choice): string =>
     ...candidates.map(c => [c.name, rowsText(c.sharing.weights), duration(c.milliseconds)]),
   ])
 
-function verifiedTable({ candidates }: Choice, verified: readonly Verified[], rounds: number): string {
+function verifiedTable({ candidates }: Choice, verified: readonly Verified[]): string {
   const lines = candidates.map(c => {
     const found = verified.find(v => v.candidate === c)
     if (!found) return [c.name, rowsText(c.sharing.weights), duration(c.milliseconds), 'not run', '']
     const error = `${found.error >= 0 ? '+' : '−'}${Math.abs(100 * found.error).toFixed(1)} %`
     return [c.name, rowsText(c.sharing.weights), duration(found.predictedMs), duration(found.measuredMs), error]
   })
-  return `${table([['', 'rows', 'predicted', 'measured', 'error'], ...lines])}\n\nMedians of ${rounds} requests each, interleaved, devices' speeds measured in between.`
+  return `${table([['', 'rows', 'predicted', 'measured', 'error'], ...lines])}\n\nMedians of ${verified[0]?.requests ?? 0} requests each, interleaved, devices' speeds measured in between.`
 }
 
 function jsonOf(
