@@ -80,7 +80,7 @@ async function measuredPlan(
     const batch = rows.length > 1 ? `${rows.length} × ` : ''
     console.log(`${flags.model}: ${batch}${rows[0]} rows, ${shape.layers} layers, width ${shape.width}, ${dtype}\n`)
     console.log(`${devicesTable(measurements, choice)}\n\n${linksTable(measurements)}\n`)
-    console.log(refused ? predictedTable(choice) : `Chosen: ${choice.reason}\n`)
+    console.log(refused ? predictedTable(choice) : `${choice.pays ? 'Chosen' : 'Forced'}: ${choice.reason}\n`)
   }
   const run = choice.candidates.filter(c => c.milliseconds * flags.rounds <= LONGEST_RUN_MS)
   const verified = refused ? [] : await verify(runner, work, measurements, run, { rounds: flags.rounds })
