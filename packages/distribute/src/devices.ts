@@ -1,5 +1,6 @@
 /** The joined devices of a cluster, and the frames that they send back. */
 import { Channel } from './channel.js'
+import { expectAnswer } from './checks.js'
 import type { Member } from './cluster.js'
 import { DeviceError } from './errors.js'
 import type { ErrorMessage } from './messages.js'
@@ -19,7 +20,10 @@ export class Devices {
     this.members = members
     this.#channels = members.map(({ name, control }, device) => {
       const channel = new Channel(control)
-      channel.receive(f => this.#handlers.get(f.request)?.(device, f))
+      channel.receive(f => {
+        expectAnswer(f)
+        this.#handlers.get(f.request)?.(device, f)
+      })
       channel.closed.then(reason => this.#lose(new DeviceError(`device ${device} (${name}) ended: ${reason}`)))
       return channel
     })
