@@ -56,9 +56,8 @@ async function compare(title: string, bytes: number, contestants: readonly Conte
   const turns = await takeTurns(contestants, ROUNDS)
   for (const [i, { name }] of contestants.entries()) {
     const ms = median(turns[i] as readonly number[])
-    console.log(
-      `${title.padEnd(24)}${name.padEnd(12)}${microseconds(ms).padStart(9)}  ${(bytes / ms / 1e6).toFixed(2)} GB/s`,
-    )
+    const rate = bytes > 0 ? `  ${(bytes / ms / 1e6).toFixed(2)} GB/s` : ''
+    console.log(`${title.padEnd(24)}${name.padEnd(12)}${microseconds(ms).padStart(9)}${rate}`)
   }
 }
 

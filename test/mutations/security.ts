@@ -54,12 +54,16 @@ export const SECURITY_MUTATIONS: readonly Mutation[] = [
   inDistribute(
     'both sides prove with one key',
     [HANDSHAKE],
-    ['key-schedule.ts', 'prismal 1 proof of the ${side}', 'prismal 1 proof of the side'],
+    [
+      'key-schedule.ts',
+      'const proofKey = async (side: Side) =>',
+      "const proofKey = async (_: Side, side = 'dialer') =>",
+    ],
   ),
   inDistribute(
     'both sides seal with one key',
     [PACKETS],
-    ['key-schedule.ts', 'prismal 1 packets of the ${side}', 'prismal 1 packets of the side'],
+    ['key-schedule.ts', 'const traffic = (side: Side) =>', "const traffic = (_: Side, side = 'dialer') =>"],
   ),
   inDistribute(
     'keys of low order are taken',
