@@ -211,7 +211,7 @@ export function expectAnswer({ kind, json, data }: Frame): void {
   if (kind === 'done') parseDone(json)
   else if (kind === 'token') parseToken(json)
   else if (kind === 'error') parseError(json)
-  else if (kind !== 'output' && kind !== 'linked')
+  else if (kind !== 'output' && kind !== 'linked' && kind !== 'echo')
     throw new ConnectionError(`a device sent ${kind}, which is not for its coordinator`)
   if ((kind === 'output' || kind === 'token') && data.length % 4 !== 0)
     throw new ConnectionError(`a device sent ${data.length} bytes as f32 values`)

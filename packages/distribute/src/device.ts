@@ -5,6 +5,7 @@ import { Channel } from './channel.js'
 import { EarlyFrames, expectExchanged, expectPart, parseLink, parseRun } from './checks.js'
 import { ConnectionError, DeviceError } from './errors.js'
 import { Mailbox } from './exchange.js'
+import { echoOf, Prober, type SeriesRequest } from './measured/probe.js'
 import {
   type DoneMessage,
   type ErrorMessage,
@@ -40,6 +41,7 @@ export class Device {
   /** Links to other devices, or why there is none any more. */
   readonly #peers = new Map<number, Channel | ConnectionError>()
   readonly #mailboxes = new Map<number, Mailbox>()
+  readonly #prober = new Prober()
   readonly #running = new Map<number, Running>()
   readonly #ended = new Set<number>()
 
@@ -55,6 +57,8 @@ export class Device {
     const early = new EarlyFrames()
     const isEarly = (request: number): boolean => !this.#running.has(request) && !this.#ended.has(request)
     channel.receive(f => {
+      if (f.kind === 'probe') return void channel.send(echoOf(f, 0))
+      if (f.kind === 'echo') return void this.#prober.answered(f.request)
       expectExchanged(f, peer, this.model.shape.layers)
       if (this.#ended.has(f.request)) return
       early.add(f.request, f.data.length, isEarly)
@@ -65,6 +69,7 @@ export class Device {
         if (isEarly(request) && mailbox.forget(peer)) this.#mailboxes.delete(request)
       const error = new ConnectionError(`the connection to device ${peer} closed: ${reason}`)
       this.#peers.set(peer, error)
+      this.#prober.fail(peer, error)
       this.#failAll(error)
     })
   }
@@ -76,6 +81,7 @@ export class Device {
       if (f.kind === 'run') this.#start(control, f, parseRun(f.json))
       else if (f.kind === 'abort') this.#abort(f.request)
       else if (f.kind === 'link') void this.#linkTo(control, f.request, parseLink(f.json))
+      else if (f.kind === 'probe') void this.#probe(control, f)
       else throw new ConnectionError(`a coordinator sent ${f.kind}, which is not for devices`)
     })
     const reason = await control.closed
@@ -92,6 +98,20 @@ export class Device {
       control.send(frame('linked', request))
     } catch (error) {
       control.send(frame('error', request, { json: asMessage(error) }))
+    }
+  }
+
+  /** Answers the coordinator's probe, or makes a series over the link that it names. */
+  async #probe(control: Channel, f: Frame): Promise<void> {
+    try {
+      const asked = (f.json ?? {}) as Partial<SeriesRequest>
+      if (asked.peer === undefined) control.send(echoOf(f, f.from))
+      else {
+        const answer = await this.#prober.series(this.#linked(f.from, asked.peer), f.request, asked as SeriesRequest)
+        control.send(frame('echo', f.request, { from: f.from, json: answer }))
+      }
+    } catch (error) {
+      control.send(frame('error', f.request, { json: asMessage(error) }))
     }
   }
 
@@ -191,17 +211,18 @@ export class Device {
     }
   }
 
+  #linked(self: number, peer: number): Channel {
+    const channel = this.#peers.get(peer)
+    if (channel instanceof Channel) return channel
+    throw channel ?? new DeviceError(`device ${self} has no connection to device ${peer}`)
+  }
+
   #exchange(request: number, self: number, mailbox: Mailbox): Exchange {
-    const linked = (peer: number): Channel => {
-      const channel = this.#peers.get(peer)
-      if (channel instanceof Channel) return channel
-      throw channel ?? new DeviceError(`device ${self} has no connection to device ${peer}`)
-    }
     return {
-      post: (kind, to, layer, data) => linked(to).send(frame(kind, request, { layer, from: self, data })),
+      post: (kind, to, layer, data) => this.#linked(self, to).send(frame(kind, request, { layer, from: self, data })),
       take: async (kind, layer, from) => {
         // Without a link nothing will come, and waiting would never end.
-        linked(from)
+        this.#linked(self, from)
         return mailbox.take(kind, layer, from)
       },
     }

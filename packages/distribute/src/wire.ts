@@ -24,10 +24,13 @@ const MAGIC = 0x50
 export const MAX_JSON_BYTES = 2 ** 22
 
 /**
- * `rows` are exchanged rows or means of a layer, `handoff` exact ones for decoding; the others talk to the coordinator, which has a
- * device join another one by `link`.
+ * `rows` are exchanged rows or means of a layer, `handoff` exact ones for decoding; a `probe` is answered by an `echo`, by
+ * whomever it reaches; the others talk to the coordinator, which has a device join another one by `link`.
  */
-export const KINDS = ['run', 'abort', 'rows', 'handoff', 'output', 'token', 'done', 'error', 'link', 'linked'] as const
+export const KINDS = [
+  ...(['run', 'abort', 'rows', 'handoff', 'output', 'token', 'done', 'error'] as const),
+  ...(['link', 'linked', 'probe', 'echo'] as const),
+] as const
 export type Kind = (typeof KINDS)[number]
 
 export interface Frame {
