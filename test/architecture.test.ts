@@ -124,7 +124,7 @@ describe('runtime dependencies', () => {
 })
 
 describe('runtimes', () => {
-  const NODE_ONLY = new Set(['node.ts', 'threads.ts', 'worker-thread.ts'])
+  const NODE_ONLY = new Set(['node.ts', 'threads.ts', 'compute.ts', 'host.ts', 'worker-thread.ts'])
 
   it.each(['packages/tensor', 'packages/models', 'packages/distribute'])(
     '%s imports nothing of Node outside the files that say so',

@@ -4,7 +4,9 @@ export default library({
   entry: {
     index: 'src/index.ts',
     threads: 'src/threads.ts',
+    host: 'src/host.ts',
     'worker-thread': 'src/worker-thread.ts',
+    'network-thread': 'src/network-thread.ts',
     'transports/memory': 'src/transports/memory.ts',
     'transports/message-port': 'src/transports/message-port.ts',
   },

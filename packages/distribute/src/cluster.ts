@@ -1,14 +1,15 @@
 /** Devices that share requests, and the runner that has them do so. */
 import type { Model, Runner } from '@prismal/models'
-import { Channel } from './channel.js'
 import { Device } from './device.js'
+import { Devices } from './devices.js'
 import { DeviceError, PlanError } from './errors.js'
+import type { DeviceInfo } from './joining.js'
+import type { LinkMessage, LinkTarget } from './messages.js'
 import { createPlan, type SharingOptions } from './plan.js'
 import { SharedRequest } from './shared-request.js'
 import type { Connection } from './transport.js'
 import { type MemoryOptions, memoryPair } from './transports/memory.js'
 import { portConnection } from './transports/message-port.js'
-import type { Frame } from './wire.js'
 
 /** A device as its cluster sees it. */
 export interface Member {
@@ -25,6 +26,10 @@ export interface Member {
   link(peer: number, end: LinkEnd): Promise<void>
   /** Whether it takes ports (it lives in another thread) or connections. */
   readonly takes: 'connection' | 'port'
+  /** What it says of itself, where it does. */
+  readonly about?: Omit<DeviceInfo, 'name' | 'model'>
+  /** Where other devices may dial it, where they may; it can then be asked to dial them. */
+  readonly reach?: LinkTarget
   /** Ends it. Resolves when nothing of it is left. */
   end(): Promise<void>
 }
@@ -91,8 +96,10 @@ export function cluster(
         for (const spec of specs)
           members.push(await (spec === 'local' ? localMember(model, { memory }) : spec.join(model, memory)))
         sameModel(model, members)
-        await link(members, byPlace(memory))
-        return new SharedRunner(model, new Devices(members), options)
+        const devices = new Devices(members)
+        await link(devices, byPlace(memory))
+        devices.notes.push(...numericsNotes(model, members))
+        return new SharedRunner(model, devices, options)
       } catch (error) {
         for (const member of members) await member.end()
         throw error
@@ -101,13 +108,38 @@ export function cluster(
   }
 }
 
-async function link(members: readonly Member[], make: LinkMaker): Promise<void> {
+/** Links each device to each other one. What could not be done as it should is noted. */
+async function link(devices: Devices, make: LinkMaker): Promise<void> {
+  const { members } = devices
   for (const [i, a] of members.entries())
     for (const [j, b] of members.entries()) {
       if (j <= i) continue
+      if (a.reach && b.reach && (await linkDirectly(devices, i, j))) continue
       const [endA, endB] = make(a, b)
       await Promise.all([a.link(j, endA), b.link(i, endB)])
     }
+}
+
+/** Has one of two devices dial the other. False where neither reaches the other: this device can then pass on what they exchange. */
+async function linkDirectly(devices: Devices, i: number, j: number): Promise<boolean> {
+  const failures: string[] = []
+  for (const [self, peer] of [
+    [i, j],
+    [j, i],
+  ] as const) {
+    const target = devices.members[peer]?.reach as LinkTarget
+    const message: LinkMessage = { ...target, self, peer }
+    try {
+      await devices.ask(self, 'link', message)
+      return true
+    } catch (error) {
+      failures.push((error as Error).message)
+    }
+  }
+  devices.notes.push(
+    `devices ${i} and ${j} do not reach each other, so what they exchange goes through this one (${failures.join('; ')})`,
+  )
+  return false
 }
 
 function sameModel(model: Model, members: readonly Member[]): void {
@@ -116,6 +148,16 @@ function sameModel(model: Model, members: readonly Member[]): void {
       throw new DeviceError(
         `${name} holds another model (sha256 ${digest.slice(0, 8)}…) than this device (${model.digest.slice(0, 8)}…): start it with the same`,
       )
+}
+
+/** Where results of different devices do not have the same bits, what came from whom. */
+function numericsNotes(model: Model, members: readonly Member[]): string[] {
+  const here = model.engine.numericsClass(model.precision)
+  return members.flatMap(({ name, numericsClass }, p) =>
+    numericsClass === here
+      ? []
+      : [`device ${p} (${name}) computes as ${numericsClass}, the coordinator as ${here}: equivalent, not identical`],
+  )
 }
 
 export interface LocalOptions {
@@ -157,52 +199,6 @@ export function memoryDevice(load: () => Promise<Model>, name = 'memory'): Devic
   }
 }
 
-/** The joined devices, and the frames that they send back. */
-export class Devices {
-  readonly members: readonly Member[]
-  readonly #channels: readonly Channel[]
-  readonly #handlers = new Map<number, (device: number, frame: Frame) => void>()
-  readonly #failures = new Map<number, (error: DeviceError) => void>()
-  #lost: DeviceError | undefined
-  #requests = 0
-
-  constructor(members: readonly Member[]) {
-    this.members = members
-    this.#channels = members.map(({ name, control }, device) => {
-      const channel = new Channel(control)
-      channel.receive(f => this.#handlers.get(f.request)?.(device, f))
-      channel.closed.then(reason => this.#lose(new DeviceError(`device ${device} (${name}) ended: ${reason}`)))
-      return channel
-    })
-  }
-
-  /** Opens a request: its frames go to `onFrame`, the end of a device to `onFailure`. */
-  open(onFrame: (device: number, frame: Frame) => void, onFailure: (error: DeviceError) => void): number {
-    if (this.#lost) throw this.#lost
-    this.#requests = (this.#requests + 1) >>> 0
-    const request = this.#requests
-    this.#handlers.set(request, onFrame)
-    this.#failures.set(request, onFailure)
-    return request
-  }
-  send(device: number, frame: Frame): void {
-    this.#channels[device]?.send(frame)
-  }
-  close(request: number): void {
-    this.#handlers.delete(request)
-    this.#failures.delete(request)
-  }
-  async end(): Promise<void> {
-    this.#lost ??= new DeviceError('the cluster was disposed')
-    for (const member of this.members) await member.end()
-  }
-
-  #lose(error: DeviceError): void {
-    this.#lost ??= error
-    for (const fail of [...this.#failures.values()]) fail(error)
-  }
-}
-
 /** Runs requests on several devices; like every runner it gives the rows that are asked for. */
 export class SharedRunner implements Runner {
   readonly model: Model
@@ -218,6 +214,10 @@ export class SharedRunner implements Runner {
     this.#devices = devices
   }
 
+  /** What of the cluster is not as it should be, for reports. */
+  get notes(): readonly string[] {
+    return this.#devices.notes
+  }
   get members(): readonly Member[] {
     return this.#devices.members.slice(0, this.devices)
   }

@@ -4,7 +4,15 @@ import { PrismalError, type Scope } from '@prismal/tensor'
 import { Channel } from './channel.js'
 import { ConnectionError, DeviceError } from './errors.js'
 import { Mailbox } from './exchange.js'
-import { type DoneMessage, type ErrorMessage, type PartHeader, type RunMessage, unpackParts } from './messages.js'
+import {
+  type DoneMessage,
+  type ErrorMessage,
+  type LinkMessage,
+  type RunMessage,
+  type Share,
+  unpackParts,
+} from './messages.js'
+import { createPlan, type Plan } from './plan.js'
 import type { Exchange } from './shared-context.js'
 import type { Connection } from './transport.js'
 import { bytesOf, type Frame, frame } from './wire.js'
@@ -18,16 +26,23 @@ interface Running {
   readonly mailbox: Mailbox
 }
 
+export interface DeviceOptions {
+  /** Connects to another device; without it this one cannot be asked to. Rejects where no address answers. */
+  readonly dial?: (link: LinkMessage) => Promise<Connection>
+}
+
 export class Device {
   readonly model: Model
+  readonly #dial: DeviceOptions['dial']
   /** Links to other devices, or why there is none any more. */
   readonly #peers = new Map<number, Channel | ConnectionError>()
   readonly #mailboxes = new Map<number, Mailbox>()
   readonly #running = new Map<number, Running>()
   readonly #ended = new Set<number>()
 
-  constructor(model: Model) {
+  constructor(model: Model, { dial }: DeviceOptions = {}) {
     this.model = model
+    this.#dial = dial
   }
 
   /** Joins the device to another one. */
@@ -50,11 +65,24 @@ export class Device {
     control.receive(f => {
       if (f.kind === 'run') void this.#run(control, f)
       else if (f.kind === 'abort') this.#abort(f.request)
+      else if (f.kind === 'link') void this.#linkTo(control, f)
     })
     const reason = await control.closed
     for (const request of [...this.#running.keys()]) this.#abort(request)
     for (const peer of this.#peers.values())
       if (peer instanceof Channel) peer.close(`the coordinator is gone: ${reason}`)
+  }
+
+  /** Dials another device as it was asked to, and says how that went. */
+  async #linkTo(control: Channel, { request, json }: Frame): Promise<void> {
+    const message = json as LinkMessage
+    try {
+      if (!this.#dial) throw new DeviceError('this device cannot dial others')
+      this.link(message.peer, await this.#dial(message))
+      control.send(frame('linked', request))
+    } catch (error) {
+      control.send(frame('error', request, { json: asMessage(error) }))
+    }
   }
 
   #mailbox(request: number): Mailbox {
@@ -107,11 +135,12 @@ export class Device {
     const started = performance.now()
     const peak = this.model.engine.arena.watch()
     try {
-      const message = f.json as RunMessage & { parts: readonly PartHeader[] }
+      const message = f.json as RunMessage
       const from = message.self
-      const parts = unpackParts(message.parts, f.data)
-      await expectRoom(this.model, rehearsed => rehearseWork(rehearsed, message, parts))
-      const work = new Work(this.model, scope, meter, message, parts, running.abort.signal)
+      const share: Share = { ...message, plan: planOf(this.model, message) }
+      const parts = unpackParts(share, message.parts, f.data)
+      await expectRoom(this.model, rehearsed => rehearseWork(rehearsed, share, parts))
+      const work = new Work(this.model, scope, meter, share, parts, running.abort.signal)
       const rows = await work.prefill(this.#exchange(request, from, running.mailbox))
       const reply = (kind: 'output' | 'token', json: unknown, data: Uint8Array): void =>
         control.send(frame(kind, request, { from, json, data }))
@@ -147,6 +176,9 @@ export class Device {
     }
   }
 }
+
+const planOf = ({ shape }: Model, { rows, want, devices, decodes, options }: RunMessage): Plan =>
+  createPlan({ shape, rows, want, devices, decodes }, options)
 
 const asMessage = (error: unknown): ErrorMessage => ({
   code: error instanceof PrismalError ? error.code : 'internal',

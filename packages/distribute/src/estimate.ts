@@ -15,7 +15,7 @@ import type { Run } from '@prismal/tensor'
 import { outputRows } from './cost.js'
 import { PlanError } from './errors.js'
 import { gathered } from './gathered.js'
-import type { RunMessage } from './messages.js'
+import type { Share } from './messages.js'
 import type { Plan } from './plan.js'
 import { rehearseWork } from './work.js'
 
@@ -49,7 +49,7 @@ export interface DeviceEstimate extends MemoryEstimate {
 export async function estimate(model: Model, plan: Plan, options: EstimateOptions = {}): Promise<DeviceEstimate[]> {
   const { output = 'rows', head, maxNewTokens, threads } = options
   const { devices = Array.from({ length: plan.devices }, (_, p) => p) } = options
-  const message = messageOf(model, plan, output, maxNewTokens, head)
+  const share = shareOf(model, plan, output, maxNewTokens, head)
   const sequences = plan.sequences.map(({ rows }) => blankSequence(model, rows))
   for (const sequence of sequences) model.check(sequence)
   if (head) headOf(model, head)
@@ -63,7 +63,7 @@ export async function estimate(model: Model, plan: Plan, options: EstimateOption
     })
     const needed = await rehearse(
       model,
-      rehearsed => rehearseWork(rehearsed, { ...message, self }, parts),
+      rehearsed => rehearseWork(rehearsed, { ...share, self }, parts),
       threads?.[self],
     )
     estimates.push({ device: self, ...needed })
@@ -77,13 +77,13 @@ export async function estimate(model: Model, plan: Plan, options: EstimateOption
   return [...estimates, { device: 'coordinator', ...larger(own, first as DeviceEstimate) }]
 }
 
-function messageOf(
+function shareOf(
   model: Model,
   plan: Plan,
   output: 'rows' | 'mean',
   maxNewTokens: number | undefined,
   head: Head | undefined,
-): Omit<RunMessage, 'self'> {
+): Omit<Share, 'self'> {
   const { layers, causal } = model.shape
   if (plan.layers !== layers || plan.causal !== causal)
     throw new PlanError(

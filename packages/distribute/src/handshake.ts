@@ -1,13 +1,41 @@
-/** Who is there: protocol versions, proof of the secret, and the connection's keys. */
-import type { ReliableOptions } from './reliable.js'
+/**
+ * Who is there: protocol versions, proof of the secret, and the connection's keys.
+ *
+ *     dialer                                       listener
+ *     hello: versions, nonce, X25519 key   →
+ *                                          ←       hello: versions, nonce, X25519 key
+ *     proof                                →  ←    proof                                  with a secret only
+ *
+ * Both sides have said all they say before either judges the other's proof, so both learn that the secrets differ, and neither
+ * learns more: a proof is a MAC under a key that follows from 32 random bytes (key-schedule.ts says what protects from what).
+ * Until the proof has been checked, messages are short, what is kept of others is bounded, and so is the time.
+ */
+import { aesGcm } from './aes-gcm.js'
+import { HandshakeError } from './errors.js'
+import {
+  decodeHello,
+  decodeProof,
+  encodeHello,
+  encodeProof,
+  type Hello,
+  KEY_BYTES,
+  otherSide,
+  type Side,
+} from './hello.js'
+import { type Ephemeral, ephemeral, isProofOf, proofOf, sessionOf, transcriptOf } from './key-schedule.js'
+import { type ReliableOptions, reliable } from './reliable.js'
+import type { Seal } from './seal.js'
 import type { Secret } from './secret.js'
 import type { Connection } from './transport.js'
+import { PROTOCOL_VERSION } from './wire.js'
 
 export interface HandshakeOptions extends Omit<ReliableOptions, 'seal'> {
   /** Shared by all devices; without one nothing is encrypted, and a side that has one refuses the other. */
   readonly secret?: Secret
   /** Most milliseconds that the handshake may take; default 10,000. */
   readonly handshakeMs?: number
+  /** Protocol versions that are offered, 1 to 255 of them; the highest that both offer is spoken. Default: all that this build speaks. */
+  readonly versions?: readonly number[]
 }
 
 /**
@@ -15,9 +43,183 @@ export interface HandshakeOptions extends Omit<ReliableOptions, 'seal'> {
  * `HandshakeError`, having closed the connection.
  */
 export async function handshake(
-  _connection: Connection,
-  _side: 'dialer' | 'listener',
-  _options: HandshakeOptions = {},
+  connection: Connection,
+  side: Side,
+  options: HandshakeOptions = {},
 ): Promise<Connection> {
-  throw new Error('to be built')
+  const { secret, handshakeMs = 10_000, versions = [PROTOCOL_VERSION], ...rest } = options
+  if (versions.length < 1 || versions.length > 255)
+    throw new HandshakeError(`${versions.length} protocol versions were to be offered (1 to 255)`)
+  const incoming = new Incoming(connection, 2 * (rest.windowBytes ?? 8 * 2 ** 20))
+  let fail!: (error: HandshakeError) => void
+  const failed = new Promise<never>((_, reject) => {
+    fail = reject
+  })
+  const timer = setTimeout(
+    () => fail(new HandshakeError(`${incoming.missing} did not come within ${handshakeMs} ms`)),
+    handshakeMs,
+  )
+  void connection.closed.then(reason =>
+    fail(new HandshakeError(`the other side ended the handshake: ${asOneLine(reason)}`)),
+  )
+  try {
+    const seal = await Promise.race([failed, incoming.failed, agree(connection, side, incoming, versions, secret)])
+    return reliable(incoming.rest(), { ...rest, ...(seal && { seal }) })
+  } catch (error) {
+    const why =
+      error instanceof HandshakeError
+        ? error
+        : new HandshakeError(`the handshake failed: ${asOneLine(error)}`, { cause: error })
+    connection.close(why.message)
+    throw why
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** The steps. Gives the seal of what follows, where there is a secret. */
+async function agree(
+  connection: Connection,
+  side: Side,
+  incoming: Incoming,
+  versions: readonly number[],
+  secret: Secret | undefined,
+): Promise<Seal | undefined> {
+  const keys = secret && (await ephemeral())
+  const sent = encodeHello({
+    side,
+    hasSecret: secret !== undefined,
+    versions,
+    nonce: crypto.getRandomValues(new Uint8Array(KEY_BYTES)),
+    publicKey: keys?.publicKey ?? new Uint8Array(KEY_BYTES),
+  })
+  // A transport may keep or empty what it is given.
+  const sendHello = (): Promise<void> => connection.send(sent.slice())
+  if (side === 'dialer') await sendHello()
+  const received = await incoming.next('a hello')
+  const theirs = decodeHello(received, otherSide(side))
+  // Also to a side that will be refused: it then finds out by itself why.
+  if (side === 'listener') await sendHello()
+  checkVersions(versions, theirs.versions)
+  checkSecrets(secret !== undefined, theirs.hasSecret)
+  if (!secret) return undefined
+  const hellos = side === 'dialer' ? ([sent, received] as const) : ([received, sent] as const)
+  return prove(connection, side, incoming, { secret, keys: keys as Ephemeral, theirs, hellos })
+}
+
+interface Known {
+  readonly secret: Secret
+  readonly keys: Ephemeral
+  readonly theirs: Hello
+  /** The dialer's, the listener's. */
+  readonly hellos: readonly [Uint8Array, Uint8Array]
+}
+
+/** Sends a proof, checks the other side's, and gives the seal. */
+async function prove(connection: Connection, side: Side, incoming: Incoming, known: Known): Promise<Seal> {
+  const other = otherSide(side)
+  const shared = await known.keys.sharedWith(known.theirs.publicKey)
+  const secret = known.secret.bytesForThread()
+  const session = await sessionOf(shared, secret, await transcriptOf(...known.hellos))
+  secret.fill(0)
+  shared.fill(0)
+  await connection.send(encodeProof(side, await proofOf(session, side)))
+  const proof = decodeProof(await incoming.next('a proof'), other)
+  if (!(await isProofOf(session, other, proof)))
+    throw new HandshakeError(
+      'the secrets differ (or something between the two sides changed what they said): give both the same secret',
+    )
+  return aesGcm({ sending: session.traffic[side], receiving: session.traffic[other] })
+}
+
+function checkVersions(ours: readonly number[], theirs: readonly number[]): void {
+  if (ours.some(version => theirs.includes(version))) return
+  const [most, mostOfTheirs] = [Math.max(...ours), Math.max(...theirs)]
+  throw new HandshakeError(
+    `this side speaks protocol ${versionsInWords(ours)}, the other ${versionsInWords(theirs)}: ` +
+      `update ${most < mostOfTheirs ? 'this side' : 'the other side'}`,
+  )
+}
+
+const versionsInWords = (versions: readonly number[]): string =>
+  `version${versions.length > 1 ? 's' : ''} ${versions.join(', ')}`
+
+function checkSecrets(ours: boolean, theirs: boolean): void {
+  if (ours && !theirs)
+    throw new HandshakeError('this side has a secret and the other has none: give the other side the same secret')
+  if (!ours && theirs)
+    throw new HandshakeError('the other side has a secret and this one has none: give this side the same secret')
+}
+
+/** What somebody else wrote, fit for a message: short and on one line. */
+const asOneLine = (reason: unknown): string => {
+  const text = (reason instanceof Error ? reason.message : String(reason)).replace(/[\p{C}\s]+/gu, ' ').trim()
+  return text.length > 300 ? `${text.slice(0, 300)}…` : text || 'no reason given'
+}
+
+/** What arrives: the handshake's messages one by one, and afterwards all the rest for whoever takes over. */
+class Incoming {
+  /** What is waited for, in words. */
+  missing = 'a hello'
+  /** Rejects when more arrives than may be kept. */
+  readonly failed: Promise<never>
+  readonly #connection: Connection
+  readonly #waiting: { readonly message: Uint8Array; readonly taken: (by: void | Promise<void>) => void }[] = []
+  #heldBytes = 0
+  #wanted: ((message: Uint8Array) => void) | undefined
+  #handler: ((message: Uint8Array) => void | Promise<void>) | undefined
+
+  constructor(connection: Connection, mostHeldBytes: number) {
+    this.#connection = connection
+    let fail!: (error: HandshakeError) => void
+    this.failed = new Promise((_, reject) => {
+      fail = reject
+    })
+    this.failed.catch(() => {})
+    connection.receive(message => {
+      if (this.#handler) return this.#handler(message)
+      if (this.#wanted) {
+        this.#wanted(message)
+        this.#wanted = undefined
+        return
+      }
+      this.#heldBytes += message.length
+      if (this.#heldBytes > mostHeldBytes) {
+        fail(new HandshakeError(`${this.#heldBytes} bytes came before the handshake was over: refused`))
+        return
+      }
+      return new Promise<void>(taken => {
+        this.#waiting.push({ message, taken })
+      })
+    })
+  }
+
+  /** The next message of the handshake. */
+  async next(what: string): Promise<Uint8Array> {
+    this.missing = what
+    const early = this.#waiting.shift()
+    early?.taken()
+    this.#heldBytes -= early?.message.length ?? 0
+    return (
+      early?.message ??
+      (await new Promise<Uint8Array>(resolve => {
+        this.#wanted = resolve
+      }))
+    )
+  }
+
+  /** The connection from here on: what is not taken yet, and all that comes. */
+  rest(): Connection {
+    const connection = this.#connection
+    return {
+      maxMessageBytes: connection.maxMessageBytes,
+      closed: connection.closed,
+      send: message => connection.send(message),
+      close: reason => connection.close(reason),
+      receive: handler => {
+        this.#handler = handler
+        for (const { message, taken } of this.#waiting.splice(0)) taken(handler(message))
+      },
+    }
+  }
 }

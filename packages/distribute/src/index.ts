@@ -14,13 +14,20 @@ export {
   SharedRunner,
 } from './cluster.js'
 export { type CostOptions, cost, type DeviceCost } from './cost.js'
-export { Device } from './device.js'
+export { Device, type DeviceOptions } from './device.js'
+export { isLoopback, type ReachOptions } from './dialling.js'
 export * from './errors.js'
 export { type DeviceEstimate, type EstimateOptions, estimate } from './estimate.js'
+export { type HandshakeOptions, handshake } from './handshake.js'
+export type { DeviceInfo } from './joining.js'
 export * from './plan.js'
+export { type ReliableConnection, type ReliableOptions, reliable } from './reliable.js'
+export { type RemoteOptions, remote } from './remote.js'
+export type { Seal } from './seal.js'
+export { Secret } from './secret.js'
 export { type Exchange, layoutOf, shared } from './shared-context.js'
 export type { SharedRequest } from './shared-request.js'
-export type { Connection } from './transport.js'
+export type { Arrival, Connection, DialOptions, Listener, ListenOptions, Transport } from './transport.js'
 export {
   dataBytes,
   decodeFrame,

@@ -1,11 +1,12 @@
 /** What coordinator and devices say to each other: requests out, rows, tokens and accounts back. */
-import type { Emitted, GenerateOptions, Part, TimedStage } from '@prismal/models'
+import type { Emitted, GenerateOptions, Part, TimedStage, Want } from '@prismal/models'
+import type { Run } from '@prismal/tensor'
 import { ConnectionError } from './errors.js'
-import type { Plan } from './plan.js'
+import type { Plan, SequencePlan, SharingOptions } from './plan.js'
 import { bytesOf, joined } from './wire.js'
 
-/** A request to one device: its share of a plan. */
-export interface RunMessage {
+/** What a device is to do: its share of a plan. */
+export interface Share {
   readonly plan: Plan
   /** Number of the device that this is for. */
   readonly self: number
@@ -13,6 +14,33 @@ export interface RunMessage {
   readonly generate?: GenerateOptions
   /** Ids of each prompt, where sampling looks at what occurred. */
   readonly seen?: readonly (readonly number[])[]
+}
+
+/** A share as it travels: what the plan is made of. The device makes the plan, since the same numbers give the same plan. */
+export interface RunMessage extends Omit<Share, 'plan'> {
+  /** Rows of each sequence. */
+  readonly rows: readonly number[]
+  readonly want: Want
+  readonly devices: number
+  readonly decodes: boolean
+  readonly options: SharingOptions
+  readonly parts: readonly PartHeader[]
+}
+
+/** Asks a device to dial another one, and to say `linked` or why it cannot. */
+export interface LinkMessage extends LinkTarget {
+  /** Number of the other device. */
+  readonly peer: number
+  /** Number of this one. */
+  readonly self: number
+}
+
+/** Where another device of a cluster can be joined. */
+export interface LinkTarget {
+  /** Tried in this order. */
+  readonly addresses: readonly string[]
+  /** By which the other device knows the cluster. */
+  readonly session: string
 }
 
 export interface DoneMessage {
@@ -31,22 +59,20 @@ export interface ErrorMessage {
 
 const FIELDS = ['ids', 'types', 'positions', 'patches'] as const
 
-interface PartHeader {
-  readonly from: number
-  readonly to: number
-  /** Values of each array, in the order of the fields; absent ones are −1. */
-  readonly lengths: readonly number[]
-}
+/** Values of each array, in the order of the fields; absent ones are −1. Which rows they are of follows from the plan. */
+export type PartHeader = readonly number[]
 
 /** Parts as a header and the bytes of their arrays, one after another. */
 export function packParts(parts: readonly Part[]): { header: readonly PartHeader[]; data: Uint8Array } {
-  const header = parts.map(p => ({ from: p.from, to: p.to, lengths: FIELDS.map(f => p[f]?.length ?? -1) }))
+  const header = parts.map(p => FIELDS.map(f => p[f]?.length ?? -1))
   const arrays = parts.flatMap(p => FIELDS.flatMap(f => (p[f] ? [bytesOf(p[f])] : [])))
   return { header, data: joined(arrays) }
 }
 
-/** Throws {@link ConnectionError} where header and bytes do not agree. */
-export function unpackParts(header: readonly PartHeader[], data: Uint8Array): Part[] {
+/** A device's parts of a plan's sequences. Throws {@link ConnectionError} where plan, header and bytes do not agree. */
+export function unpackParts({ plan, self }: Share, header: readonly PartHeader[], data: Uint8Array): Part[] {
+  if (header.length !== plan.sequences.length)
+    throw new ConnectionError(`${header.length} inputs were announced for ${plan.sequences.length} sequences`)
   const aligned = data.slice().buffer
   let at = 0
   const take = (length: number, isFloat: boolean): Int32Array | Float32Array => {
@@ -57,7 +83,8 @@ export function unpackParts(header: readonly PartHeader[], data: Uint8Array): Pa
     at += bytes
     return array
   }
-  return header.map(({ from, to, lengths }) => {
+  return header.map((lengths, s) => {
+    const [from, to] = (plan.sequences[s] as SequencePlan).bounds[self] as Run
     const arrays = FIELDS.map((field, i) => {
       const length = lengths[i] as number
       return length < 0 ? [] : [[field, take(length, field === 'patches')]]
@@ -68,5 +95,3 @@ export function unpackParts(header: readonly PartHeader[], data: Uint8Array): Pa
 
 /** Bytes of a part's arrays. */
 export const partBytes = (part: Part): number => FIELDS.reduce((sum, f) => sum + (part[f]?.byteLength ?? 0), 0)
-
-export type { PartHeader }

@@ -12,14 +12,19 @@ import {
   totals,
   type Want,
 } from '@prismal/models'
-import type { PeakWatch, Run, Scope, Tensor } from '@prismal/tensor'
-import type { Devices, SharedRunner } from './cluster.js'
+import { MemoryError, type PeakWatch, type Run, type Scope, type Tensor } from '@prismal/tensor'
+import type { SharedRunner } from './cluster.js'
 import { outputRows } from './cost.js'
+import type { Devices } from './devices.js'
 import { ConnectionError, DeviceError } from './errors.js'
+import { estimate } from './estimate.js'
 import { gathered } from './gathered.js'
 import { type DoneMessage, type ErrorMessage, packParts, type RunMessage, type TokenMessage } from './messages.js'
 import { createPlan, type Plan } from './plan.js'
 import { dataBytes, type Frame, frame } from './wire.js'
+
+/** What is asked of the devices, the same for all of them. */
+type Asked = Pick<RunMessage, 'want' | 'decodes' | 'output' | 'generate' | 'seen'>
 
 interface Account {
   inputBytes: number
@@ -55,11 +60,12 @@ export class SharedRequest implements Request {
   }
 
   async rows(sequences: readonly Part[], want: Want): Promise<Tensor> {
-    const plan = this.#makePlan(sequences, want, false)
     const output = want === 'mean' ? 'mean' : 'rows'
+    const asked: Asked = { want, decodes: false, output }
+    const plan = this.#makePlan(sequences, asked)
     const width = this.#model.shape.width
     const pieces: Float32Array[] = Array.from({ length: plan.devices }, () => new Float32Array(0))
-    for await (const { device, frame } of this.#frames(plan, sequences, { output }))
+    for await (const { device, frame } of this.#frames(plan, sequences, asked))
       if (frame.kind === 'output') pieces[device] = floats(frame.data)
     for (const [device, { length }] of pieces.entries()) {
       const due = outputRows(plan, device, output) * width
@@ -70,10 +76,11 @@ export class SharedRequest implements Request {
 
   async *tokens(prompts: readonly Part[], options: GenerateOptions): AsyncGenerator<Emitted> {
     checkOptions(options)
-    const plan = this.#makePlan(prompts, 'last', true)
     const looksBack = (options.sampling?.repetitionPenalty ?? 1) !== 1
     const seen = looksBack ? { seen: prompts.map(p => [...(p.ids as Int32Array)]) } : {}
-    for await (const { frame } of this.#frames(plan, prompts, { output: 'tokens', generate: options, ...seen }))
+    const asked: Asked = { want: 'last', decodes: true, output: 'tokens', generate: options, ...seen }
+    const plan = this.#makePlan(prompts, asked)
+    for await (const { frame } of this.#frames(plan, prompts, asked))
       if (frame.kind === 'token')
         yield { ...(frame.json as TokenMessage), ...(options.withLogits && { logits: floats(frame.data) }) }
   }
@@ -100,6 +107,7 @@ export class SharedRequest implements Request {
     const lost = this.#plan?.lost
     const silent = this.#accounts.flatMap(({ done }, p) => (done ? [] : [p]))
     return [
+      ...this.#runner.notes,
       ...(lost ? [`nothing was heard of device ${lost[0]} from layer ${lost[1]} on`] : []),
       ...(silent.length > 0 ? [`the request ended before device ${silent.join(', ')} gave its account`] : []),
     ]
@@ -124,7 +132,7 @@ export class SharedRequest implements Request {
     }
   }
 
-  #makePlan(sequences: readonly Part[], want: Want, decodes: boolean): Plan {
+  #makePlan(sequences: readonly Part[], { want, decodes }: Asked): Plan {
     for (const sequence of sequences) this.#model.check(sequence)
     const { shape } = this.#model
     const rows = sequences.map(s => s.to)
@@ -137,8 +145,10 @@ export class SharedRequest implements Request {
   async *#frames(
     plan: Plan,
     sequences: readonly Part[],
-    message: Omit<RunMessage, 'plan' | 'self'>,
+    asked: Asked,
   ): AsyncGenerator<{ device: number; frame: Frame }> {
+    this.#signal?.throwIfAborted()
+    await this.#expectRoom(plan, asked)
     this.#signal?.throwIfAborted()
     const queue = new FrameQueue()
     const request = this.#devices.open(
@@ -149,7 +159,7 @@ export class SharedRequest implements Request {
     this.#signal?.addEventListener('abort', onAbort)
     let left = plan.devices
     try {
-      for (let self = 0; self < plan.devices; self++) this.#deal(request, plan, sequences, self, message)
+      for (let self = 0; self < plan.devices; self++) this.#deal(request, plan, sequences, self, asked)
       while (left > 0) {
         const next = await queue.take()
         const { device, frame } = next
@@ -171,20 +181,36 @@ export class SharedRequest implements Request {
     }
   }
 
-  #deal(
-    request: number,
-    plan: Plan,
-    sequences: readonly Part[],
-    self: number,
-    message: Omit<RunMessage, 'plan' | 'self'>,
-  ): void {
+  /** Throws where a device has said how much it may use and the request needs more: before anything is sent. */
+  async #expectRoom(plan: Plan, { output, generate }: Asked): Promise<void> {
+    for (const [p, { name, about }] of this.#runner.members.entries()) {
+      const limit = about?.memoryLimitBytes
+      if (limit === undefined) continue
+      const threads = this.#runner.members.map(m => m.about?.threads ?? 1)
+      const [needed] = await estimate(this.#model, plan, {
+        ...{ devices: [p], threads },
+        ...(output === 'tokens' ? { maxNewTokens: generate?.maxNewTokens as number } : { output }),
+      })
+      const { peakBytes } = needed as { peakBytes: number }
+      if (peakBytes > limit)
+        throw new MemoryError(
+          `device ${p} (${name}) needs ${peakBytes} bytes for this request and may use ${limit}: ${peakBytes - limit} too few`,
+          peakBytes - limit,
+        )
+    }
+  }
+
+  #deal(request: number, plan: Plan, sequences: readonly Part[], self: number, asked: Asked): void {
     const parts = plan.sequences.map((sequence, s) => {
       const [from, to] = sequence.bounds[self] as Run
       return this.#model.cut(sequences[s] as Part, from, to)
     })
     const { header, data } = packParts(parts)
     ;(this.#accounts[self] as Account).inputBytes += dataBytes(data)
-    this.#devices.send(self, frame('run', request, { json: { ...message, plan, self, parts: header }, data }))
+    const { options } = this.#runner
+    const rows = plan.sequences.map(s => s.rows)
+    const message: RunMessage = { ...asked, rows, devices: plan.devices, options, self, parts: header }
+    this.#devices.send(self, frame('run', request, { json: message, data }))
   }
 
   #failed(device: number, message: string, options?: ErrorOptions): DeviceError {

@@ -21,8 +21,11 @@ export const PROTOCOL_VERSION = 1
 export const HEADER_BYTES = 24
 const MAGIC = 0x50
 
-/** `rows` are exchanged rows or means of a layer, `handoff` exact ones for decoding; the others talk to the coordinator. */
-export const KINDS = ['run', 'abort', 'rows', 'handoff', 'output', 'token', 'done', 'error'] as const
+/**
+ * `rows` are exchanged rows or means of a layer, `handoff` exact ones for decoding; the others talk to the coordinator, which has a
+ * device join another one by `link`.
+ */
+export const KINDS = ['run', 'abort', 'rows', 'handoff', 'output', 'token', 'done', 'error', 'link', 'linked'] as const
 export type Kind = (typeof KINDS)[number]
 
 export interface Frame {

@@ -14,7 +14,7 @@ import {
   withTurns,
 } from '@prismal/models'
 import type { Run, Scope, Tensor } from '@prismal/tensor'
-import type { RunMessage } from './messages.js'
+import type { Share } from './messages.js'
 import { decoderOf, handoffs, type Plan, type SequencePlan, transfers } from './plan.js'
 import { type Exchange, layoutOf, shared } from './shared-context.js'
 import { rowBytes } from './wire.js'
@@ -24,7 +24,7 @@ export class Work {
   readonly #model: Model
   readonly #scope: Scope
   readonly #meter: StageMeter
-  readonly #message: RunMessage
+  readonly #share: Share
   readonly #parts: readonly Part[]
   readonly #signal: AbortSignal
   readonly #caches: readonly (KvCache | undefined)[]
@@ -33,17 +33,17 @@ export class Work {
     model: Model,
     scope: Scope,
     meter: StageMeter,
-    message: RunMessage,
+    share: Share,
     parts: readonly Part[],
     signal: AbortSignal,
   ) {
     this.#model = model
     this.#scope = scope
     this.#meter = meter
-    this.#message = message
+    this.#share = share
     this.#parts = parts
     this.#signal = signal
-    const { plan, self, generate } = message
+    const { plan, self, generate } = share
     this.#caches = plan.sequences.map((sequence, s) => {
       const part = parts[s] as Part
       if (!generate || decoderOf(sequence) !== self) return undefined
@@ -53,7 +53,7 @@ export class Work {
 
   /** This device's wanted rows, finished; or the means of its rows, one for each sequence that it has rows of. */
   async prefill(exchange: Exchange): Promise<Tensor> {
-    const { plan, self, output } = this.#message
+    const { plan, self, output } = this.#share
     const model = this.#model
     const meter = this.#meter
     const context = withTurns(shared({ plan, self, meter, exchange, caches: this.#caches }), this.#signal)
@@ -67,7 +67,7 @@ export class Work {
 
   /** Tokens of the sequences that this device decodes, from its caches alone: nothing is sent to other devices. */
   async *decode(last: Tensor): AsyncGenerator<Emitted> {
-    const { plan, self, generate: options, seen } = this.#message
+    const { plan, self, generate: options, seen } = this.#share
     const mine = plan.sequences.flatMap((sequence: SequencePlan, s) => (decoderOf(sequence) === self ? [s] : []))
     if (mine.length === 0 || !options) return
     const prefilled = mine.map((sequence): Prefilled => {
@@ -83,17 +83,17 @@ export class Work {
  * Does a device's work on a rehearsal of its engine, hearing zeros of the other devices. Gives the largest use of memory
  * meanwhile, in bytes.
  */
-export async function rehearseWork(rehearsed: Model, message: RunMessage, parts: readonly Part[]): Promise<number> {
-  const { plan, self } = message
+export async function rehearseWork(rehearsed: Model, share: Share, parts: readonly Part[]): Promise<number> {
+  const { plan, self } = share
   const meter = new StageMeter()
   const scope = rehearsed.engine.scope(meter)
   const peak = rehearsed.engine.arena.watch()
-  const options = message.generate && { maxNewTokens: message.generate.maxNewTokens }
-  const greedy: RunMessage = { plan, self, output: message.output, ...(options && { generate: options }) }
+  const options = share.generate && { maxNewTokens: share.generate.maxNewTokens }
+  const greedy: Share = { plan, self, output: share.output, ...(options && { generate: options }) }
   try {
     const work = new Work(rehearsed, scope, meter, greedy, parts, new AbortController().signal)
     const rows = await work.prefill(silentExchange(plan, self, rehearsed.shape.width))
-    if (message.output === 'tokens') await firstSteps(work.decode(rows))
+    if (share.output === 'tokens') await firstSteps(work.decode(rows))
     return peak.bytes
   } finally {
     peak.end()

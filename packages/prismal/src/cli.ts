@@ -5,15 +5,17 @@ import { Command, CommanderError } from 'commander'
 import { addInspect } from './commands/inspect.js'
 import { addPlan } from './commands/plan.js'
 import { addRun } from './commands/run.js'
+import { addSecret } from './commands/secret.js'
 import { addVerify } from './commands/verify.js'
+import { addWorker } from './commands/worker.js'
 import { description, version } from './versions.js'
 
 async function main(argv: readonly string[]): Promise<number> {
   const program = new Command('prismal').description(description()).version(version())
   program.option('--debug', 'print stack traces').showHelpAfterError('(--help shows the options)')
-  for (const add of [addRun, addPlan, addInspect, addVerify]) add(program)
+  for (const add of [addRun, addWorker, addSecret, addPlan, addInspect, addVerify]) add(program)
   for (const command of [program, ...program.commands])
-    command.exitOverride().configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, '')) })
+    command.exitOverride().configureOutput({ outputError: (text, write) => write(withoutSecrets(text)) })
   try {
     await program.parseAsync(argv)
     return Number(process.exitCode ?? 0)
@@ -27,3 +29,8 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 process.exitCode = await main(process.argv)
+
+/** What is wrong with a command, less the word in front and any secret that was typed into it. */
+function withoutSecrets(text: string): string {
+  return text.replace(/^error: /, '').replace(/prismal-secret-1\.[\w-]+/g, 'prismal-secret-1.…')
+}

@@ -22,7 +22,11 @@ const DEFAULTS: { readonly [T in Task]?: { readonly name: string; readonly folde
 
 /** Throws `ModelError` that says what would help, where there is no such folder or package. */
 export function locateModel(model: string | undefined, task: Task): string {
-  if (model === undefined) return defaultModel(task)
+  return model === undefined ? defaultModel(task) : locateNamed(model)
+}
+
+/** The same for a model that was named. */
+export function locateNamed(model: string): string {
   if (/^https?:/.test(model) || existsSync(model)) return model
   const installed = installedPackage(model)
   if (installed) return modelFolder(installed)

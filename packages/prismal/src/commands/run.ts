@@ -5,10 +5,10 @@ import { TASKS, type Task } from '../locate.js'
 import { type PipelineCapabilities, type Pipelines, pipeline } from '../pipeline.js'
 import { versions } from '../versions.js'
 import { type EngineFlags, engineOptions, withDtype, withThreads } from './engine-flags.js'
-import { atLeast, clusterOf, type SharingFlags, whole, withSharing } from './sharing.js'
+import { atLeast, clusterOf, type DeviceFlags, whole, withDevices, withSharing } from './sharing.js'
 import { bytes, duration } from './units.js'
 
-interface RunFlags extends SharingFlags, EngineFlags {
+interface RunFlags extends DeviceFlags, EngineFlags {
   readonly model?: string
   readonly json?: true
   readonly topk?: number
@@ -48,7 +48,7 @@ export function addRun(program: Command): void {
         .choices(['auto', 'relaxed-simd', 'simd', 'reference'])
         .default('auto'),
     )
-  withSharing(withThreads(withDtype(command)))
+  withDevices(withSharing(withThreads(withDtype(command))))
     .option('--topk <n>', 'labels or tokens to give (classification, fill-mask)', whole(1))
     .addOption(
       new Option('--pooling <kind>', 'one vector an input (feature-extraction)').choices(['none', 'mean', 'cls']),
@@ -66,7 +66,7 @@ export function addRun(program: Command): void {
 }
 
 async function run(name: Task, inputs: readonly string[], flags: RunFlags): Promise<void> {
-  const devices = clusterOf(flags)
+  const devices = await clusterOf(flags)
   const warn = (message: string): void => console.error(`warning: ${message}`)
   const { backend } = flags
   const tool = await pipeline(name, flags.model, {

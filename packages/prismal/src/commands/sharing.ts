@@ -3,13 +3,17 @@ import {
   type Cluster,
   cluster,
   type DeviceSpec,
+  PlanError,
   POINTS,
+  type RemoteOptions,
+  remote,
   type SharingOptions,
   STRATEGIES,
   WIRE_FORMATS,
 } from '@prismal/distribute'
 import { thread } from '@prismal/distribute/threads'
 import { type Command, InvalidArgumentError, Option } from 'commander'
+import { readSecretFile } from '../secret-file.js'
 
 export interface SharingFlags {
   readonly devices?: number
@@ -20,6 +24,13 @@ export interface SharingFlags {
   readonly point?: (typeof POINTS)[number]
   readonly wire?: (typeof WIRE_FORMATS)[number]
   readonly weights?: readonly number[]
+}
+
+export interface DeviceFlags extends SharingFlags {
+  readonly device?: readonly string[]
+  readonly secretFile?: string
+  readonly mixed?: true
+  readonly connectTimeout?: number
 }
 
 /** Parses a whole number of at least `least`. */
@@ -68,12 +79,45 @@ export function sharingOptions(flags: SharingFlags): SharingOptions {
   }
 }
 
-/** This device and P − 1 worker threads; none for one device and no strategy asked for. */
-export function clusterOf(flags: SharingFlags): Cluster | undefined {
-  const { devices = flags.weights?.length ?? 1 } = flags
+/** Adds what says which devices share. */
+export function withDevices(command: Command): Command {
+  return command
+    .option(
+      '--device <where...>',
+      'the devices, in order: local, thread, or the address of a prismal worker (ws://192.0.2.7:7040)',
+    )
+    .option('--secret-file <file>', 'the secret that devices share; needed for addresses off this machine')
+    .option('--mixed', 'take devices whose results differ in the last bits (another build or runtime)')
+    .option('--connect-timeout <s>', 'seconds until an address counts as not answering (default: 10)', atLeast(0.001))
+}
+
+/**
+ * The devices that were named; or this one and P − 1 worker threads; none for one device and no strategy asked for. Throws
+ * `PlanError` where the flags contradict each other.
+ */
+export async function clusterOf(flags: DeviceFlags): Promise<Cluster | undefined> {
   const options = sharingOptions(flags)
+  if (flags.device) return cluster(await namedDevices(flags.device, flags), options)
+  const { devices = flags.weights?.length ?? 1 } = flags
   if (devices === 1 && Object.keys(options).length === 0) return undefined
   const others = Array.from({ length: devices - 1 }, (_, i) => thread({ name: `thread ${i + 1}` }))
   const specs: DeviceSpec[] = ['local', ...others]
   return cluster(specs, options)
+}
+
+async function namedDevices(named: readonly string[], flags: DeviceFlags): Promise<DeviceSpec[]> {
+  const { devices = named.length, secretFile, connectTimeout } = flags
+  if (devices !== named.length)
+    throw new PlanError(`plan: --devices is ${devices}, but ${named.length} were named with --device`)
+  if (named.filter(where => where === 'local').length > 1) throw new PlanError('plan: --device local was given twice')
+  const secret = secretFile === undefined ? undefined : await readSecretFile(secretFile)
+  const options: RemoteOptions = {
+    ...(secret && { secret }),
+    ...(flags.mixed && { mixed: true }),
+    ...(connectTimeout !== undefined && { timeoutMs: connectTimeout * 1000 }),
+  }
+  return named.map((where, i) => {
+    if (where === 'local') return where
+    return where === 'thread' ? thread({ name: `thread ${i}` }) : remote(where, options)
+  })
 }

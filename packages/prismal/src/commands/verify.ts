@@ -4,20 +4,19 @@ import { join } from 'node:path'
 import { ModelError } from '@prismal/models'
 import { availableBuilds, type Build, PRECISIONS, type Precision } from '@prismal/tensor'
 import { type Command, InvalidArgumentError } from 'commander'
-import { type CaseResult, verifyFolder } from '../verify/verify.js'
+import { type CaseResult, type SharedWay, verifyFolder, WAYS } from '../verify/verify.js'
 import { versions } from '../versions.js'
 import { whole } from './sharing.js'
 import { table } from './units.js'
 
 interface VerifyFlags {
   readonly build?: Build[]
-  readonly way?: ('memory' | 'message-port')[]
+  readonly way?: SharedWay[]
+  readonly nats?: string
   readonly dtype?: Precision[]
   readonly threads?: number[]
   readonly json?: true
 }
-
-const WAYS = ['memory', 'message-port'] as const
 
 const oneOf =
   <T extends string>(names: readonly T[]) =>
@@ -32,7 +31,8 @@ export function addVerify(program: Command): void {
     .description('hold models to their golden results, alone and shared, on every build, dtype and number of threads')
     .argument('<dir...>', 'golden folders, or folders of them')
     .option('--build <name>', 'only this build (repeatable)', oneOf(availableBuilds()))
-    .option('--way <name>', `only this way of sharing (repeatable): ${WAYS.join(', ')}`, oneOf(WAYS))
+    .option('--way <name>', `this way of sharing (repeatable; default: the first two): ${WAYS.join(', ')}`, oneOf(WAYS))
+    .option('--nats <url>', 'the server for nats (default: nats://127.0.0.1:4222)')
     .option('--dtype <name>', `only matrices stored so (repeatable): ${PRECISIONS.join(', ')}`, oneOf(PRECISIONS))
     .option('--threads <n>', 'only this number of threads (repeatable)', (text, before: number[] | undefined) => [
       ...(before ?? []),
@@ -50,6 +50,7 @@ async function verify(dirs: readonly string[], flags: VerifyFlags): Promise<void
     const options = {
       ...(build && { builds: build }),
       ...(way && { ways: way }),
+      ...(flags.nats && { nats: flags.nats }),
       ...(dtype && { precisions: dtype }),
       ...(threads && { threads }),
     }

@@ -1,9 +1,10 @@
-/** Holds a model folder to its golden results: every case, on every build, alone, over memory and over threads. */
+/** Holds a model folder to its golden results: every case, on every build, alone and shared over transports. */
 import {
   cluster,
   createPlan,
   type DeviceSpec,
   memoryDevice,
+  remote,
   type SequencePlan,
   type SharedRunner,
   type SharingOptions,
@@ -35,8 +36,17 @@ import {
   type Tensor,
 } from '@prismal/tensor'
 import { type Golden, type GoldenCase, readGolden, sequenceOf } from './golden.js'
+import { startWorker, type WorkerProcess } from './worker-process.js'
 
-export type Way = 'alone' | 'memory' | 'message-port'
+/** Ways of sharing: within a thread, between threads, or between processes by a transport. */
+export const WAYS = ['memory', 'message-port', 'web-socket', 'web-rtc', 'nats'] as const
+export type SharedWay = (typeof WAYS)[number]
+export type Way = 'alone' | SharedWay
+/** Where workers of a way listen. */
+const LISTENS: { readonly [W in SharedWay]?: string } = {
+  'web-socket': 'ws://127.0.0.1:0',
+  'web-rtc': 'rtc+ws://127.0.0.1:0',
+}
 
 /** One case on one build, one way. */
 export interface CaseResult {
@@ -58,8 +68,10 @@ export interface CaseResult {
 export interface VerifyOptions {
   /** Default: all that this runtime has. */
   readonly builds?: readonly Build[]
-  /** Ways of sharing; default both. */
-  readonly ways?: readonly ('memory' | 'message-port')[]
+  /** Ways of sharing; default those within a process. Each of the others starts a process a device. */
+  readonly ways?: readonly SharedWay[]
+  /** The server for `nats`; default `nats://127.0.0.1:4222`. */
+  readonly nats?: string
   /** How matrices are stored; default all that the files can be loaded as. Sharing is held to f32, of which each device's part of the others is known. */
   readonly precisions?: readonly Precision[]
   /** Numbers of threads; default 1, and 2 where the machine has them. */
@@ -96,7 +108,7 @@ export async function* verifyFolder(location: string, options: VerifyOptions = {
       }
     if (!precisions.includes('f32')) continue
     for (const way of options.ways ?? (['memory', 'message-port'] as const))
-      yield* verifyShared(golden, location, build, way)
+      yield* verifyShared(golden, location, build, way, options.nats)
   }
 }
 
@@ -127,18 +139,41 @@ async function* verifyShared(
   golden: Golden,
   location: string,
   build: Build,
-  way: 'memory' | 'message-port',
+  way: SharedWay,
+  nats = 'nats://127.0.0.1:4222',
 ): AsyncGenerator<CaseResult> {
   const most = Math.max(1, ...[...golden.cases, ...golden.greedy].map(c => c.devices))
-  const another: DeviceSpec = way === 'memory' ? memoryDevice(() => load(location, build)) : thread({ build })
-  const specs: DeviceSpec[] = ['local', ...new Array<DeviceSpec>(most - 1).fill(another)]
-  const model = await load(location, build)
-  const runner = await cluster(specs).runner(model)
+  const workers: WorkerProcess[] = []
+  const others: DeviceSpec[] = []
   try {
-    for (const c of golden.cases) yield await verifyCase(golden, runner, c, way)
-    for (const c of golden.greedy) yield await verifyGreedy(golden, runner, c, way)
+    for (let p = 1; p < most; p++) {
+      if (way === 'memory') others.push(memoryDevice(() => load(location, build)))
+      else if (way === 'message-port') others.push(thread({ build }))
+      else {
+        const listen = LISTENS[way] ?? `${nats.replace(/\/+$/, '')}/prismal.device.${crypto.randomUUID()}`
+        const worker = await startWorker([
+          '--model',
+          location,
+          '--backend',
+          build,
+          '--dtype',
+          'f32',
+          '--listen',
+          listen,
+        ])
+        workers.push(worker)
+        others.push(remote(worker.addresses))
+      }
+    }
+    const runner = await cluster(['local', ...others]).runner(await load(location, build))
+    try {
+      for (const c of golden.cases) yield await verifyCase(golden, runner, c, way)
+      for (const c of golden.greedy) yield await verifyGreedy(golden, runner, c, way)
+    } finally {
+      await runner.dispose()
+    }
   } finally {
-    await runner.dispose()
+    await Promise.all(workers.map(worker => worker.end()))
   }
 }
 

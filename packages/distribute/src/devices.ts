@@ -1,0 +1,70 @@
+/** The joined devices of a cluster, and the frames that they send back. */
+import { Channel } from './channel.js'
+import type { Member } from './cluster.js'
+import { DeviceError } from './errors.js'
+import type { ErrorMessage } from './messages.js'
+import { type Frame, frame, type Kind } from './wire.js'
+
+export class Devices {
+  readonly members: readonly Member[]
+  /** What is not as it should be, for reports. */
+  readonly notes: string[] = []
+  readonly #channels: readonly Channel[]
+  readonly #handlers = new Map<number, (device: number, frame: Frame) => void>()
+  readonly #failures = new Map<number, (error: DeviceError) => void>()
+  #lost: DeviceError | undefined
+  #requests = 0
+
+  constructor(members: readonly Member[]) {
+    this.members = members
+    this.#channels = members.map(({ name, control }, device) => {
+      const channel = new Channel(control)
+      channel.receive(f => this.#handlers.get(f.request)?.(device, f))
+      channel.closed.then(reason => this.#lose(new DeviceError(`device ${device} (${name}) ended: ${reason}`)))
+      return channel
+    })
+  }
+
+  /** Opens a request: its frames go to `onFrame`, the end of a device to `onFailure`. */
+  open(onFrame: (device: number, frame: Frame) => void, onFailure: (error: DeviceError) => void): number {
+    if (this.#lost) throw this.#lost
+    this.#requests = (this.#requests + 1) >>> 0
+    const request = this.#requests
+    this.#handlers.set(request, onFrame)
+    this.#failures.set(request, onFailure)
+    return request
+  }
+  send(device: number, frame: Frame): void {
+    this.#channels[device]?.send(frame)
+  }
+  close(request: number): void {
+    this.#handlers.delete(request)
+    this.#failures.delete(request)
+  }
+
+  /** Asks a device something that it answers with one frame. Throws {@link DeviceError} where that is an error. */
+  async ask(device: number, kind: Kind, json: unknown): Promise<Frame> {
+    let request = 0
+    try {
+      const answer = await new Promise<Frame>((resolve, reject) => {
+        request = this.open((_, f) => resolve(f), reject)
+        this.send(device, frame(kind, request, { json }))
+      })
+      if (answer.kind !== 'error') return answer
+      const cause = answer.json as ErrorMessage
+      throw new DeviceError(`device ${device} (${this.members[device]?.name}): ${cause.message}`, { cause })
+    } finally {
+      this.close(request)
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#lost ??= new DeviceError('the cluster was disposed')
+    for (const member of this.members) await member.end()
+  }
+
+  #lose(error: DeviceError): void {
+    this.#lost ??= error
+    for (const fail of [...this.#failures.values()]) fail(error)
+  }
+}

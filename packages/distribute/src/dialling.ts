@@ -1,0 +1,119 @@
+/** Connections to devices by their addresses: the transport by the address' scheme, the handshake, the greeting. */
+import { ConnectionError, HandshakeError } from './errors.js'
+import { type HandshakeOptions, handshake } from './handshake.js'
+import { type DeviceInfo, type Greeting, greet } from './joining.js'
+import type { Connection, DialOptions, Transport } from './transport.js'
+
+/** Where the transports of each scheme are. Only what is used is loaded. */
+const TRANSPORTS: Readonly<Record<string, () => Promise<{ readonly transport: Transport }>>> = {
+  ws: () => import('./transports/web-socket.js'),
+  wss: () => import('./transports/web-socket.js'),
+}
+
+/** Whether an address' host is this machine and reachable from it only. */
+export function isLoopback(address: string): boolean {
+  const host = hostOf(address)
+  return host === 'localhost' || host.endsWith('.localhost') || /^127(\.\d{1,3}){3}$/.test(host) || host === '[::1]'
+}
+
+function hostOf(address: string): string {
+  // URL knows hosts of special schemes only as such: `nats://LOCALHOST` stays as it is.
+  const { hostname } = url(address)
+  return hostname.toLowerCase()
+}
+
+function url(address: string): URL {
+  if (!URL.canParse(address) || !/^[a-z][\w+.-]*:\/\//i.test(address))
+    throw new ConnectionError(`${JSON.stringify(address)} is not an address (they are like ws://192.0.2.7:7040)`)
+  return new URL(address)
+}
+
+/** The transport of an address, or that of the module at `from`. Throws {@link ConnectionError} for a scheme that nothing serves. */
+export async function transportOf(address: string, from?: string): Promise<Transport> {
+  const scheme = url(address).protocol.slice(0, -1)
+  const load =
+    from === undefined ? TRANSPORTS[scheme] : () => import(from) as Promise<{ readonly transport: Transport }>
+  if (!load)
+    throw new ConnectionError(
+      `${address}: no transport has the scheme ${scheme} (${Object.keys(TRANSPORTS).join(', ')})`,
+    )
+  const { transport } = await load()
+  if (!transport?.schemes?.includes(scheme))
+    throw new ConnectionError(
+      `${address}: the transport ${transport?.name ?? `at ${from}`} does not serve the scheme ${scheme}`,
+    )
+  return transport
+}
+
+/** Throws {@link HandshakeError} where an address leaves this machine and there is no secret. */
+export function expectSecret(address: string, options: HandshakeOptions): void {
+  if (options.secret || isLoopback(address)) return
+  throw new HandshakeError(
+    `${address} is not on this machine alone, so devices must share a secret: make one with prismal secret, and give it to each (--secret-file)`,
+  )
+}
+
+export interface ReachOptions extends HandshakeOptions, DialOptions {
+  /** URL of a module that exports the `transport` of the address. */
+  readonly transport?: string
+  /** Most milliseconds that the device may take to answer a greeting, loading its model included; default 120,000. */
+  readonly joinMs?: number
+}
+
+export interface Reached {
+  readonly connection: Connection
+  /** The device, where it was asked to join. */
+  readonly device?: DeviceInfo
+  /** Which of the addresses answered. */
+  readonly address: string
+}
+
+/**
+ * Connects to the first of the addresses that answers, and greets it. Rejects with the error where there is one address,
+ * else with a `ConnectionError` that says what came of each.
+ */
+export async function reach(addresses: readonly string[], greeting: Greeting, options: ReachOptions): Promise<Reached> {
+  const failures: Error[] = []
+  for (const address of addresses) {
+    try {
+      return await reachOne(address, greeting, options)
+    } catch (error) {
+      failures.push(error as Error)
+    }
+  }
+  const [first] = failures
+  if (failures.length === 1 && first) throw first
+  throw new ConnectionError(
+    failures.length === 0 ? 'the device has no address' : failures.map(f => f.message).join('; '),
+    { cause: first },
+  )
+}
+
+async function reachOne(address: string, greeting: Greeting, options: ReachOptions): Promise<Reached> {
+  expectSecret(address, options)
+  const transport = await transportOf(address, options.transport)
+  const raw = await transport.dial(address, options)
+  try {
+    const established = await handshake(raw, 'dialer', options)
+    const { joinMs = 120_000 } = options
+    const { connection, device } = await within(joinMs, greet(established, greeting, address), () =>
+      established.close(`no answer to the greeting within ${joinMs} ms`),
+    )
+    return { connection, address, ...(device && { device }) }
+  } catch (error) {
+    raw.close('given up')
+    const { message } = error as Error
+    const Kind = error instanceof HandshakeError ? HandshakeError : ConnectionError
+    throw message.includes(address) ? error : new Kind(`${address}: ${message}`, { cause: error })
+  }
+}
+
+/** Waits for `work`, which `giveUp` ends after `ms` milliseconds. */
+export async function within<T>(ms: number, work: Promise<T>, giveUp: () => void): Promise<T> {
+  const timer = setTimeout(giveUp, ms)
+  try {
+    return await work
+  } finally {
+    clearTimeout(timer)
+  }
+}

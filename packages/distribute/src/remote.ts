@@ -1,0 +1,75 @@
+/** Devices at addresses: what a coordinator joins over a network. */
+import type { DeviceSource } from './cluster.js'
+import type { ReachOptions } from './dialling.js'
+import { DeviceError } from './errors.js'
+import type { Greeting, JoinGreeting } from './joining.js'
+import { type Dialled, networkOf } from './network.js'
+import { portConnection } from './transports/message-port.js'
+
+export interface RemoteOptions extends ReachOptions {
+  /** Default: the (first) address. */
+  readonly name?: string
+  /** Take a device whose results differ in the last bits, or that stores matrices otherwise; default: refuse it. */
+  readonly mixed?: boolean
+  /**
+   * Keep sockets on a thread of their own, so that computing here delays neither what arrives nor heartbeats. Default: true
+   * where the runtime has threads.
+   */
+  readonly networkThread?: boolean
+}
+
+/**
+ * A device that listens at an address, as `prismal worker` does; of several addresses the first that answers. Off this machine a
+ * secret is needed. Joining rejects with {@link DeviceError} where it does not answer, refuses, or holds another model.
+ */
+export function remote(address: string | readonly string[], options: RemoteOptions = {}): DeviceSource {
+  const addresses = typeof address === 'string' ? [address] : address
+  const { name = addresses[0] ?? 'remote', mixed = false, networkThread, ...reachOptions } = options
+  return {
+    name,
+    async join(model) {
+      const session = Array.from(crypto.getRandomValues(new Uint8Array(16)), b => b.toString(16).padStart(2, '0')).join(
+        '',
+      )
+      const greeting: JoinGreeting = {
+        ...{ purpose: 'join', session, mixed, digest: model.digest, model: nameOf(model.location) },
+        numericsClass: model.engine.numericsClass(model.precision),
+      }
+      const network = await networkOf(networkThread)
+      /** Joins the device's end of a connection to a port. */
+      const dial = async (to: readonly string[], message: Greeting, port: MessagePort): Promise<Dialled> => {
+        try {
+          return await network.dial({ addresses: to, greeting: message, options: reachOptions }, port)
+        } catch (error) {
+          throw new DeviceError((error as Error).message, { cause: error })
+        }
+      }
+      const { port1: ours, port2: theirs } = new MessageChannel()
+      const control = portConnection(ours)
+      const leave = async (): Promise<void> => {
+        control.close('the cluster was disposed')
+        await network.release()
+      }
+      try {
+        const { device, address: reached } = await dial(addresses, greeting, theirs)
+        if (!device) throw new DeviceError(`${name} did not say what it is`)
+        return {
+          ...{ name, control, digest: device.digest, numericsClass: device.numericsClass, about: device },
+          takes: 'port',
+          // Where it answered comes first: others may lead elsewhere.
+          reach: { addresses: [reached, ...addresses.filter(a => a !== reached)], session },
+          async link(peer, end) {
+            if (!('port' in end)) throw new DeviceError(`${name} is elsewhere and takes ports, not connections`)
+            await dial([reached], { purpose: 'link', session, peer }, end.port)
+          },
+          end: leave,
+        }
+      } catch (error) {
+        await leave()
+        throw error
+      }
+    },
+  }
+}
+
+const nameOf = (location: string): string => location.split(/[\\/]/).filter(Boolean).at(-1) ?? location

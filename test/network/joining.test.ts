@@ -1,0 +1,267 @@
+/** Devices in processes of their own, joined at their addresses: answers, refusals, and what stays when one side goes. */
+import { createServer } from 'node:net'
+import {
+  cluster,
+  DeviceError,
+  type RemoteOptions,
+  remote,
+  type SharedRunner,
+  type SharingOptions,
+} from '@prismal/distribute'
+import { MemoryError } from '@prismal/tensor'
+import { describe, expect, test } from 'vitest'
+import { bits } from '../compare.js'
+import {
+  bitsOfTokens,
+  families,
+  generators,
+  inMemory,
+  load,
+  rowsOf,
+  sequenceFor,
+  tokensOf,
+} from '../distribution/subjects.js'
+import { prismal, startWorker } from './processes.js'
+
+const [subject] = families
+const VIT = 'models/vit-cifar10'
+
+/** This device and those at the addresses. */
+const joined = async (
+  of: (typeof families)[number],
+  addresses: readonly string[],
+  options: SharingOptions = {},
+  remoteOptions: RemoteOptions = {},
+): Promise<SharedRunner> =>
+  cluster(['local', ...addresses.map(a => remote(a, remoteOptions))], options).runner(await load(of))
+
+describe.each(families)('$name over web-sockets', of => {
+  test('gives the bits that devices within one thread give', async () => {
+    const workers = await Promise.all([1, 2].map(() => startWorker('--model', of.location)))
+    const far = await joined(
+      of,
+      workers.map(w => w.address),
+    )
+    const { runner: near } = await inMemory(of, 3)
+    try {
+      const batch = [sequenceFor(far.model, of.rows.max, 1), sequenceFor(far.model, of.rows.max, 2)]
+      for (const strategy of ['means', 'full', 'whole', 'isolated'] as const)
+        for (const wire of ['f32', 'int8'] as const) {
+          const options = { strategy, wire, segments: 3 }
+          const want = await rowsOf(near.with(options), batch, 'all')
+          expect(bits(await rowsOf(far.with(options), batch, 'all'))).toEqual(bits(want))
+        }
+    } finally {
+      await far.dispose()
+      await near.dispose()
+    }
+    for (const worker of workers) expect(await worker.end()).toMatchObject({ code: 0, err: '' })
+  })
+})
+
+describe.each(generators)('$name over web-sockets', of => {
+  test.each(['means', 'full'] as const)(
+    'generates what devices within one thread generate, handoff %s',
+    async handoff => {
+      const workers = await Promise.all([1, 2].map(() => startWorker('--model', of.location)))
+      const far = await joined(
+        of,
+        workers.map(w => w.address),
+        { handoff },
+      )
+      const { runner: near } = await inMemory(of, 3)
+      try {
+        const prompts = [sequenceFor(far.model, 20, 1), sequenceFor(far.model, 7, 2), sequenceFor(far.model, 2, 3)]
+        const options = { maxNewTokens: 8, sampling: { temperature: 0.9, seed: 5 } }
+        const want = await tokensOf(near.with({ handoff }), prompts, options)
+        expect(bitsOfTokens(await tokensOf(far, prompts, options))).toEqual(bitsOfTokens(want))
+      } finally {
+        await far.dispose()
+        await near.dispose()
+      }
+    },
+  )
+})
+
+describe.skipIf(!subject)('a worker', () => {
+  const of = subject as (typeof families)[number]
+
+  test('serves coordinators one after another and at the same time', async () => {
+    const worker = await startWorker('--model', of.location)
+    const want = await (async () => {
+      const { runner } = await inMemory(of, 2)
+      const rows = await rowsOf(runner, [sequenceFor(runner.model, 20, 1)], 'all')
+      await runner.dispose()
+      return bits(rows)
+    })()
+    for (let round = 0; round < 2; round++) {
+      const runners = await Promise.all([1, 2, 3].map(() => joined(of, [worker.address])))
+      const answers = await Promise.all(runners.map(r => rowsOf(r, [sequenceFor(r.model, 20, 1)], 'all')))
+      for (const answer of answers) expect(bits(answer)).toEqual(want)
+      await Promise.all(runners.map(r => r.dispose()))
+    }
+  })
+
+  test('that is killed fails the request, which names it; the others serve on', async () => {
+    const [doomed, sound] = await Promise.all([1, 2].map(() => startWorker('--model', of.location)))
+    const runner = await joined(of, [doomed!.address, sound!.address])
+    const sequence = sequenceFor(runner.model, 30, 1)
+    await rowsOf(runner, [sequence], 'all')
+    await doomed!.end('SIGKILL')
+    const error = await rowsOf(runner, [sequence], 'all').catch((e: Error) => e)
+    expect(error).toBeInstanceOf(DeviceError)
+    expect((error as Error).message).toContain(`device 1 (${doomed!.address})`)
+    await runner.dispose()
+    const again = await joined(of, [sound!.address])
+    expect((await rowsOf(again, [sequence], 'all')).length).toBe(30 * again.model.shape.width)
+    await again.dispose()
+  })
+
+  test('of another model is refused, naming both', async () => {
+    const other = families.find(f => f !== of) as (typeof families)[number]
+    const worker = await startWorker('--model', other.location)
+    const error = await joined(of, [worker.address]).catch((e: Error) => e)
+    expect(error).toBeInstanceOf(DeviceError)
+    expect((error as Error).message).toMatch(
+      /^ws:\/\/127\.0\.0\.1:\d+ holds vit-odd sha256 [\da-f]{8}…, the coordinator bert-classify [\da-f]{8}…: /,
+    )
+    await worker.until(/refused 127\.0\.0\.1:\d+: /)
+  })
+
+  test('of another numerics class is refused, naming both, or taken where that is said', async () => {
+    const worker = await startWorker('--model', of.location, '--backend', 'simd', '--dtype', 'q8')
+    const error = await joined(of, [worker.address]).catch((e: Error) => e)
+    expect(error).toBeInstanceOf(DeviceError)
+    expect((error as Error).message).toMatch(/computes as \S*q8\S*, the coordinator as \S*f32/)
+    const runner = await joined(of, [worker.address], {}, { mixed: true })
+    const request = runner.begin()
+    await request.rows([sequenceFor(runner.model, 20, 1)], 'all')
+    expect(request.report().deviations.join()).toMatch(/device 1 \(.+\) computes as .+: equivalent, not identical/)
+    request.end()
+    await runner.dispose()
+  })
+
+  test('whose memory does not suffice is told before anything is sent', async () => {
+    const limit = 1_000_000
+    const worker = await startWorker('--model', VIT, '--memory-limit', '20MB')
+    await worker.end()
+    const small = await startWorker('--model', of.location, '--memory-limit', String(limit))
+    const runner = await joined(of, [small.address], { strategy: 'full' })
+    const batch = Array.from({ length: 60 }, (_, seed) => sequenceFor(runner.model, 40, seed))
+    const error = await rowsOf(runner, batch, 'all').catch((e: Error) => e)
+    expect(error).toBeInstanceOf(MemoryError)
+    expect((error as Error).message).toMatch(
+      /^device 1 \(ws:.+\) needs \d+ bytes for this request and may use 1000000: /,
+    )
+    expect((await rowsOf(runner, batch.slice(0, 1), 'all')).length).toBe(40 * runner.model.shape.width)
+    await runner.dispose()
+  })
+})
+
+describe('prismal worker', () => {
+  test('refuses weights that do not fit its memory', async () => {
+    const { code, err, out } = await prismal(
+      'worker',
+      '--model',
+      VIT,
+      '--memory-limit',
+      '1MB',
+      '--listen',
+      'ws://127.0.0.1:0',
+    )
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+    expect(err).toMatch(/memory|limit/)
+  })
+
+  test('refuses to be open to other machines without a secret', async () => {
+    const { code, err, out } = await prismal('worker', '--model', VIT, '--listen', 'ws://0.0.0.0:0')
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+    expect(err).toMatch(/^ws:\/\/0\.0\.0\.0:0 is not on this machine alone.+prismal secret/)
+  })
+
+  test('names a port that is in use', async () => {
+    const server = createServer()
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    const { code, err, out } = await prismal('worker', '--model', VIT, '--listen', `ws://127.0.0.1:${port}`)
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+    expect(err).toContain(`ws://127.0.0.1:${port}`)
+    expect(err).toMatch(/in use/)
+    await new Promise(resolve => server.close(resolve))
+  })
+
+  test.each(['SIGINT', 'SIGTERM'] as const)('ends by %s', async signal => {
+    const worker = await startWorker('--model', VIT)
+    expect(await worker.end(signal)).toMatchObject({ code: 0, err: '' })
+  })
+})
+
+describe('prismal run --device', () => {
+  const PLANE = 'examples/images/plane.png'
+
+  test('shares with workers', async () => {
+    const workers = await Promise.all([1, 2].map(() => startWorker('--model', VIT)))
+    const [a, b] = workers.map(w => w.address) as [string, string]
+    const run = (...flags: string[]) => prismal('run', 'image-classification', PLANE, '--json', ...flags)
+    const here = JSON.parse((await run('--devices', '2', '--segments', '8')).out)
+    const there = await run('--device', 'local', a, '--segments', '8')
+    expect(there).toMatchObject({ code: 0, err: '' })
+    expect(JSON.parse(there.out).output).toEqual(here.output)
+    // Nothing of it is computed by the process that was asked, but the head.
+    const elsewhere = await run('--device', a, '--device', b, '--segments', '8')
+    expect(elsewhere).toMatchObject({ code: 0, err: '' })
+    const { output, report } = JSON.parse(elsewhere.out)
+    expect(output).toEqual(here.output)
+    expect(report.devices.map((d: { device: string }) => d.device)).toEqual([a, b, 'coordinator'])
+    expect(report.deviations).toEqual([])
+  })
+
+  test('streams a text that was started on one device and goes on on another', async () => {
+    const worker = await startWorker('--model', 'models/gpt2-chronicle')
+    const run = (...flags: string[]) =>
+      prismal('run', 'text-generation', 'And it came to pass', '--max-new-tokens', '12', ...flags)
+    const near = await run('--devices', '2')
+    const far = await run('--device', 'local', '--device', worker.address)
+    expect(far).toMatchObject({ code: 0, err: '' })
+    expect(far.out.split('\n')[0]).toBe(near.out.split('\n')[0])
+  })
+
+  test('names an address that does not answer, within its time', async () => {
+    const server = createServer(() => {}) // takes connections, and says nothing
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    const silent = await prismal(
+      ...[
+        'run',
+        'image-classification',
+        PLANE,
+        '--device',
+        'local',
+        `ws://127.0.0.1:${port}`,
+        '--connect-timeout',
+        '0.5',
+      ],
+    )
+    expect({ code: silent.code, out: silent.out }).toEqual({ code: 1, out: '' })
+    expect(silent.err).toContain(`ws://127.0.0.1:${port}`)
+    expect(silent.err).toMatch(/500 ms|0\.5 s/)
+    await new Promise(resolve => server.close(resolve))
+    const absent = await prismal('run', 'image-classification', PLANE, '--device', 'local', `ws://127.0.0.1:${port}`)
+    expect({ code: absent.code, out: absent.out }).toEqual({ code: 1, out: '' })
+    expect(absent.err).toContain(`ws://127.0.0.1:${port}`)
+    expect(absent.err).toMatch(/refused/)
+  })
+
+  test.each([
+    [['--device', 'local', '--device', 'local'], /local was given twice/],
+    [['--device', 'local', '--devices', '3'], /--devices is 3, but 1/],
+    [['--device', 'local', 'gopher://x'], /no transport has the scheme gopher/],
+    [['--device', 'local', 'nonsense'], /not an address/],
+    [['--device', 'local', 'ws://192.0.2.7:7040'], /share a secret/],
+  ])('%j is refused', async (flags, message) => {
+    const { code, err, out } = await prismal('run', 'image-classification', PLANE, ...flags)
+    expect(code).toBeGreaterThan(0)
+    expect(out).toBe('')
+    expect(err).toMatch(message)
+  })
+})
