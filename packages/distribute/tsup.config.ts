@@ -9,5 +9,6 @@ export default library({
     'network-thread': 'src/network-thread.ts',
     'transports/memory': 'src/transports/memory.ts',
     'transports/message-port': 'src/transports/message-port.ts',
+    'transports/web-socket': 'src/transports/web-socket.ts',
   },
 })

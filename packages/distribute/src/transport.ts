@@ -50,6 +50,8 @@ export interface ListenOptions {
   readonly allowedHosts?: readonly string[]
   /** Most connections at once; more are refused. Default 256. */
   readonly maxConnections?: number
+  /** Most milliseconds until a connection has said what it wants; default 10,000. */
+  readonly requestTimeoutMs?: number
   /** PEM of certificate and key, where the scheme asks for them (`wss`). */
   readonly certificate?: { readonly cert: string; readonly key: string }
   /** Told about who was refused and why, without secrets. */
