@@ -44,7 +44,7 @@ export class Pair {
     const secret = secretFile === undefined ? {} : { secretFile }
     const worker = await WorkerProcess.start({ folder, dtype, ...secret, ...(hosts && { host: hosts[1] }) })
     const enter = hosts?.[0].enter ?? []
-    const [command, ...args] = [...enter, process.execPath, scriptPath('network-coordinator')] as [string, ...string[]]
+    const [command = process.execPath, ...args] = [...enter, process.execPath, scriptPath('network-coordinator')]
     const pair = new Pair(worker, new LineProcess('coordinator', command, args))
     const devices = workerIs === 1 ? ['local', worker.address] : [worker.address, 'local']
     try {

@@ -61,7 +61,7 @@ export function secretFile(): SecretFile {
   const remove = (): void => rmSync(folder, { recursive: true, force: true })
   const forget = atExit(remove)
   const path = join(folder, 'secret')
-  execFileSync(process.execPath, [COMMAND, 'secret', '--out', path], { stdio: ['ignore', 'ignore', 'inherit'] })
+  execFileSync(process.execPath, [COMMAND, 'secret', '--out', path], { stdio: ['ignore', 'ignore', 'pipe'] })
   return {
     path,
     remove() {
