@@ -7,6 +7,8 @@ export default library({
     'src/tensor.ts',
     'src/models.ts',
     'src/distribute.ts',
+    'src/host.ts',
     'src/pipeline-worker.ts',
+    'src/transports/web-socket.ts',
   ],
 })

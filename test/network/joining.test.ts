@@ -123,7 +123,7 @@ describe.skipIf(!subject)('a worker', () => {
     const error = await joined(of, [worker.address]).catch((e: Error) => e)
     expect(error).toBeInstanceOf(DeviceError)
     expect((error as Error).message).toMatch(
-      /^ws:\/\/127\.0\.0\.1:\d+ holds vit-odd sha256 [\da-f]{8}…, the coordinator bert-classify [\da-f]{8}…: /,
+      /^ws:\/\/127\.0\.0\.1:\d+ holds vit-odd sha256 [\da-f]{8}…, the coordinator bert-classify sha256 [\da-f]{8}…: /,
     )
     await worker.until(/refused 127\.0\.0\.1:\d+: /)
   })
@@ -227,7 +227,7 @@ describe('prismal run --device', () => {
   })
 
   test('names an address that does not answer, within its time', async () => {
-    const server = createServer(() => {}) // takes connections, and says nothing
+    const server = createServer(socket => void socket.resume()) // takes connections, and says nothing
     await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as { port: number }
     const silent = await prismal(

@@ -90,8 +90,8 @@ export async function reach(addresses: readonly string[], greeting: Greeting, op
 }
 
 async function reachOne(address: string, greeting: Greeting, options: ReachOptions): Promise<Reached> {
-  expectSecret(address, options)
   const transport = await transportOf(address, options.transport)
+  expectSecret(address, options)
   const raw = await transport.dial(address, options)
   try {
     const established = await handshake(raw, 'dialer', options)

@@ -23,7 +23,7 @@ import {
   type Side,
 } from './hello.js'
 import { type Ephemeral, ephemeral, isProofOf, proofOf, sessionOf, transcriptOf } from './key-schedule.js'
-import { type ReliableOptions, reliable } from './reliable.js'
+import { type ReliableConnection, type ReliableOptions, reliable } from './reliable.js'
 import type { Seal } from './seal.js'
 import type { Secret } from './secret.js'
 import type { Connection } from './transport.js'
@@ -46,7 +46,7 @@ export async function handshake(
   connection: Connection,
   side: Side,
   options: HandshakeOptions = {},
-): Promise<Connection> {
+): Promise<ReliableConnection> {
   const { secret, handshakeMs = 10_000, versions = [PROTOCOL_VERSION], ...rest } = options
   if (versions.length < 1 || versions.length > 255)
     throw new HandshakeError(`${versions.length} protocol versions were to be offered (1 to 255)`)

@@ -57,8 +57,8 @@ export interface Host {
 export async function host(options: HostOptions): Promise<Host> {
   const { listen, log = () => {}, ...rest } = options
   for (const address of listen) {
-    expectSecret(address, options)
     await transportOf(address)
+    expectSecret(address, options)
   }
   const serving = new Serving({ ...rest, log })
   const listeners: Listener[] = []

@@ -365,7 +365,8 @@ class Reliable implements ReliableConnection {
           this.#pinged = now
           this.#emit('ping', false, NO_BYTES)
         }
-        this.#watch(silence < this.#heartbeatMs ? this.#heartbeatMs - silence : this.#silenceMs - silence)
+        const untilPing = silence < this.#heartbeatMs ? this.#heartbeatMs - silence : this.#heartbeatMs
+        this.#watch(Math.min(untilPing, this.#silenceMs - silence))
       }, Math.ceil(milliseconds)),
     )
   }
