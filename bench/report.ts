@@ -105,20 +105,24 @@ export const HEAD = [
   ...['wire kB', 'off', 'from', 'bar', ''],
 ] as const
 
+/** Columns whose cells are words, which begin on the left. */
+const WORDS = new Set<string>(['', 'of', 'than', 'from', 'bar'])
+
 /** Rows as aligned columns; numbers to the right. */
-export function table(rows: readonly Row[]): string {
-  const head = HEAD
-  const cells = [head, ...rows.map(cellsOf)]
-  const isUsed = head.map((_, c) => cells.some((row, r) => r > 0 && row[c] !== ''))
-  const widths = head.map((_, c) => Math.max(...cells.map(row => row[c]!.length)))
-  const isText = new Set<string>(['', 'of', 'than', 'from', 'bar'])
-  const line = (row: readonly string[]): string =>
-    row
-      .map((text, c) => (isText.has(head[c]!) ? text.padEnd(widths[c]!) : text.padStart(widths[c]!)))
+export const table = (rows: readonly Row[]): string => aligned(HEAD, rows.map(cellsOf))
+
+/** Lines as aligned columns, without those that are empty. */
+export function aligned(head: readonly string[], lines: readonly (readonly string[])[]): string {
+  const cells = [head, ...lines]
+  const isUsed = head.map((_, c) => lines.some(line => line[c] !== ''))
+  const widths = head.map((_, c) => Math.max(...cells.map(line => line[c]!.length)))
+  const text = (line: readonly string[]): string =>
+    line
+      .map((cell, c) => (WORDS.has(head[c]!) ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!)))
       .filter((_, c) => isUsed[c])
       .join('  ')
       .trimEnd()
-  return cells.map(line).join('\n')
+  return cells.map(text).join('\n')
 }
 
 /** The cells of a row, under {@link HEAD}; empty where it has no such figure. */

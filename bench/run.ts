@@ -8,12 +8,14 @@ import { benchCatalogue, benchGemm } from './kernels.js'
 import type { Rounds } from './measure.js'
 import { benchMemory } from './memory-suite.js'
 import { benchModels } from './models.js'
+import { boardsTable } from './network/boards-table.js'
 import type { NetworkRounds } from './network/pair.js'
 import { benchNetwork } from './network-suite.js'
 import { type Machine, measureMachine, QUICK, THOROUGH } from './peak.js'
 import { benchPeers, type PeerRounds } from './peer-suite.js'
 import { benchProducts } from './products.js'
 import {
+  aligned,
   type Findings,
   figure,
   figureOf,
@@ -145,6 +147,8 @@ if (wants('network') || suite === 'bars') {
     ...(only !== undefined && { only }),
   })
   show('several machines', found.rows)
+  const boards = boardsTable(found.rows)
+  if (boards.lines.length > 0) console.log(`\n${aligned(boards.head, boards.lines)}`)
   remarks.push(...found.remarks)
   notMeasured.push(...found.notMeasured)
 }

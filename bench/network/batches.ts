@@ -6,7 +6,8 @@
  */
 import { ratio, summary } from '../measure.js'
 import type { Row } from '../report.js'
-import { BOARDS, BOARDS_NAME } from './boards.js'
+import { BOARDS } from './boards.js'
+import { BATCH_NAME, BATCH_VARIANTS, differences } from './boards-table.js'
 import { compete, type Measured, type Pair, withPairs } from './pair.js'
 import { FULL, oneDevice, SUITE, type TopicFindings, type TopicOptions, VIT } from './topic.js'
 
@@ -32,10 +33,6 @@ export async function batches(options: TopicOptions): Promise<TopicFindings> {
   return { rows, notMeasured: [], remarks: [{ suite: SUITE, text: differences(rows) }] }
 }
 
-/** Names of the rows, by which the report's table and chart find them. */
-export const BATCH_NAME = `${VIT.name}, batch `
-export const BATCH_VARIANTS = { alone: oneDevice(), means: '2 devices, means L=10', full: '2 devices, full' } as const
-
 async function rowsOf(pair: Pair, batch: number, found: Record<Name, Measured>): Promise<Row[]> {
   const slowest = async (runner: Name): Promise<number> =>
     Math.max(...(await pair.planned({ runner, batch })).map(d => d.flops))
@@ -51,44 +48,4 @@ async function rowsOf(pair: Pair, batch: number, found: Record<Name, Measured>):
     ...(name === 'means' && { split }),
   })
   return [row('alone'), row('means'), row('full')]
-}
-
-/** The two tables as one, a line a batch; both systems in milliseconds. */
-export function boardsTable(rows: readonly Row[]): { head: readonly string[]; lines: readonly (readonly string[])[] } {
-  const found = (batch: number, name: keyof typeof BATCH_VARIANTS): Row | undefined =>
-    rows.find(r => r.name === `${BATCH_NAME}${batch}` && r.variant === BATCH_VARIANTS[name])
-  const whole = (ms: number): string => ms.toFixed(ms < 10 ? 1 : 0)
-  const parts = (p: { compute: number; staging: number; network: number }, total: number): string =>
-    `${[p.compute, p.staging, p.network].map(whole).join(' / ')} = ${whole(total)}`
-  const times = (one: number, two: number): string => `${(one / two).toFixed(2)}×`
-  const lines = BOARDS.flatMap(({ batch, oneDevice: theirs, means, full }) => {
-    const [ours, shared, all] = (['alone', 'means', 'full'] as const).map(name => found(batch, name))
-    if (!ours || !shared?.split || !all) return []
-    const [one, two, every] = [ours, shared, all].map(r => r.milliseconds.median) as [number, number, number]
-    return [
-      [
-        ...[String(batch), whole(one), parts(shared.split, two), times(one, two), whole(every), times(one, every)],
-        ...[whole(theirs), parts(means, means.total), times(theirs, means.total), whole(full), times(theirs, full)],
-      ],
-    ]
-  })
-  const system = (who: string): string[] => [
-    `${who}: one device, ms`,
-    'means L=10: compute / staging / network = total',
-    '',
-    'full',
-    '',
-  ]
-  return { head: ['batch', ...system('here'), ...system('boards')], lines }
-}
-
-function differences(rows: readonly Row[]): string {
-  const { lines } = boardsTable(rows)
-  const [first, last] = [lines[0], lines.at(-1)]
-  if (!first || !last) return 'No batch was measured.'
-  return (
-    `Against ${BOARDS_NAME}: at batch ${first[0]} two devices are ${first[3]} as fast as one here, ${first[8]} there; at batch ${last[0]} ${last[3]} and ${last[8]}. ` +
-    'The boards compute on GPUs, faster than a core does here, and pay fixed costs at each request and layer: some 80 to 90 ms of compute, 20 of staging and 12 of network by a linear fit. ' +
-    'Here an exchange costs a fraction of a millisecond and nothing is staged between two memories, so the factor hardly depends on the batch. Their network is Wi-Fi of about 400 Mbit/s, ours the loopback of one machine; at 100 Mbit/s see the rows of batch 1.'
-  )
 }

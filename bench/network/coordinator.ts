@@ -1,14 +1,6 @@
 /** The coordinator's process: a model, the devices that it has joined, and requests by whichever runner a turn names. */
 import { readFileSync } from 'node:fs'
-import {
-  cluster,
-  cost,
-  type DeviceSpec,
-  remote,
-  Secret,
-  type SharedRequest,
-  type SharedRunner,
-} from '@prismal/distribute'
+import { cluster, cost, createPlan, type DeviceSpec, remote, Secret, type SharedRunner } from '@prismal/distribute'
 import {
   aloneRunner,
   loadModel,
@@ -106,11 +98,12 @@ async function turn(held: Held, { runner, batch, runs }: Choice & { runs: number
   return { milliseconds, deviceMilliseconds }
 }
 
-async function planned(held: Held, { runner, batch }: Choice): Promise<PlannedDevice[]> {
-  const sequences = inputsOf(held, batch)
-  const plan = await requestOf(held, runner, sequences, request => (request as SharedRequest).plan)
-  if (!plan) throw new Error(`${runner} shares nothing, so there is no plan`)
-  return cost(plan, held.model.shape, { sequences })
+function planned({ model, load, shared }: Held, sequences: readonly Part[], runner: string): PlannedDevice[] {
+  const options = load.runners[runner]
+  if (!options || options === 'alone') throw new Error(`${runner} shares nothing, so there is no plan`)
+  const rows = sequences.map(part => part.to)
+  const request = { shape: model.shape, rows, want: wantOf(load.subject), devices: shared.devices }
+  return cost(createPlan(request, options), model.shape, { sequences })
 }
 
 async function difference(held: Held, runner: string): Promise<number> {
@@ -132,7 +125,8 @@ await serveLines<CoordinatorMessage>(async message => {
   }
   if (!held) throw new Error('nothing is loaded')
   if ('turn' in message) return await turn(held, message.turn)
-  if ('planned' in message) return { devices: await planned(held, message.planned) }
+  if ('planned' in message)
+    return { devices: planned(held, inputsOf(held, message.planned.batch), message.planned.runner) }
   if ('difference' in message) return { difference: await difference(held, message.difference) }
   const { batch, among } = message.foresee
   const candidates = Object.fromEntries(among.map(name => [name, held!.load.runners[name]!]))
