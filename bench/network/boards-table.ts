@@ -17,6 +17,7 @@ export function boardsTable(rows: readonly Row[]): { head: readonly string[]; li
   const whole = (ms: number): string => ms.toFixed(ms < 10 ? 1 : 0)
   const parts = (p: { compute: number; staging: number; network: number }, total: number): string =>
     `${[p.compute, p.staging, p.network].map(whole).join(' / ')} = ${whole(total)}`
+  const factor = (row: Row): string => `${row.times?.factor.median.toFixed(2)}×`
   const times = (one: number, two: number): string => `${(one / two).toFixed(2)}×`
   const lines = BOARDS.flatMap(({ batch, oneDevice: theirs, means, full }) => {
     const [ours, shared, all] = (['alone', 'means', 'full'] as const).map(name => found(batch, name))
@@ -24,19 +25,16 @@ export function boardsTable(rows: readonly Row[]): { head: readonly string[]; li
     const [one, two, every] = [ours, shared, all].map(r => r.milliseconds.median) as [number, number, number]
     return [
       [
-        ...[String(batch), whole(one), parts(shared.split, two), times(one, two), whole(every), times(one, every)],
+        ...[String(batch), whole(one), parts(shared.split, two), factor(shared), whole(every), factor(all)],
         ...[whole(theirs), parts(means, means.total), times(theirs, means.total), whole(full), times(theirs, full)],
       ],
     ]
   })
-  const system = (who: string): string[] => [
-    `${who}: one device, ms`,
-    'means L=10: compute / staging / network = total',
-    '',
-    'full',
-    '',
+  const system = (where: string): string[] => [
+    ...[`${where}one device, ms`, `${where}means L=10: compute / staging / network = total`, 'factor'],
+    ...[`${where}all rows`, 'factor'],
   ]
-  return { head: ['batch', ...system('here'), ...system('boards')], lines }
+  return { head: ['batch', ...system(''), ...system('boards: ')], lines }
 }
 
 /** What differs, and why. */
