@@ -10,5 +10,7 @@ export default library({
     'transports/memory': 'src/transports/memory.ts',
     'transports/message-port': 'src/transports/message-port.ts',
     'transports/web-socket': 'src/transports/web-socket.ts',
+    'transports/nats': 'src/transports/nats.ts',
+    nats: 'src/nats/index.ts',
   },
 })

@@ -328,7 +328,7 @@ describe.each(generators.slice(0, 1))('a device that breaks the rules ($name)', 
     // The first device sends, unaware; the second one would wait.
     const error = await failure(rowsOf(runner, [sequenceFor(runner.model, 20, 1)], 'last'))
     expect(error).toBeInstanceOf(DeviceError)
-    expect(error.message).toBe('device 1 (odd): the connection to device 0 closed: unplugged')
+    expect(error.message).toBe('device 1 (odd): the connection to device 0 (local) closed: unplugged')
     await runner.dispose()
   })
 

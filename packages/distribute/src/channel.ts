@@ -1,5 +1,4 @@
 /** Frames over a connection: numbered, checked, and a gap or a damaged frame closes it. */
-import type { ConnectionError } from './errors.js'
 import type { Connection } from './transport.js'
 import { decodeFrame, encodeFrame, type Frame } from './wire.js'
 
@@ -18,16 +17,17 @@ export class Channel {
     this.#connection.send(bytes).catch((error: Error) => this.#connection.close(error.message))
   }
 
+  /** Takes frames from now on. A frame that is none, or that the handler refuses by throwing, closes the connection; nothing follows it. */
   receive(handler: (frame: Frame) => void): void {
+    let isOver = false
     this.#connection.receive(message => {
-      let frame: Frame
+      if (isOver) return
       try {
-        frame = decodeFrame(message, this.#received++)
+        handler(decodeFrame(message, this.#received++))
       } catch (error) {
-        this.#connection.close((error as ConnectionError).message)
-        return
+        isOver = true
+        this.#connection.close((error as Error).message)
       }
-      handler(frame)
     })
   }
 

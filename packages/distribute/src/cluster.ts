@@ -1,7 +1,7 @@
 /** Devices that share requests, and the runner that has them do so. */
 import type { Model, Runner } from '@prismal/models'
 import { Device } from './device.js'
-import { Devices } from './devices.js'
+import { type Answer, Devices } from './devices.js'
 import { DeviceError, PlanError } from './errors.js'
 import type { DeviceInfo } from './joining.js'
 import type { LinkMessage, LinkTarget } from './messages.js'
@@ -120,6 +120,9 @@ async function link(devices: Devices, make: LinkMaker): Promise<void> {
     }
 }
 
+/** Most milliseconds that a device may take to join another one. */
+const LINK_MS = 15_000
+
 /** Has one of two devices dial the other. False where neither reaches the other: this device can then pass on what they exchange. */
 async function linkDirectly(devices: Devices, i: number, j: number): Promise<boolean> {
   const failures: string[] = []
@@ -130,7 +133,7 @@ async function linkDirectly(devices: Devices, i: number, j: number): Promise<boo
     const target = devices.members[peer]?.reach as LinkTarget
     const message: LinkMessage = { ...target, self, peer }
     try {
-      await devices.ask(self, 'link', message)
+      await devices.ask(self, 'link', { json: message }, LINK_MS)
       return true
     } catch (error) {
       failures.push((error as Error).message)
@@ -220,6 +223,10 @@ export class SharedRunner implements Runner {
   }
   get members(): readonly Member[] {
     return this.#devices.members.slice(0, this.devices)
+  }
+  /** Sends one of the devices a probe and waits for its answer, at most `timeoutMs`: how links are measured. */
+  probe(device: number, probe: { json?: unknown; data?: Uint8Array }, timeoutMs: number): Promise<Answer> {
+    return this.#devices.ask(device, 'probe', { ...probe, from: device }, timeoutMs)
   }
   begin(signal?: AbortSignal): SharedRequest {
     return new SharedRequest(this, this.#devices, signal)

@@ -7,9 +7,10 @@
  */
 import { type Part, type StackShape, type Stage, totals } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
+import { layerWork, type Message, rowsHere, sentRows } from './layer-work.js'
 import { partBytes } from './messages.js'
-import { decoderOf, handoffs, hasQueries, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
-import { dataBytes, rowBytes } from './wire.js'
+import { decoderOf, handoffs, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
+import { dataBytes } from './wire.js'
 
 export interface DeviceCost {
   /** Rows of the batch on this device. */
@@ -71,13 +72,6 @@ const stage = (name: string, flops: number, bytesSent = 0, bytesReceived = 0): S
   bytesReceived,
 })
 
-const rowsHere = (sequence: SequencePlan, p: number): number => {
-  const [from, to] = sequence.bounds[p] as Run
-  return to - from
-}
-const sentRows = (plan: Plan, sequences: readonly number[], from: number): number =>
-  sequences.reduce((sum, s) => sum + ((plan.sequences[s] as SequencePlan).sent[from] as readonly Run[]).length, 0)
-
 function patchRows(shape: StackShape, sequence: SequencePlan, p: number): number {
   const [from, to] = sequence.bounds[p] as Run
   return Math.max(to, shape.prefixRows) - Math.max(from, shape.prefixRows)
@@ -90,41 +84,11 @@ function embedFlops(plan: Plan, shape: StackShape, p: number): number {
 }
 
 function layerCost(plan: Plan, shape: StackShape, p: number, layer: number): Stage {
-  const { width: D, inner: F } = shape
-  const A = shape.heads * shape.headWidth
-  let queries = 0
-  let keys = 0
-  let pairs = 0
-  const heard = new Array<number>(plan.sequences.length).fill(0)
-  let sent = 0
-  let received = 0
-  for (let other = 0; other < plan.devices; other++) {
-    const out = transfers(plan, layer, p, other)
-    if (out.length > 0) sent += dataBytes(rowBytes(sentRows(plan, out, p), D, plan.wire))
-    const handedOut = handoffs(plan, p, other)
-    if (handedOut.length > 0) sent += dataBytes(handedRows(plan, handedOut, p) * D * 4)
-    const incoming = transfers(plan, layer, other, p)
-    if (incoming.length > 0) received += dataBytes(rowBytes(sentRows(plan, incoming, other), D, plan.wire))
-    for (const s of incoming) heard[s] = (heard[s] as number) + sentRows(plan, [s], other)
-    const handedIn = handoffs(plan, other, p)
-    if (handedIn.length > 0) received += dataBytes(handedRows(plan, handedIn, other) * D * 4)
-    keys += handedRows(plan, handedIn, other)
-  }
-  for (const [s, sequence] of plan.sequences.entries()) {
-    if (!hasQueries(plan, layer, sequence, p)) continue
-    const rows = rowsHere(sequence, p)
-    const asked = layer < plan.layers - 1 ? Array.from({ length: rows }, (_, i) => i) : wantedHere(sequence, p)
-    queries += asked.length
-    keys += rows + (heard[s] as number)
-    const own = plan.causal ? asked.reduce((sum, r) => sum + r + 1, 0) : asked.length * rows
-    pairs += own + asked.length * (heard[s] as number)
-  }
-  const flops = 4 * queries * D * A + 4 * keys * D * A + 4 * pairs * A + 4 * queries * D * F
-  return stage(String(layer), flops, sent, received)
+  const { own, heard, after, sent } = layerWork(plan, shape, p, layer)
+  const bytes = (messages: readonly Message[]): number => messages.reduce((sum, m) => sum + m.bytes, 0)
+  const flops = own + heard.reduce((sum, h) => sum + h.flops, 0) + after
+  return stage(String(layer), flops, bytes(sent), bytes(heard))
 }
-
-const handedRows = (plan: Plan, sequences: readonly number[], from: number): number =>
-  sequences.reduce((sum, s) => sum + rowsHere(plan.sequences[s] as SequencePlan, from), 0)
 
 /** One row a step and layer; the first token comes from the prefill. */
 function decodeFlops(plan: Plan, shape: StackShape, sequence: SequencePlan, p: number, tokens: number): number {

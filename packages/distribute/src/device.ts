@@ -2,8 +2,10 @@
 import { expectRoom, type Model, StageMeter } from '@prismal/models'
 import { PrismalError, type Scope } from '@prismal/tensor'
 import { Channel } from './channel.js'
+import { EarlyFrames, expectExchanged, expectPart, parseLink, parseRun } from './checks.js'
 import { ConnectionError, DeviceError } from './errors.js'
 import { Mailbox } from './exchange.js'
+import { echoOf, Prober, type SeriesRequest } from './measured/probe.js'
 import {
   type DoneMessage,
   type ErrorMessage,
@@ -18,6 +20,8 @@ import type { Connection } from './transport.js'
 import { bytesOf, type Frame, frame } from './wire.js'
 import { rehearseWork, Work } from './work.js'
 
+/** Most requests that run at once. */
+const MOST_RUNNING = 256
 /** Ended requests that are remembered, so that frames which arrive late are dropped rather than kept. */
 const REMEMBERED = 1024
 
@@ -37,6 +41,7 @@ export class Device {
   /** Links to other devices, or why there is none any more. */
   readonly #peers = new Map<number, Channel | ConnectionError>()
   readonly #mailboxes = new Map<number, Mailbox>()
+  readonly #prober = new Prober()
   readonly #running = new Map<number, Running>()
   readonly #ended = new Set<number>()
 
@@ -49,12 +54,22 @@ export class Device {
   link(peer: number, connection: Connection): void {
     const channel = new Channel(connection)
     this.#peers.set(peer, channel)
+    const early = new EarlyFrames()
+    const isEarly = (request: number): boolean => !this.#running.has(request) && !this.#ended.has(request)
     channel.receive(f => {
-      if (!this.#ended.has(f.request)) this.#mailbox(f.request).deliver(f.kind, f.layer, f.from, f.data)
+      if (f.kind === 'probe') return void channel.send(echoOf(f, 0))
+      if (f.kind === 'echo') return void this.#prober.answered(f.request)
+      expectExchanged(f, peer, this.model.shape.layers)
+      if (this.#ended.has(f.request)) return
+      early.add(f.request, f.data.length, isEarly)
+      this.#mailbox(f.request).deliver(f.kind, f.layer, f.from, f.data)
     })
     channel.closed.then(reason => {
+      for (const [request, mailbox] of this.#mailboxes)
+        if (isEarly(request) && mailbox.forget(peer)) this.#mailboxes.delete(request)
       const error = new ConnectionError(`the connection to device ${peer} closed: ${reason}`)
       this.#peers.set(peer, error)
+      this.#prober.fail(peer, error)
       this.#failAll(error)
     })
   }
@@ -63,9 +78,11 @@ export class Device {
   async serve(connection: Connection): Promise<void> {
     const control = new Channel(connection)
     control.receive(f => {
-      if (f.kind === 'run') void this.#run(control, f)
+      if (f.kind === 'run') this.#start(control, f, parseRun(f.json))
       else if (f.kind === 'abort') this.#abort(f.request)
-      else if (f.kind === 'link') void this.#linkTo(control, f)
+      else if (f.kind === 'link') void this.#linkTo(control, f.request, parseLink(f.json))
+      else if (f.kind === 'probe') void this.#probe(control, f)
+      else throw new ConnectionError(`a coordinator sent ${f.kind}, which is not for devices`)
     })
     const reason = await control.closed
     for (const request of [...this.#running.keys()]) this.#abort(request)
@@ -74,14 +91,27 @@ export class Device {
   }
 
   /** Dials another device as it was asked to, and says how that went. */
-  async #linkTo(control: Channel, { request, json }: Frame): Promise<void> {
-    const message = json as LinkMessage
+  async #linkTo(control: Channel, request: number, message: LinkMessage): Promise<void> {
     try {
       if (!this.#dial) throw new DeviceError('this device cannot dial others')
       this.link(message.peer, await this.#dial(message))
       control.send(frame('linked', request))
     } catch (error) {
       control.send(frame('error', request, { json: asMessage(error) }))
+    }
+  }
+
+  /** Answers the coordinator's probe, or makes a series over the link that it names. */
+  async #probe(control: Channel, f: Frame): Promise<void> {
+    try {
+      const asked = (f.json ?? {}) as Partial<SeriesRequest>
+      if (asked.peer === undefined) control.send(echoOf(f, f.from))
+      else {
+        const answer = await this.#prober.series(this.#linked(f.from, asked.peer), f.request, asked as SeriesRequest)
+        control.send(frame('echo', f.request, { from: f.from, json: answer }))
+      }
+    } catch (error) {
+      control.send(frame('error', f.request, { json: asMessage(error) }))
     }
   }
 
@@ -110,8 +140,22 @@ export class Device {
     if (this.#ended.size > REMEMBERED) this.#ended.delete(this.#ended.values().next().value as number)
   }
 
+  /** Throws where the request cannot be one that starts. */
+  #start(control: Channel, f: Frame, message: RunMessage): void {
+    const { request } = f
+    if (this.#running.has(request) || this.#ended.has(request))
+      throw new ConnectionError(`request ${request} was to run twice`)
+    if (this.#running.size < MOST_RUNNING) {
+      void this.#run(control, f, message)
+      return
+    }
+    this.#end(request)
+    const error = new DeviceError(`${MOST_RUNNING} requests run, the most at once`)
+    control.send(frame('error', request, { json: asMessage(error) }))
+  }
+
   /** Runs a request and says how it ended, once its memory is back. */
-  async #run(control: Channel, f: Frame): Promise<void> {
+  async #run(control: Channel, f: Frame, message: RunMessage): Promise<void> {
     const { request } = f
     const running = { abort: new AbortController(), mailbox: this.#mailbox(request) }
     this.#running.set(request, running)
@@ -119,7 +163,7 @@ export class Device {
     const scope = this.model.engine.scope(meter)
     let last: Frame
     try {
-      last = await this.#answer(control, f, running, scope, meter)
+      last = await this.#answer(control, f, message, running, scope, meter)
     } catch (error) {
       last = frame('error', request, { json: asMessage(error) })
     } finally {
@@ -130,15 +174,22 @@ export class Device {
   }
 
   /** Sends rows or tokens as they come, and gives the frame that ends them. */
-  async #answer(control: Channel, f: Frame, running: Running, scope: Scope, meter: StageMeter): Promise<Frame> {
+  async #answer(
+    control: Channel,
+    f: Frame,
+    message: RunMessage,
+    running: Running,
+    scope: Scope,
+    meter: StageMeter,
+  ): Promise<Frame> {
     const { request } = f
     const started = performance.now()
     const peak = this.model.engine.arena.watch()
     try {
-      const message = f.json as RunMessage
       const from = message.self
       const share: Share = { ...message, plan: planOf(this.model, message) }
       const parts = unpackParts(share, message.parts, f.data)
+      for (const part of parts) expectPart(part, this.model.shape)
       await expectRoom(this.model, rehearsed => rehearseWork(rehearsed, share, parts))
       const work = new Work(this.model, scope, meter, share, parts, running.abort.signal)
       const rows = await work.prefill(this.#exchange(request, from, running.mailbox))
@@ -160,17 +211,18 @@ export class Device {
     }
   }
 
+  #linked(self: number, peer: number): Channel {
+    const channel = this.#peers.get(peer)
+    if (channel instanceof Channel) return channel
+    throw channel ?? new DeviceError(`device ${self} has no connection to device ${peer}`)
+  }
+
   #exchange(request: number, self: number, mailbox: Mailbox): Exchange {
-    const linked = (peer: number): Channel => {
-      const channel = this.#peers.get(peer)
-      if (channel instanceof Channel) return channel
-      throw channel ?? new DeviceError(`device ${self} has no connection to device ${peer}`)
-    }
     return {
-      post: (kind, to, layer, data) => linked(to).send(frame(kind, request, { layer, from: self, data })),
+      post: (kind, to, layer, data) => this.#linked(self, to).send(frame(kind, request, { layer, from: self, data })),
       take: async (kind, layer, from) => {
         // Without a link nothing will come, and waiting would never end.
-        linked(from)
+        this.#linked(self, from)
         return mailbox.take(kind, layer, from)
       },
     }

@@ -1,9 +1,16 @@
 /** The joined devices of a cluster, and the frames that they send back. */
 import { Channel } from './channel.js'
+import { expectAnswer } from './checks.js'
 import type { Member } from './cluster.js'
 import { DeviceError } from './errors.js'
 import type { ErrorMessage } from './messages.js'
 import { type Frame, frame, type Kind } from './wire.js'
+
+/** A device's answer to a single frame. */
+export interface Answer {
+  readonly frame: Frame
+  readonly milliseconds: number
+}
 
 export class Devices {
   readonly members: readonly Member[]
@@ -19,7 +26,10 @@ export class Devices {
     this.members = members
     this.#channels = members.map(({ name, control }, device) => {
       const channel = new Channel(control)
-      channel.receive(f => this.#handlers.get(f.request)?.(device, f))
+      channel.receive(f => {
+        expectAnswer(f)
+        this.#handlers.get(f.request)?.(device, f)
+      })
       channel.closed.then(reason => this.#lose(new DeviceError(`device ${device} (${name}) ended: ${reason}`)))
       return channel
     })
@@ -42,18 +52,30 @@ export class Devices {
     this.#failures.delete(request)
   }
 
-  /** Asks a device something that it answers with one frame. Throws {@link DeviceError} where that is an error. */
-  async ask(device: number, kind: Kind, json: unknown): Promise<Frame> {
+  /**
+   * Sends a frame of this kind and gives the first one that comes back, and the milliseconds until it came. Throws
+   * {@link DeviceError} where the device fails, or says nothing for `timeoutMs`.
+   */
+  async ask(device: number, kind: Kind, more: Partial<Frame>, timeoutMs: number): Promise<Answer> {
+    const name = `device ${device} (${this.members[device]?.name})`
     let request = 0
+    let timer: ReturnType<typeof setTimeout> | undefined
     try {
-      const answer = await new Promise<Frame>((resolve, reject) => {
-        request = this.open((_, f) => resolve(f), reject)
-        this.send(device, frame(kind, request, { json }))
+      return await new Promise<Answer>((resolve, reject) => {
+        request = this.open((_, answer) => {
+          const milliseconds = performance.now() - started
+          if (answer.kind !== 'error') resolve({ frame: answer, milliseconds })
+          else reject(new DeviceError(`${name}: ${(answer.json as ErrorMessage).message}`))
+        }, reject)
+        timer = setTimeout(
+          () => reject(new DeviceError(`${name} did not answer a ${kind} within ${timeoutMs} ms`)),
+          timeoutMs,
+        )
+        const started = performance.now()
+        this.send(device, frame(kind, request, more))
       })
-      if (answer.kind !== 'error') return answer
-      const cause = answer.json as ErrorMessage
-      throw new DeviceError(`device ${device} (${this.members[device]?.name}): ${cause.message}`, { cause })
     } finally {
+      clearTimeout(timer)
       this.close(request)
     }
   }

@@ -28,3 +28,10 @@ export class HandshakeError extends PrismalError {
     super('handshake', message, options)
   }
 }
+
+/** Sharing was measured and would take longer than one device does. Code `sharing-does-not-pay`. */
+export class SharingError extends PrismalError {
+  constructor(message: string, options?: ErrorOptions) {
+    super('sharing-does-not-pay', message, options)
+  }
+}

@@ -1,16 +1,28 @@
 /** Frames of one request that wait to be taken, from whichever device they come and whenever. */
+import { ConnectionError } from './errors.js'
 
 export class Mailbox {
   readonly #arrived = new Map<string, Uint8Array>()
   readonly #waiting = new Map<string, { resolve: (data: Uint8Array) => void; reject: (error: Error) => void }>()
   #failure: Error | undefined
 
-  /** Bytes for a layer from a device; `kind` tells means from handed-off rows. */
+  /** Drops what came from a device and was not taken. True where nothing else is left. */
+  forget(from: number): boolean {
+    for (const key of this.#arrived.keys()) if (key.endsWith(`/${from}`)) this.#arrived.delete(key)
+    return this.#arrived.size === 0 && this.#waiting.size === 0
+  }
+
+  /**
+   * Bytes for a layer from a device; `kind` tells means from handed-off rows. Throws {@link ConnectionError} where they came before
+   * and wait.
+   */
   deliver(kind: string, layer: number, from: number, data: Uint8Array): void {
     const key = `${kind}/${layer}/${from}`
     const waiting = this.#waiting.get(key)
     this.#waiting.delete(key)
     if (waiting) waiting.resolve(data)
+    else if (this.#arrived.has(key))
+      throw new ConnectionError(`${kind} of layer ${layer} came twice from device ${from}`)
     else this.#arrived.set(key, data)
   }
 

@@ -48,22 +48,16 @@ export async function handshake(
   options: HandshakeOptions = {},
 ): Promise<ReliableConnection> {
   const { secret, handshakeMs = 10_000, versions = [PROTOCOL_VERSION], ...rest } = options
-  if (versions.length < 1 || versions.length > 255)
-    throw new HandshakeError(`${versions.length} protocol versions were to be offered (1 to 255)`)
   const incoming = new Incoming(connection, 2 * (rest.windowBytes ?? 8 * 2 ** 20))
-  let fail!: (error: HandshakeError) => void
-  const failed = new Promise<never>((_, reject) => {
-    fail = reject
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(
+      () => reject(new HandshakeError(`${incoming.missing} did not come within ${handshakeMs} ms`)),
+      handshakeMs,
+    )
   })
-  const timer = setTimeout(
-    () => fail(new HandshakeError(`${incoming.missing} did not come within ${handshakeMs} ms`)),
-    handshakeMs,
-  )
-  void connection.closed.then(reason =>
-    fail(new HandshakeError(`the other side ended the handshake: ${asOneLine(reason)}`)),
-  )
   try {
-    const seal = await Promise.race([failed, incoming.failed, agree(connection, side, incoming, versions, secret)])
+    const seal = await Promise.race([late, agree(connection, side, incoming, versions, secret)])
     return reliable(incoming.rest(), { ...rest, ...(seal && { seal }) })
   } catch (error) {
     const why =
@@ -85,6 +79,8 @@ async function agree(
   versions: readonly number[],
   secret: Secret | undefined,
 ): Promise<Seal | undefined> {
+  if (versions.length < 1 || versions.length > 255)
+    throw new HandshakeError(`${versions.length} protocol versions were to be offered (1 to 255)`)
   const keys = secret && (await ephemeral())
   const sent = encodeHello({
     side,
@@ -161,51 +157,56 @@ const asOneLine = (reason: unknown): string => {
 class Incoming {
   /** What is waited for, in words. */
   missing = 'a hello'
-  /** Rejects when more arrives than may be kept. */
-  readonly failed: Promise<never>
   readonly #connection: Connection
   readonly #waiting: { readonly message: Uint8Array; readonly taken: (by: void | Promise<void>) => void }[] = []
   #heldBytes = 0
-  #wanted: ((message: Uint8Array) => void) | undefined
+  #wanted: { take(message: Uint8Array): void; fail(error: HandshakeError): void } | undefined
+  #failure: HandshakeError | undefined
   #handler: ((message: Uint8Array) => void | Promise<void>) | undefined
 
   constructor(connection: Connection, mostHeldBytes: number) {
     this.#connection = connection
-    let fail!: (error: HandshakeError) => void
-    this.failed = new Promise((_, reject) => {
-      fail = reject
-    })
-    this.failed.catch(() => {})
     connection.receive(message => {
       if (this.#handler) return this.#handler(message)
       if (this.#wanted) {
-        this.#wanted(message)
+        this.#wanted.take(message)
         this.#wanted = undefined
         return
       }
+      if (this.#failure) return
       this.#heldBytes += message.length
       if (this.#heldBytes > mostHeldBytes) {
-        fail(new HandshakeError(`${this.#heldBytes} bytes came before the handshake was over: refused`))
+        this.#fail(new HandshakeError(`${this.#heldBytes} bytes came before the handshake was over: refused`))
         return
       }
       return new Promise<void>(taken => {
         this.#waiting.push({ message, taken })
       })
     })
+    void connection.closed.then(reason =>
+      this.#fail(new HandshakeError(`the other side ended the handshake: ${asOneLine(reason)}`)),
+    )
   }
 
-  /** The next message of the handshake. */
-  async next(what: string): Promise<Uint8Array> {
+  /** The next message of the handshake. Those that came before an end are given: they may tell more than its reason. */
+  next(what: string): Promise<Uint8Array> {
     this.missing = what
     const early = this.#waiting.shift()
-    early?.taken()
-    this.#heldBytes -= early?.message.length ?? 0
-    return (
-      early?.message ??
-      (await new Promise<Uint8Array>(resolve => {
-        this.#wanted = resolve
-      }))
-    )
+    if (early) {
+      this.#heldBytes -= early.message.length
+      early.taken()
+      return Promise.resolve(early.message)
+    }
+    if (this.#failure) return Promise.reject(this.#failure)
+    return new Promise((take, fail) => {
+      this.#wanted = { take, fail }
+    })
+  }
+
+  #fail(error: HandshakeError): void {
+    this.#failure ??= error
+    this.#wanted?.fail(error)
+    this.#wanted = undefined
   }
 
   /** The connection from here on: what is not taken yet, and all that comes. */

@@ -1,8 +1,9 @@
 /** @prismal/distribute/host: a device that others join over a network. Sockets live on the calling thread, the engine in a worker thread. */
+import { networkInterfaces } from 'node:os'
 import type { Build, Precision } from '@prismal/tensor'
 import { ComputeThread } from './compute.js'
 import { expectSecret, reach, transportOf, within } from './dialling.js'
-import { ConnectionError, HandshakeError } from './errors.js'
+import { ConnectionError, DeviceError, HandshakeError } from './errors.js'
 import { type HandshakeOptions, handshake } from './handshake.js'
 import {
   type Answer,
@@ -20,8 +21,15 @@ import type { Arrival, Connection, Listener, ListenOptions } from './transport.j
 import { portConnection } from './transports/message-port.js'
 
 export interface HostOptions extends HandshakeOptions, ListenOptions {
-  /** The model's folder or URL. */
-  readonly model: string
+  /** The model's folder or URL; without one `fetch` is needed. */
+  readonly model?: string
+  /**
+   * Brings the files of the model that a coordinator asks for (its `Model.digest`) and gives their folder or URL. It is
+   * loaded in place of the one before when no cluster uses that.
+   */
+  readonly fetch?: (digest: string) => Promise<string>
+  /** Told when the model or the number of clusters has changed. */
+  readonly changed?: () => void
   /** Addresses to listen at, e.g. `ws://127.0.0.1:7040`; port 0 is any free one. Off this machine a secret is needed. */
   readonly listen: readonly string[]
   /** Name in messages; default: the first address. */
@@ -41,7 +49,8 @@ export interface HostOptions extends HandshakeOptions, ListenOptions {
 export interface Host {
   /** Where it can be dialled, with the ports that it got. */
   readonly addresses: readonly string[]
-  readonly device: DeviceInfo
+  /** What it is, once it holds a model. */
+  readonly device: DeviceInfo | undefined
   /** Clusters that it takes part in. */
   readonly sessions: number
   /** Resolves with the reason when it has ended, by `close()` or since its engine failed. */
@@ -68,8 +77,8 @@ export async function host(options: HostOptions): Promise<Host> {
       const transport = await transportOf(address)
       listeners.push(await transport.listen(address, arrival => void serving.accept(arrival), { ...rest, log }))
     }
-    const addresses = listeners.map(l => l.address)
-    await serving.start(options.name ?? addresses[0] ?? 'device')
+    const addresses = listeners.flatMap(l => reachable(l.address))
+    await serving.begin(options.name ?? addresses[0] ?? 'device')
     const close = async (reason = 'the device was ended'): Promise<void> => {
       await Promise.all(listeners.map(l => l.close(reason)))
       await serving.end(reason)
@@ -77,7 +86,9 @@ export async function host(options: HostOptions): Promise<Host> {
     void serving.ended.then(reason => close(reason))
     return {
       addresses,
-      device: serving.device as DeviceInfo,
+      get device() {
+        return serving.device
+      },
       get sessions() {
         return serving.sessions
       },
@@ -89,6 +100,15 @@ export async function host(options: HostOptions): Promise<Host> {
     await serving.end('it could not start')
     throw error
   }
+}
+
+/** An address of all interfaces as those that other machines can dial. */
+function reachable(address: string): string[] {
+  const any = /^(\w[\w+.-]*:\/\/)(0\.0\.0\.0|\[::\])(?=[:/]|$)/.exec(address)
+  if (!any) return [address]
+  const found = Object.values(networkInterfaces()).flatMap(list => list ?? [])
+  const outside = found.filter(i => !i.internal && i.family === 'IPv4').map(i => i.address)
+  return (outside.length > 0 ? outside : ['127.0.0.1']).map(host => address.replace(any[0], `${any[1]}${host}`))
 }
 
 interface Session {
@@ -106,16 +126,14 @@ class Serving {
   readonly #arrivals: number[] = []
   #compute: ComputeThread | undefined
   #end!: (reason: string) => void
-  #ready!: () => void
-  readonly #loaded: Promise<void>
+  #name = 'device'
+  /** Models are loaded one at a time. */
+  #loading: Promise<unknown> = Promise.resolve()
 
   constructor(options: ServingOptions) {
     this.#options = options
     this.ended = new Promise(resolve => {
       this.#end = resolve
-    })
-    this.#loaded = new Promise(resolve => {
-      this.#ready = resolve
     })
   }
 
@@ -123,18 +141,51 @@ class Serving {
     return this.#open.size
   }
 
-  async start(name: string): Promise<void> {
-    const { model, backend = 'auto', dtype, threads = 1, memoryLimitBytes } = this.#options
-    this.#compute = await ComputeThread.start({
-      ...{ name, location: model, build: backend, threads, measure: true },
+  /** Loads the model that it was given, if it was. */
+  async begin(name: string): Promise<void> {
+    this.#name = name
+    const { model, fetch } = this.#options
+    if (model === undefined && !fetch) throw new DeviceError('a host needs a model, or somewhere to fetch models from')
+    if (model !== undefined) await this.#load(model)
+  }
+
+  async #load(location: string): Promise<DeviceInfo> {
+    const { backend = 'auto', dtype, threads = 1, memoryLimitBytes, changed } = this.#options
+    const compute = await ComputeThread.start({
+      ...{ name: this.#name, location, build: backend, threads, measure: true },
       ...(dtype && { dtype }),
       ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
       dial: link => this.#dial(link),
     })
-    const folder = model.split(/[\\/]/).filter(Boolean).at(-1) ?? model
-    this.device = { ...this.#compute.loaded, name, model: folder }
-    void this.#compute.ended.then(reason => this.#end(`the engine's thread ended: ${reason}`))
-    this.#ready()
+    this.#compute = compute
+    const folder = location.split(/[\\/]/).filter(Boolean).at(-1) ?? location
+    this.device = { ...compute.loaded, name: this.#name, model: folder }
+    void compute.ended.then(reason => {
+      if (this.#compute === compute) this.#end(`the engine's thread ended: ${reason}`)
+    })
+    changed?.()
+    return this.device
+  }
+
+  /** The device with the model that a coordinator asks for, as far as it can be had. */
+  #deviceFor({ digest, model }: JoinGreeting): Promise<DeviceInfo> {
+    const { fetch } = this.#options
+    const ready = async (): Promise<DeviceInfo> => {
+      if (this.device && (this.device.digest === digest || !fetch)) return this.device
+      if (this.#open.size > 0)
+        throw new HandshakeError(
+          `${this.#name} is at work with ${this.device?.model}, and cannot load ${model} meanwhile`,
+        )
+      const folder = await (fetch as NonNullable<typeof fetch>)(digest)
+      const before = this.#compute
+      this.#compute = undefined
+      this.device = undefined
+      await before?.end()
+      return this.#load(folder)
+    }
+    const device = this.#loading.then(ready)
+    this.#loading = device.catch(() => {})
+    return device
   }
 
   async end(reason: string): Promise<void> {
@@ -178,9 +229,8 @@ class Serving {
   }
 
   async #join(greeting: JoinGreeting, connection: Connection, say: (a: Answer) => Promise<void>): Promise<void> {
-    await this.#loaded
-    const device = this.device as DeviceInfo
-    const { maxSessions = 16 } = this.#options
+    const device = await this.#deviceFor(greeting)
+    const { maxSessions = 16, changed } = this.#options
     const why = mismatch(device.name, device, greeting)
     if (why !== undefined) throw new HandshakeError(why)
     if (this.#open.size >= maxSessions)
@@ -188,8 +238,10 @@ class Serving {
     if (this.#open.has(greeting.session)) throw new HandshakeError('this session has joined before')
     const session: Session = { connection, links: new Set() }
     this.#open.set(greeting.session, session)
+    changed?.()
     void connection.closed.then(reason => {
       this.#open.delete(greeting.session)
+      changed?.()
       for (const link of session.links) link.close(`the coordinator is gone: ${reason}`)
     })
     const { port1, port2 } = new MessageChannel()

@@ -83,7 +83,7 @@ export function unpackParts({ plan, self }: Share, header: readonly PartHeader[]
     at += bytes
     return array
   }
-  return header.map((lengths, s) => {
+  const parts = header.map((lengths, s) => {
     const [from, to] = (plan.sequences[s] as SequencePlan).bounds[self] as Run
     const arrays = FIELDS.map((field, i) => {
       const length = lengths[i] as number
@@ -91,6 +91,9 @@ export function unpackParts({ plan, self }: Share, header: readonly PartHeader[]
     })
     return { from, to, ...Object.fromEntries(arrays.flat()) } as Part
   })
+  if (at !== aligned.byteLength)
+    throw new ConnectionError(`inputs of ${at} bytes were announced, ${aligned.byteLength} came`)
+  return parts
 }
 
 /** Bytes of a part's arrays. */

@@ -80,9 +80,13 @@ export class SharedRequest implements Request {
     const seen = looksBack ? { seen: prompts.map(p => [...(p.ids as Int32Array)]) } : {}
     const asked: Asked = { want: 'last', decodes: true, output: 'tokens', generate: options, ...seen }
     const plan = this.#makePlan(prompts, asked)
-    for await (const { frame } of this.#frames(plan, prompts, asked))
-      if (frame.kind === 'token')
-        yield { ...(frame.json as TokenMessage), ...(options.withLogits && { logits: floats(frame.data) }) }
+    for await (const { device, frame } of this.#frames(plan, prompts, asked)) {
+      if (frame.kind !== 'token') continue
+      const token = frame.json as TokenMessage
+      if (token.sequence >= prompts.length)
+        throw this.#failed(device, `a token of prompt ${token.sequence} came; there are ${prompts.length}, from 0`)
+      yield { ...token, ...(options.withLogits && { logits: floats(frame.data) }) }
+    }
   }
 
   report(): Report {
@@ -214,7 +218,10 @@ export class SharedRequest implements Request {
   }
 
   #failed(device: number, message: string, options?: ErrorOptions): DeviceError {
-    return new DeviceError(`device ${device} (${this.#devices.members[device]?.name}): ${message}`, options)
+    const { members } = this.#devices
+    // Devices know the others by their numbers only.
+    const named = message.replace(/\bdevice (\d+)\b/g, (all, p) => (members[p] ? `${all} (${members[p].name})` : all))
+    return new DeviceError(`device ${device} (${members[device]?.name}): ${named}`, options)
   }
 }
 

@@ -20,12 +20,17 @@ import type { WireFormat } from './plan.js'
 export const PROTOCOL_VERSION = 1
 export const HEADER_BYTES = 24
 const MAGIC = 0x50
+/** Most bytes of JSON in a frame: what it becomes takes a multiple of them. */
+export const MAX_JSON_BYTES = 2 ** 22
 
 /**
- * `rows` are exchanged rows or means of a layer, `handoff` exact ones for decoding; the others talk to the coordinator, which has a
- * device join another one by `link`.
+ * `rows` are exchanged rows or means of a layer, `handoff` exact ones for decoding; a `probe` is answered by an `echo`, by
+ * whomever it reaches; the others talk to the coordinator, which has a device join another one by `link`.
  */
-export const KINDS = ['run', 'abort', 'rows', 'handoff', 'output', 'token', 'done', 'error', 'link', 'linked'] as const
+export const KINDS = [
+  ...(['run', 'abort', 'rows', 'handoff', 'output', 'token', 'done', 'error'] as const),
+  ...(['link', 'linked', 'probe', 'echo'] as const),
+] as const
 export type Kind = (typeof KINDS)[number]
 
 export interface Frame {
@@ -55,6 +60,10 @@ export const dataBytes = (data: Uint8Array | number): number =>
 
 export function encodeFrame(f: Frame, number: number): Uint8Array {
   const json = f.json === undefined ? NO_DATA : new TextEncoder().encode(JSON.stringify(f.json))
+  if (json.length > MAX_JSON_BYTES)
+    throw new ConnectionError(
+      `${json.length} bytes of JSON are more than a frame's ${MAX_JSON_BYTES}: ask for less at once`,
+    )
   const bytes = new Uint8Array(HEADER_BYTES + json.length + f.data.length)
   const view = new DataView(bytes.buffer)
   bytes.set([MAGIC, PROTOCOL_VERSION, KINDS.indexOf(f.kind), 0])
@@ -86,6 +95,7 @@ export function decodeFrame(bytes: Uint8Array, due: number): Frame {
   const length = view.getUint32(20, true)
   if (HEADER_BYTES + jsonBytes + length !== bytes.length)
     refuse(`${jsonBytes} + ${length} bytes are announced, ${bytes.length - HEADER_BYTES} came`)
+  if (jsonBytes > MAX_JSON_BYTES) refuse(`${jsonBytes} bytes of JSON are more than ${MAX_JSON_BYTES}`)
   const data = bytes.subarray(HEADER_BYTES + jsonBytes)
   return {
     kind,

@@ -1,6 +1,6 @@
 /** `prismal worker`: a device that others join. */
 import { readFile } from 'node:fs/promises'
-import { HandshakeError } from '@prismal/distribute'
+import { type DeviceInfo, HandshakeError } from '@prismal/distribute'
 import { type Host, host } from '@prismal/distribute/host'
 import type { Build } from '@prismal/tensor'
 import { type Command, InvalidArgumentError, Option } from 'commander'
@@ -59,16 +59,23 @@ export function addWorker(program: Command): void {
 async function worker(flags: WorkerFlags): Promise<void> {
   const stop = stopSignal()
   const started = await start(flags)
-  const { device, addresses } = started
-  const speed = device.gigaflops === undefined ? '' : ` · ${Math.round(device.gigaflops)} GF/s`
-  const threads = device.threads === 1 ? '1 thread' : `${device.threads} threads`
-  const limit = device.memoryLimitBytes === undefined ? '' : ` · at most ${bytes(device.memoryLimitBytes)}`
-  console.log(
-    `listening on ${addresses.join(', ')} · ${device.model} (sha256 ${device.digest.slice(0, 8)}…)${speed} · ${device.precision} · ${device.build}, ${threads}${limit}`,
-  )
+  console.log(`listening on ${[started.addresses.join(', '), ...describe(started.device)].join(' · ')}`)
   const reason = await Promise.race([started.ended, stop])
   await started.close(reason)
   if (reason.startsWith('the engine')) throw new Error(reason)
+}
+
+/** `vit-cifar10 (sha256 4f1c…) · 47 GF/s · f32 · relaxed-simd, 4 threads`, in parts. */
+function describe(device: DeviceInfo | undefined): string[] {
+  if (!device) return ['no model yet']
+  const { model, digest, gigaflops, precision, build, threads, memoryLimitBytes } = device
+  return [
+    `${model} (sha256 ${digest.slice(0, 8)}…)`,
+    ...(gigaflops === undefined ? [] : [`${Math.round(gigaflops)} GF/s`]),
+    precision,
+    `${build}, ${threads === 1 ? '1 thread' : `${threads} threads`}`,
+    ...(memoryLimitBytes === undefined ? [] : [`at most ${bytes(memoryLimitBytes)}`]),
+  ]
 }
 
 async function start(flags: WorkerFlags): Promise<Host> {

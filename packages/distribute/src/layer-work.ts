@@ -1,0 +1,98 @@
+/**
+ * The operations and messages of one device in one layer, in the order in which they happen: its own rows first, then
+ * what it hears, then what comes after attention. `cost()` adds them up; a prediction plays them through.
+ *
+ * Letters: D width, A = H·d attention width, F inner width.
+ */
+import type { StackShape } from '@prismal/models'
+import type { Run } from '@prismal/tensor'
+import { handoffs, hasQueries, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
+import { dataBytes, rowBytes } from './wire.js'
+
+/** What travels between two devices in a layer. */
+export interface Message {
+  /** The other device. */
+  readonly device: number
+  /** Frame included. */
+  readonly bytes: number
+}
+/** What is heard, and the operations that it takes: its keys and values, and the attention of the device's rows to them. */
+export interface Heard extends Message {
+  readonly flops: number
+}
+
+export interface LayerWork {
+  /** Query rows: those that go on to the next layer, or that are asked for. */
+  readonly queries: number
+  /** Operations that need nothing of the others: queries, the own keys and values, attention to the own rows. */
+  readonly own: number
+  /** In the order in which they are folded. */
+  readonly heard: readonly Heard[]
+  /** Operations behind attention: its output and the feed-forward part. */
+  readonly after: number
+  /** In the order in which they leave. */
+  readonly sent: readonly Message[]
+}
+
+/** Device p's work in a layer. */
+export function layerWork(plan: Plan, shape: StackShape, p: number, layer: number): LayerWork {
+  const { width: D, inner: F } = shape
+  const A = shape.heads * shape.headWidth
+  let queries = 0
+  let keys = 0
+  let pairs = 0
+  const asked = plan.sequences.map(sequence => {
+    if (!hasQueries(plan, layer, sequence, p)) return 0
+    const rows = rowsHere(sequence, p)
+    const wanted = layer < plan.layers - 1 ? undefined : wantedHere(sequence, p)
+    const count = wanted?.length ?? rows
+    queries += count
+    keys += rows
+    if (!plan.causal) pairs += count * rows
+    else pairs += wanted ? wanted.reduce((sum, r) => sum + r + 1, 0) : (rows * (rows + 1)) / 2
+    return count
+  })
+  const devices = Array.from({ length: plan.devices }, (_, other) => other)
+  const heard = devices.flatMap((from): Heard[] => {
+    const sequences = transfers(plan, layer, from, p)
+    if (sequences.length === 0) return []
+    const rows = sentRows(plan, sequences, from)
+    const seen = sequences.reduce((sum, s) => sum + (asked[s] as number) * sentRows(plan, [s], from), 0)
+    return [{ device: from, bytes: dataBytes(rowBytes(rows, D, plan.wire)), flops: 4 * rows * D * A + 4 * seen * A }]
+  })
+  const handed = devices.flatMap((from): Heard[] => {
+    const sequences = handoffs(plan, from, p)
+    if (sequences.length === 0) return []
+    const rows = handedRows(plan, sequences, from)
+    return [{ device: from, bytes: dataBytes(rows * D * 4), flops: 4 * rows * D * A }]
+  })
+  const sentMeans = devices.flatMap((to): Message[] => {
+    const sequences = transfers(plan, layer, p, to)
+    const bytes = (): number => dataBytes(rowBytes(sentRows(plan, sequences, p), D, plan.wire))
+    return sequences.length > 0 ? [{ device: to, bytes: bytes() }] : []
+  })
+  const sentHandoffs = devices.flatMap((to): Message[] => {
+    const sequences = handoffs(plan, p, to)
+    return sequences.length > 0 ? [{ device: to, bytes: dataBytes(handedRows(plan, sequences, p) * D * 4) }] : []
+  })
+  return {
+    queries,
+    own: 2 * queries * D * A + 4 * keys * D * A + 4 * pairs * A,
+    heard: [...heard, ...handed],
+    after: 2 * queries * D * A + 4 * queries * D * F,
+    sent: [...sentMeans, ...sentHandoffs],
+  }
+}
+
+/** Rows of a sequence on device p. */
+export const rowsHere = (sequence: SequencePlan, p: number): number => {
+  const [from, to] = sequence.bounds[p] as Run
+  return to - from
+}
+
+/** How many rows or means `from` sends of these sequences in a layer. */
+export const sentRows = (plan: Plan, sequences: readonly number[], from: number): number =>
+  sequences.reduce((sum, s) => sum + ((plan.sequences[s] as SequencePlan).sent[from] as readonly Run[]).length, 0)
+
+const handedRows = (plan: Plan, sequences: readonly number[], from: number): number =>
+  sequences.reduce((sum, s) => sum + rowsHere(plan.sequences[s] as SequencePlan, from), 0)

@@ -1,0 +1,10 @@
+/** @prismal/distribute/nats: discovery, requests and models through a NATS server. */
+export { type AnnounceOptions, type Announcing, announce } from './announce.js'
+export type { Announcement, GroupOptions, HeldModel } from './announcement.js'
+export { type Answered, type AskOptions, ask } from './ask.js'
+export { type ConnectNatsOptions, connectNats, natsAddress } from './connect.js'
+export { type Change, Directory, type DirectoryOptions, type DiscoverOptions, discover } from './directory.js'
+export { fetchModel, type ModelFolder, type ModelStoreOptions, pushModel } from './models.js'
+export type { TaskRequest } from './requests.js'
+export { type Answerer, type ServeOptions, type Serving, serveRequests } from './serve.js'
+export { DEFAULT_GROUP, randomId, subjectsOf } from './subjects.js'
