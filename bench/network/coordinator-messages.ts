@@ -43,15 +43,17 @@ export interface PlannedDevice {
 
 /** What measuring devices and links beforehand says of a batch. */
 export interface Foreseen {
-  /** By the runners' names. */
+  /** Milliseconds of each way, `one device` or a strategy. */
   readonly milliseconds: Readonly<Record<string, number>>
   readonly chosen: string
   readonly reason: string
 }
 
-/** Why nothing can be said. */
-export interface Unforeseen {
-  readonly unavailable: string
+/** A prediction as `plan --measured` prints it, beside what the command measures. */
+export interface Verification {
+  readonly way: string
+  readonly predictedMs: number
+  readonly measuredMs: number
 }
 
 export type CoordinatorMessage =
@@ -60,4 +62,6 @@ export type CoordinatorMessage =
   | { readonly planned: Choice }
   /** How far the runner's logits are from those of this device alone, relative to the largest. */
   | { readonly difference: string }
-  | { readonly foresee: { readonly batch: number; readonly among: readonly string[] } }
+  | { readonly foresee: { readonly batch: number } }
+  /** Of what was foreseen last. */
+  | { readonly verify: { readonly rounds: number } }

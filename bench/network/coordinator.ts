@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs'
 import { cluster, cost, createPlan, type DeviceSpec, remote, Secret, type SharedRunner } from '@prismal/distribute'
 import {
   aloneRunner,
+  type Head,
+  headOf,
   loadModel,
   type Model,
   type Part,
@@ -23,7 +25,7 @@ import type {
   PlannedDevice,
   Subject,
 } from './coordinator-messages.js'
-import { foresee } from './foresee.js'
+import { Forecast } from './foresee.js'
 
 interface Held {
   readonly load: CoordinatorLoad
@@ -45,6 +47,7 @@ async function open(load: CoordinatorLoad): Promise<Held> {
   return { load, model, shared, runners: new Map(runners) }
 }
 
+const headFor = ({ kind }: Subject): Head => (kind === 'image' ? 'classify' : 'vocabulary')
 const wantOf = ({ kind }: Subject): Want => (kind === 'image' ? 'first' : 'last')
 
 /** Inputs without a pattern; what they hold changes nothing about the work. */
@@ -77,8 +80,7 @@ async function requestOf<T>(
   const request = runnerOf(held, name).begin()
   try {
     const rows = await request.rows(inputs, wantOf(load.subject))
-    const head = load.subject.kind === 'image' ? model.classify : model.vocabulary
-    return then(request, head ? head(rows).floats() : rows.floats())
+    return then(request, headOf(model, headFor(load.subject))(rows).floats())
   } finally {
     request.end()
   }
@@ -118,6 +120,7 @@ async function difference(held: Held, runner: string): Promise<number> {
 }
 
 let held: Held | undefined
+let forecast: Forecast | undefined
 await serveLines<CoordinatorMessage>(async message => {
   if ('load' in message) {
     held = await open(message.load)
@@ -128,8 +131,20 @@ await serveLines<CoordinatorMessage>(async message => {
   if ('planned' in message)
     return { devices: planned(held, inputsOf(held, message.planned.batch), message.planned.runner) }
   if ('difference' in message) return { difference: await difference(held, message.difference) }
-  const { batch, among } = message.foresee
-  const candidates = Object.fromEntries(among.map(name => [name, held!.load.runners[name]!]))
-  const { shared, load } = held
-  return await foresee({ runner: shared, sequences: inputsOf(held, batch), want: wantOf(load.subject), candidates })
+  if ('foresee' in message) {
+    const { shared, load } = held
+    const sharing = load.runners.means
+    if (!sharing || sharing === 'alone') throw new Error('there is no runner "means", whose options are foreseen')
+    const sequences = inputsOf(held, message.foresee.batch)
+    forecast = await Forecast.make({
+      runner: shared,
+      sequences,
+      want: wantOf(load.subject),
+      head: headFor(load.subject),
+      sharing,
+    })
+    return forecast.foreseen
+  }
+  if (!forecast) throw new Error('nothing was foreseen')
+  return { verified: await forecast.verify(message.verify.rounds) }
 })

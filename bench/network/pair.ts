@@ -1,5 +1,4 @@
 /** Two processes that share requests, a coordinator and a worker, and the turns that contestants take among them. */
-import { Unavailable } from '../contender.js'
 import { LineProcess } from '../line-process.js'
 import { summary, type Turns } from '../measure.js'
 import type { WeightDtype } from '../peer-cases.js'
@@ -12,7 +11,7 @@ import type {
   PlannedDevice,
   RunnerSpec,
   Subject,
-  Unforeseen,
+  Verification,
 } from './coordinator-messages.js'
 import type { Host } from './namespaces.js'
 import { WorkerProcess } from './worker-process.js'
@@ -69,11 +68,13 @@ export class Pair {
   async difference(runner: string): Promise<number> {
     return (await this.#coordinator.ask<{ difference: number }>({ difference: runner })).difference
   }
-  /** Throws {@link Unavailable} where devices and links cannot be measured. */
-  async foresee(batch: number, among: readonly string[]): Promise<Foreseen> {
-    const reply = await this.#coordinator.ask<Foreseen | Unforeseen>({ foresee: { batch, among } })
-    if ('unavailable' in reply) throw new Unavailable(reply.unavailable)
-    return reply
+  /** Measures devices and links, and what follows for a batch. */
+  foresee(batch: number): Promise<Foreseen> {
+    return this.#coordinator.ask({ foresee: { batch } })
+  }
+  /** What was foreseen last, beside requests. */
+  async verify(rounds: number): Promise<readonly Verification[]> {
+    return (await this.#coordinator.ask<{ verified: Verification[] }>({ verify: { rounds } })).verified
   }
   /** Resolves when both are gone. */
   async end(): Promise<void> {

@@ -1,50 +1,40 @@
-/** What measuring devices and links beforehand predicts, against what requests then take. */
-import { Unavailable } from '../contender.js'
-import { ratio, summary, type Turns } from '../measure.js'
-import { atMost, type NotMeasured, type Row } from '../report.js'
-import type { Foreseen } from './coordinator-messages.js'
-import { compete, withPairs } from './pair.js'
-import { FULL, GPT2, meansName, SUITE, type TopicFindings, type TopicOptions, VIT, type Workload } from './topic.js'
+/**
+ * What `plan --measured` predicts, against what requests take. The bar is for what the command prints: it measures devices
+ * again between its requests, since a busy machine changes from one minute to the next. Beside it, what was said
+ * beforehand.
+ */
+import { atMost, type Row } from '../report.js'
+import type { Foreseen, Verification } from './coordinator-messages.js'
+import { withPairs } from './pair.js'
+import { GPT2, NOTHING, SUITE, type TopicFindings, type TopicOptions, together, VIT, type Workload } from './topic.js'
 
 /** Share of the measured time by which a prediction may differ. */
 const MOST_DEVIATION = 0.15
 
 export async function prediction(options: TopicOptions): Promise<TopicFindings> {
-  const rows: Row[] = []
-  const notMeasured: NotMeasured[] = []
-  for (const workload of [VIT, GPT2]) {
-    const { name, folder, subject, means } = workload
-    const runners = { alone: 'alone', means, full: FULL } as const
-    await withPairs([{ folder: folder(), dtype: 'f32', subject, runners }], async pair => {
-      const names = Object.keys(runners)
-      let foreseen: Foreseen
-      try {
-        foreseen = await pair.foresee(1, names)
-      } catch (error) {
-        if (!(error instanceof Unavailable)) throw error
-        notMeasured.push({ suite: SUITE, name, variant: 'prediction', reason: error.message })
-        return
-      }
-      const entrants = names.map(runner => ({ pair, runner, batch: 1 }))
-      const found = await compete(entrants, { ...options, rounds: Math.ceil(options.rounds / 2) })
-      for (const [i, runner] of names.entries())
-        rows.push(rowOf(workload, runner, found[i]!.turns, foreseen.milliseconds[runner]!))
-    })
-  }
-  return { rows, notMeasured, remarks: [] }
+  return together([await predict(VIT, options), await predict(GPT2, options)])
 }
 
-function rowOf(workload: Workload, runner: string, turns: Turns, predicted: number): Row {
-  const { median: factor } = ratio(
-    turns.map(() => predicted),
-    turns,
-  )
-  const by = factor - 1
-  const how = runner === 'alone' ? '1 device' : `2 devices, ${runner === 'means' ? meansName(workload) : runner}`
-  return {
-    ...{ suite: SUITE, name: workload.name, variant: `${how}: predicted ${predicted.toFixed(0)} ms` },
-    milliseconds: summary(turns),
-    deviation: { by, from: 'measured' },
-    bar: atMost(Math.abs(by), MOST_DEVIATION, `within ${100 * MOST_DEVIATION} %`),
-  }
+function predict(workload: Workload, { rounds }: TopicOptions): Promise<TopicFindings> {
+  const { folder, subject, means } = workload
+  return withPairs([{ folder: folder(), dtype: 'f32', subject, runners: { means } }], async pair => {
+    const before = await pair.foresee(1)
+    const found = await pair.verify(Math.ceil(rounds / 2))
+    return { ...NOTHING, rows: found.flatMap(verification => rowsOf(workload, verification, before)) }
+  })
+}
+
+function rowsOf({ name, means }: Workload, { way, predictedMs, measuredMs }: Verification, before: Foreseen): Row[] {
+  const how = way === 'one device' ? '1 device' : `2 devices, ${way === 'means' ? `means L=${means.segments}` : way}`
+  const row = (what: string, ms: number): Row => ({
+    ...{ suite: SUITE, name, variant: `${how}: predicted ${what}, ${ms.toFixed(0)} ms` },
+    milliseconds: { median: measuredMs, least: measuredMs, most: measuredMs },
+    deviation: { by: ms / measuredMs - 1, from: 'measured' },
+  })
+  const printed = row('by plan --measured', predictedMs)
+  const beforehand = before.milliseconds[way]
+  return [
+    { ...printed, bar: atMost(Math.abs(printed.deviation!.by), MOST_DEVIATION, `within ${100 * MOST_DEVIATION} %`) },
+    ...(beforehand === undefined ? [] : [row('beforehand', beforehand)]),
+  ]
 }

@@ -1,8 +1,7 @@
 /** Batches of 8 and 32: whole sequences dealt out, beside sharing each, and what a plan picks beforehand. */
-import { Unavailable } from '../contender.js'
 import { ratio, summary, type Turns } from '../measure.js'
-import { atMost, type NotMeasured, type Remark, type Row } from '../report.js'
-import { compete, type Pair, withPairs } from './pair.js'
+import { atMost, type Remark, type Row } from '../report.js'
+import { compete, withPairs } from './pair.js'
 import { FULL, meansName, SUITE, type TopicFindings, type TopicOptions, VIT, WHOLE } from './topic.js'
 
 const BATCHES = [8, 32] as const
@@ -12,12 +11,11 @@ const MOST_OVER_FASTEST = 1.03
 export async function strategies(options: TopicOptions): Promise<TopicFindings> {
   const runners = { alone: 'alone', whole: WHOLE, full: FULL, means: VIT.means } as const
   const rows: Row[] = []
-  const notMeasured: NotMeasured[] = []
   const remarks: Remark[] = []
   await withPairs([{ folder: VIT.folder(), dtype: 'f32', subject: VIT.subject, runners }], async pair => {
     for (const batch of BATCHES) {
       const names = ['whole', 'full', 'means'] as const
-      const picked = await pick(pair, batch, ['alone', ...names])
+      const { chosen, reason } = await pair.foresee(batch)
       const rounds = batch > 8 ? Math.ceil(options.rounds / 3) : options.rounds
       const entrants = names.map(runner => ({ pair, runner, batch }))
       const found = await compete(entrants, { ...options, rounds, warmMs: 0 })
@@ -36,19 +34,15 @@ export async function strategies(options: TopicOptions): Promise<TopicFindings> 
           ...(runner !== 'whole' && { times: { factor: ratio(whole, turns), than: 'whole' } }),
         })
       }
-      if (picked instanceof Unavailable) {
-        notMeasured.push({ suite: SUITE, name, variant: 'what the plan picks', reason: picked.message })
-        continue
-      }
-      remarks.push({ suite: SUITE, text: `${name}: the plan picks ${picked.chosen}. ${picked.reason}` })
-      const turns = turnsOf(picked.chosen)
+      remarks.push({ suite: SUITE, text: `${name}: the plan picks ${chosen}. ${reason}.` })
+      const turns = turnsOf(chosen)
       const fastest = found.map(f => f.turns).toSorted((a, b) => summary(a).median - summary(b).median)[0]!
       const over = turns ? summary(turns).median / summary(fastest).median : Number.POSITIVE_INFINITY
       rows.push({
         ...{
           suite: SUITE,
           name,
-          variant: `the plan's pick: ${picked.chosen}`,
+          variant: `the plan's pick: ${chosen}`,
           milliseconds: summary(turns ?? fastest),
         },
         ...(turns && { times: { factor: ratio(fastest, turns), than: 'the fastest' } }),
@@ -56,14 +50,5 @@ export async function strategies(options: TopicOptions): Promise<TopicFindings> 
       })
     }
   })
-  return { rows, notMeasured, remarks }
-}
-
-async function pick(pair: Pair, batch: number, among: readonly string[]) {
-  try {
-    return await pair.foresee(batch, among)
-  } catch (error) {
-    if (error instanceof Unavailable) return error
-    throw error
-  }
+  return { rows, notMeasured: [], remarks }
 }
