@@ -9,7 +9,7 @@
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core'
 import { ConnectionError } from '../errors.js'
-import { connectNats, parseNatsAddress, SCHEMES, withoutCredentials } from '../nats/connect.js'
+import { ANY_SERVER, connectNats, parseNatsAddress, SCHEMES, withoutCredentials, withServer } from '../nats/connect.js'
 import type { Arrival, Connection, DialOptions, Listener, ListenOptions, Transport } from '../transport.js'
 
 /** What both sides of a dial must speak alike. */
@@ -69,7 +69,7 @@ export function natsTransport(): Transport {
       const { timeoutMs = 10_000, signal } = options
       const { subject } = subjectOf(address)
       const started = Date.now()
-      const server = await lease(address, { ...options, timeoutMs })
+      const server = await lease(withServer(address, options.natsServer), { ...options, timeoutMs })
       try {
         const left = Math.max(1, timeoutMs - (Date.now() - started))
         return await dialled(server, subject, withoutCredentials(address), left, signal)
@@ -79,7 +79,7 @@ export function natsTransport(): Transport {
     },
     async listen(address, accept, options = {}) {
       const { subject, base } = subjectOf(address)
-      const server = await lease(address, {})
+      const server = await lease(withServer(address, options.natsServer), {})
       return listenAt(server, subject, `${base}/${subject}`, accept, options)
     },
   }
@@ -94,7 +94,7 @@ function subjectOf(address: string): { subject: string; base: string } {
     throw new ConnectionError(
       `${withoutCredentials(address)} names no device: its subject follows the server, as in ${server}/prismal.default.device.ID`,
     )
-  return { subject, base: server }
+  return { subject, base: address.startsWith(`${ANY_SERVER}/`) ? ANY_SERVER : server }
 }
 
 /** One client of a server, closed when nothing uses it any more. */
