@@ -42,7 +42,8 @@ const UNLIMITED_MTU = 65535
 
 /** Makes them. Throws {@link Unavailable}, with the reason, where this machine or user cannot. */
 export function twoHosts({ megabitsPerSecond }: LinkOptions = {}): TwoHosts {
-  expectAble(megabitsPerSecond !== undefined)
+  const reason = whyNoHosts()
+  if (reason !== undefined) throw new Unavailable(reason)
   removeForsaken()
   const names = ['a', 'b'].map(end => `${PREFIX}${process.pid}-${end}`) as [string, string]
   let isThere = true
@@ -109,11 +110,12 @@ function isAlive(pid: number): boolean {
   }
 }
 
-function expectAble(isLimited: boolean): void {
-  if (process.platform !== 'linux') throw new Unavailable(`network namespaces are Linux's; this is ${process.platform}`)
-  if (process.getuid?.() !== 0) throw new Unavailable('making network namespaces needs root')
-  for (const command of isLimited ? ['ip', 'tc'] : ['ip'])
-    if (spawnSync(command, ['-V']).error) throw new Unavailable(`there is no \`${command}\` (package iproute2)`)
+/** Why there can be none on this machine, for this user; undefined where there can. */
+export function whyNoHosts(): string | undefined {
+  if (process.platform !== 'linux') return `network namespaces are Linux's; this is ${process.platform}`
+  if (process.getuid?.() !== 0) return 'making network namespaces needs root'
+  const missing = ['ip', 'tc'].find(command => spawnSync(command, ['-V']).error)
+  return missing && `there is no \`${missing}\` (package iproute2)`
 }
 
 const ip = (...args: string[]): string => run('ip', args)
