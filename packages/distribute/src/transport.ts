@@ -46,6 +46,15 @@ export interface DialOptions {
    * credentials.
    */
   readonly natsServer?: string
+  /** Servers that `web-rtc` asks how this machine is seen from elsewhere, or that relay; default: none. */
+  readonly iceServers?: readonly IceServer[]
+}
+
+/** As browsers take it: `{ urls: 'stun:stun.example:3478' }`. */
+export interface IceServer {
+  readonly urls: string
+  readonly username?: string
+  readonly credential?: string
 }
 
 export interface ListenOptions {
@@ -59,6 +68,8 @@ export interface ListenOptions {
   readonly requestTimeoutMs?: number
   /** PEM of certificate and key, where the scheme asks for them (`wss`). */
   readonly certificate?: { readonly cert: string; readonly key: string }
+  /** As those of {@link DialOptions.iceServers}. */
+  readonly iceServers?: readonly IceServer[]
   /** As in {@link DialOptions}. */
   readonly natsServer?: string
   /** Told about who was refused and why, without secrets. */

@@ -1,0 +1,172 @@
+/** Connections over a data channel of WebRTC, and how one opens: an offer, an answer, nothing else. */
+import { ConnectionError } from '../errors.js'
+import type { Connection, IceServer } from '../transport.js'
+import { optionalPackage } from './optional-package.js'
+import { SocketConnection } from './socket-connection.js'
+
+/** What Chromium, Firefox and libdatachannel all carry. */
+const MAX_MESSAGE_BYTES = 256 << 10
+const FULL_BYTES = 1 << 20
+const LOW_BYTES = 256 << 10
+/** Milliseconds that the other side gets to end its side, before ours ends without. */
+const CLOSE_TIMEOUT_MS = 3_000
+/** Most characters of a reason. */
+const MAX_REASON_CHARACTERS = 1000
+/** Milliseconds between an answer and its use, see {@link openChannel}. */
+const SETTLE_MS = 5
+
+export interface ChannelOptions {
+  readonly iceServers: readonly IceServer[]
+  /** The address of this machine to use; default: all of them. Not in browsers, which choose themselves. */
+  readonly bindAddress?: string
+  readonly signal: AbortSignal
+  /** The other side's offer, where it made one. */
+  readonly offered: string | undefined
+}
+
+/**
+ * Opens a channel: makes a description with all its candidates, hands it to `exchange`, and takes the other side's from it
+ * where it made the offer. Rejects with what `signal` says, or with `ConnectionError`.
+ */
+export async function openChannel(
+  { iceServers, bindAddress, signal, offered }: ChannelOptions,
+  exchange: (description: string) => Promise<string | undefined>,
+): Promise<Connection & { readonly gone: Promise<void> }> {
+  const Peer = await peerConnections()
+  signal.throwIfAborted()
+  const configuration = { iceServers: iceServers.map(server => ({ ...server })), bindAddress }
+  const peer = new Peer(configuration as RTCConfiguration)
+  const stopped = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason))
+    peer.addEventListener('connectionstatechange', () => {
+      if (stateOf(peer) === 'failed') reject(new ConnectionError('no way leads from one to the other'))
+    })
+  })
+  stopped.catch(() => {})
+  const open = async (): Promise<Connection & { readonly gone: Promise<void> }> => {
+    if (offered !== undefined) {
+      const came = new Promise<RTCDataChannel>(resolve => {
+        peer.addEventListener('datachannel', ({ channel }) => resolve(channel))
+      }).then(channel => channelConnection(peer, channel))
+      await peer.setRemoteDescription({ type: 'offer', sdp: offered })
+      await peer.setLocalDescription(await peer.createAnswer())
+      await exchange(await described(peer))
+      return came.then(({ opened }) => opened)
+    }
+    const { opened } = channelConnection(peer, peer.createDataChannel('prismal', { ordered: true }))
+    await peer.setLocalDescription(await peer.createOffer())
+    const answer = await exchange(await described(peer))
+    if (answer === undefined) throw new ConnectionError('no answer came')
+    // Where both sides start in the same millisecond, DTLS's first flight meets a side that is not ready and is repeated a second later.
+    await new Promise(resolve => setTimeout(resolve, SETTLE_MS))
+    await peer.setRemoteDescription({ type: 'answer', sdp: answer })
+    return opened
+  }
+  try {
+    return await Promise.race([open(), stopped])
+  } catch (error) {
+    peer.close()
+    throw error
+  }
+}
+
+/** This side's description once all its candidates are in it. */
+async function described(peer: RTCPeerConnection): Promise<string> {
+  if (peer.iceGatheringState !== 'complete')
+    await new Promise<void>(resolve => {
+      peer.addEventListener('icegatheringstatechange', () => peer.iceGatheringState === 'complete' && resolve())
+    })
+  const sdp = peer.localDescription?.sdp
+  if (!sdp) throw new ConnectionError('this side has no description of itself')
+  return sdp
+}
+
+/** A closed peer has no state in node-datachannel. */
+function stateOf(peer: RTCPeerConnection): string {
+  try {
+    return peer.connectionState
+  } catch {
+    return 'closed'
+  }
+}
+
+interface Channel {
+  /** Resolves with the connection once the channel is open. */
+  readonly opened: Promise<Connection & { readonly gone: Promise<void> }>
+}
+
+function channelConnection(peer: RTCPeerConnection, channel: RTCDataChannel): Channel {
+  let resolveGone: () => void
+  const gone = new Promise<void>(resolve => {
+    resolveGone = resolve
+  })
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const end = (reason: string): void => {
+    clearTimeout(timer)
+    connection.end(reason)
+    peer.close()
+    resolveGone()
+  }
+  const connection = new SocketConnection({
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+    fullBytes: FULL_BYTES,
+    send: message => channel.send(message as Uint8Array<ArrayBuffer>),
+    bufferedBytes: () => channel.bufferedAmount,
+    drained: () =>
+      new Promise(resolve => channel.addEventListener('bufferedamountlow', () => resolve(), { once: true })),
+    // A channel's end has no reason of its own: it is the one text that is ever sent. Who gets it ends both sides.
+    close(reason) {
+      timer = setTimeout(() => end(reason), CLOSE_TIMEOUT_MS)
+      try {
+        channel.send(reason.slice(0, MAX_REASON_CHARACTERS))
+      } catch {
+        end(reason)
+      }
+    },
+  })
+  channel.binaryType = 'arraybuffer'
+  channel.bufferedAmountLowThreshold = LOW_BYTES
+  channel.addEventListener('message', ({ data }) => {
+    if (typeof data === 'string') end(data.slice(0, MAX_REASON_CHARACTERS))
+    else connection.arrive(new Uint8Array(data as ArrayBuffer))
+  })
+  channel.addEventListener('close', () => end('the connection broke'))
+  channel.addEventListener('error', event => end(`the connection broke: ${(event as RTCErrorEvent).error?.message}`))
+  peer.addEventListener('connectionstatechange', () => {
+    const state = stateOf(peer)
+    if (state === 'failed' || state === 'closed') end('the connection broke')
+  })
+  const opened = new Promise<Connection & { readonly gone: Promise<void> }>(resolve => {
+    const ready = (): void => resolve(Object.assign(connection, { gone }))
+    if (channel.readyState === 'open') ready()
+    else channel.addEventListener('open', ready)
+  })
+  return { opened }
+}
+
+/** The platform's class, or that of `node-datachannel`. */
+async function peerConnections(): Promise<typeof RTCPeerConnection> {
+  if (typeof globalThis.RTCPeerConnection === 'function') return globalThis.RTCPeerConnection
+  refuseSecondThread()
+  const purpose = 'a connection over WebRTC in Node'
+  const polyfill = await optionalPackage<{ readonly RTCPeerConnection: typeof RTCPeerConnection }>(
+    'node-datachannel/polyfill',
+    purpose,
+  )
+  return polyfill.RTCPeerConnection
+}
+
+/** The package keeps objects of the first thread that loads it, and the process ends when another uses it. */
+function refuseSecondThread(): void {
+  const isBinary = (path: string): boolean => /node[_-]datachannel.*\.node$/.test(path)
+  const { createRequire } = globalThis.process?.getBuiltinModule?.('node:module') ?? {}
+  const here = Object.keys(createRequire?.(import.meta.url).cache ?? {})
+  if (here.some(isBinary)) return
+  const { sharedObjects = [] } = (globalThis.process?.report?.getReport() ?? {}) as {
+    sharedObjects?: readonly string[]
+  }
+  if (sharedObjects.some(isBinary))
+    throw new ConnectionError(
+      'another thread of this process has used node-datachannel, which works in one thread of a process only',
+    )
+}
