@@ -30,7 +30,7 @@ async function dial({ dial: id, addresses, greeting, options, secret, port }: Ex
   try {
     const { connection, ...dialled } = await reach(addresses, greeting, {
       ...{ ...options, signal: controller.signal },
-      ...(secret !== undefined && { secret: Secret.parse(secret) }),
+      ...(secret !== undefined && { secret: Secret.fromBytes(secret) }),
     })
     used.add(await transportOf(dialled.address, options.transport))
     open.add(connection)

@@ -29,7 +29,7 @@ export type ToNetwork =
   | (Omit<Dial, 'options'> & {
       readonly dial: number
       readonly options: Omit<ReachOptions, 'secret' | 'signal'>
-      readonly secret?: string
+      readonly secret?: Uint8Array
       readonly port: MessagePort
     })
   | { readonly abort: number }
@@ -124,7 +124,7 @@ class ThreadNetwork {
     const id = ++this.#dials
     const message: ToNetwork = {
       ...{ dial: id, addresses, greeting, options: rest, port },
-      ...(secret && { secret: secret.reveal() }),
+      ...(secret && { secret: secret.bytesForThread() }),
     }
     const abort = (): void => this.#worker.postMessage({ abort: id } satisfies ToNetwork)
     // The thread does not hold the process, but a question does.
