@@ -160,7 +160,10 @@ class ThreadNetwork {
   }
 
   #take(message: FromNetwork): void {
-    if ('ended' in message) return this.#rested(message.stays)
+    if ('ended' in message) {
+      this.#rested(message.stays)
+      return
+    }
     const waiting = this.#waiting.get(message.dialled)
     this.#waiting.delete(message.dialled)
     if (!('failed' in message)) waiting?.resolve(message)
