@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { expectAnswer, expectExchanged, expectPart, parseLink, parseRun } from '../../packages/distribute/src/checks.js'
 import { Device } from '../../packages/distribute/src/device.js'
 import { ConnectionError, PlanError } from '../../packages/distribute/src/errors.js'
+import { echoOf } from '../../packages/distribute/src/measured/probe.js'
 import { packParts, type RunMessage, unpackParts } from '../../packages/distribute/src/messages.js'
 import { writeHeader } from '../../packages/distribute/src/packets.js'
 import { createPlan } from '../../packages/distribute/src/plan.js'
@@ -209,6 +210,8 @@ const FRAMES: readonly Frame[] = [
   frame('error', 1, { from: 1, json: { code: 'bad-plan', message: 'no' } }),
   frame('link', 1, { json: { peer: 1, self: 0, session: '0123456789abcdef', addresses: ['ws://192.0.2.7:7040'] } }),
   frame('linked', 1),
+  frame('probe', 1, { json: { back: 40 }, data: new Uint8Array(40) }),
+  frame('echo', 1, { json: { milliseconds: [1, 2] }, data: new Uint8Array(40) }),
   frame('abort', 1),
 ]
 const SHAPE = { layers: 3, causal: true }
@@ -227,6 +230,7 @@ function read(bytes: Uint8Array): void {
       expectPart(part, { ...SHAPE, patchWidth: 0, prefixRows: 0, positions: 40 } as Model['shape'])
   } else if (kind === 'link') parseLink(json)
   else if (kind === 'rows' || kind === 'handoff') expectExchanged(f, 1, SHAPE.layers)
+  else if (kind === 'probe') echoOf(f, 0)
   else if (kind !== 'abort') expectAnswer(f)
 }
 
