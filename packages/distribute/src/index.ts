@@ -36,7 +36,6 @@ export type {
   ListenOptions,
   Transport,
 } from './transport.js'
-export type { Arrival, Connection, DialOptions, Listener, ListenOptions, Transport } from './transport.js'
 export {
   dataBytes,
   decodeFrame,
