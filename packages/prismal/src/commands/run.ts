@@ -1,4 +1,5 @@
 /** `prismal run TASK INPUT…`: one inference, its answer and what it cost. */
+import { type Cluster, measured, PlanError } from '@prismal/distribute'
 import type { Filled, Generated, Label, NumberArray, Report } from '@prismal/models'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { TASKS, type Task } from '../locate.js'
@@ -26,6 +27,8 @@ export interface TaskFlags {
 
 interface RunFlags extends TaskFlags, DeviceFlags, EngineFlags {
   readonly model?: string
+  readonly measured?: true
+  readonly force?: true
   readonly json?: true
   readonly backend: 'auto' | 'relaxed-simd' | 'simd' | 'reference'
 }
@@ -49,6 +52,8 @@ export function addRun(program: Command): void {
     .argument('<input...>', 'a text, or the path or URL of a JPEG or PNG image; several are one batch')
     .option('--model <location>', "a model folder, URL or installed package (default: the task's own)")
     .option('--json', 'print one JSON object: output, report, engine, versions')
+    .option('--measured', 'measure the devices and their links first, and share in the way that is fastest')
+    .option('--force', 'with --measured: share where one device would be faster too')
     .addOption(
       new Option('--backend <build>', 'what computes')
         .choices(['auto', 'relaxed-simd', 'simd', 'reference'])
@@ -76,7 +81,7 @@ export function withTask(command: Command): Command {
 }
 
 async function run(name: Task, inputs: readonly string[], flags: RunFlags): Promise<void> {
-  const devices = await clusterOf(flags)
+  const devices = measuredCluster(await clusterOf(flags), flags)
   const warn = (message: string): void => console.error(`warning: ${message}`)
   const { backend } = flags
   const tool = await pipeline(name, flags.model, {
@@ -99,6 +104,14 @@ async function run(name: Task, inputs: readonly string[], flags: RunFlags): Prom
   } finally {
     await tool.dispose()
   }
+}
+
+/** The devices, which measure themselves before the first request where that was asked for. */
+function measuredCluster(devices: Cluster | undefined, { measured: isMeasured, force }: RunFlags): Cluster | undefined {
+  if (!isMeasured) return devices
+  if (!devices || devices.specs.length < 2)
+    throw new PlanError('plan: there is one device and nothing to measure; name others with --devices or --device')
+  return measured(devices, { force: force ?? false, onChoice: ({ reason }) => console.error(`measured: ${reason}`) })
 }
 
 /** Calls a task's pipeline with texts, or with what images are read from. */
