@@ -49,12 +49,12 @@ export async function openChannel(
         peer.addEventListener('datachannel', ({ channel }) => resolve(channel))
       }).then(channel => channelConnection(peer, channel))
       await peer.setRemoteDescription({ type: 'offer', sdp: offered })
-      await peer.setLocalDescription(await peer.createAnswer())
+      await describe(peer, await peer.createAnswer())
       await exchange(await described(peer))
       return came.then(({ opened }) => opened)
     }
     const { opened } = channelConnection(peer, peer.createDataChannel('prismal', { ordered: true }))
-    await peer.setLocalDescription(await peer.createOffer())
+    await describe(peer, await peer.createOffer())
     const answer = await exchange(await described(peer))
     if (answer === undefined) throw new ConnectionError('no answer came')
     // Where both sides start in the same millisecond, DTLS's first flight meets a side that is not ready and is repeated a second later.
@@ -68,6 +68,11 @@ export async function openChannel(
     letGo(peer)
     throw error
   }
+}
+
+/** Makes it this side's description, where it is not yet: node-datachannel has begun by itself, and may not begin twice. */
+async function describe(peer: RTCPeerConnection, description: RTCSessionDescriptionInit): Promise<void> {
+  if (!peer.localDescription?.sdp) await peer.setLocalDescription(description)
 }
 
 /** This side's description once all its candidates are in it. */
