@@ -5,9 +5,12 @@ import { fileURLToPath } from 'node:url'
 import type { Connection, Transport } from '@prismal/distribute'
 import { memoryPair } from '@prismal/distribute/transports/memory'
 import { portConnection } from '@prismal/distribute/transports/message-port'
+import { transport as nats } from '@prismal/distribute/transports/nats'
 import { transport as webRtc } from '@prismal/distribute/transports/web-rtc'
 import { transport as webSocket, webSocketTransport } from '@prismal/distribute/transports/web-socket'
+import { afterAll } from 'vitest'
 import { transport as tcp } from '../../examples/tcp-transport.js'
+import { hasNatsServer, natsServer } from '../nats-server.js'
 
 export interface Subject {
   readonly name: string
@@ -67,6 +70,9 @@ function ports(): [Connection, Connection] {
 const WEB_SOCKET = '@prismal/distribute/transports/web-socket'
 const platformSocket = webSocketTransport({ client: 'platform' })
 
+const server = hasNatsServer ? await natsServer() : undefined
+afterAll(() => server?.stop())
+
 export const subjects: readonly Subject[] = [
   pairs('memory', memoryPair),
   pairs('message-port', ports),
@@ -76,6 +82,7 @@ export const subjects: readonly Subject[] = [
     ? [addresses('web-socket, platform client', platformSocket, 'ws://127.0.0.1:0', WEB_SOCKET)]
     : []),
   addresses('web-rtc', webRtc, 'rtc+ws://127.0.0.1:0', '@prismal/distribute/transports/web-rtc'),
+  ...(server ? [addresses('nats', nats, server.url, '@prismal/distribute/transports/nats')] : []),
   addresses(
     'examples/tcp-transport',
     tcp,

@@ -54,6 +54,8 @@ export const ownAddress = (group?: string, id = randomId()): string => `${ANY_SE
 export interface AnnounceHostOptions extends AnnounceOptions {
   /** Of prismal. */
   readonly version: string
+  /** Default: the device's. */
+  readonly name?: string
   /** Whether the host has a `fetch`. */
   readonly fetches?: boolean
 }
@@ -62,14 +64,20 @@ export interface AnnounceHostOptions extends AnnounceOptions {
 export function announceHost(
   nc: NatsConnection,
   host: Pick<Host, 'addresses' | 'device' | 'sessions'>,
-  { version, fetches = false, ...options }: AnnounceHostOptions,
+  { version, name: called, fetches = false, ...options }: AnnounceHostOptions,
 ): Announcing {
   const id = randomId()
   return announce(
     nc,
     () => {
       const { device, addresses, sessions } = host
-      const { name = addresses[0] ?? 'device', gigaflops = 0, threads = 1, build = '', memoryLimitBytes } = device ?? {}
+      const {
+        name = called ?? addresses[0] ?? 'device',
+        gigaflops = 0,
+        threads = 1,
+        build = '',
+        memoryLimitBytes,
+      } = device ?? {}
       return {
         ...{ id, name, addresses, fetches, sessions, gigaflops, threads, build, version },
         models: device

@@ -2,7 +2,7 @@
 export { type AnnounceOptions, type Announcing, announce } from './announce.js'
 export type { Announcement, GroupOptions, HeldModel } from './announcement.js'
 export { type Answered, type AskOptions, ask } from './ask.js'
-export { type ConnectNatsOptions, connectNats, natsAddress } from './connect.js'
+export { ANY_SERVER, type ConnectNatsOptions, connectNats, natsAddress } from './connect.js'
 export {
   type AnnounceHostOptions,
   announceHost,

@@ -2,14 +2,23 @@
  * @prismal/distribute/transports/nats: connections through a NATS server, by which devices reach each other that have no
  * address of their own.
  *
- * A device listens at a subject: `nats://HOST:4222/prismal.default.device.ID`. Dialling is a request to it that names an
+ * A device listens at a subject, `nats://HOST:4222/prismal.default.device.ID`, or where it names none at one of its own. Dialling is a request to it that names an
  * inbox of the dialler's; the answer names one of the listener's. Each side then publishes to the other's inbox: data to
  * `INBOX.data`, the reason of a close to `INBOX.close`. NATS delivers at most once: what it drops is noticed above.
  * Data names `INBOX.none` as its reply, to which the server says so where nobody listens any more.
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core'
 import { ConnectionError } from '../errors.js'
-import { ANY_SERVER, connectNats, parseNatsAddress, SCHEMES, withoutCredentials, withServer } from '../nats/connect.js'
+import {
+  ANY_SERVER,
+  connectNats,
+  natsAddress,
+  parseNatsAddress,
+  SCHEMES,
+  withoutCredentials,
+  withServer,
+} from '../nats/connect.js'
+import { randomId, subjectsOf } from '../nats/subjects.js'
 import type { Arrival, Connection, DialOptions, Listener, ListenOptions, Transport } from '../transport.js'
 
 /** What both sides of a dial must speak alike. */
@@ -78,8 +87,11 @@ export function natsTransport(): Transport {
       }
     },
     async listen(address, accept, options = {}) {
-      const { subject, base } = subjectOf(address)
-      const server = await lease(withServer(address, options.natsServer), {})
+      // As port 0 is any free one, no subject is one of its own.
+      const own =
+        parseNatsAddress(address).subject === '' ? natsAddress(address, subjectsOf().device(randomId())) : address
+      const { subject, base } = subjectOf(own)
+      const server = await lease(withServer(own, options.natsServer), {})
       return listenAt(server, subject, `${base}/${subject}`, accept, options)
     },
   }
@@ -422,8 +434,7 @@ function readGreeting(bytes: Uint8Array): Greeting | Refusal {
 }
 
 /** Nobody who was not told of it can guess it. */
-const randomInbox = (): string =>
-  `_INBOX.${[...crypto.getRandomValues(new Uint8Array(16))].map(b => b.toString(16).padStart(2, '0')).join('')}`
+const randomInbox = (): string => `_INBOX.${randomId()}`
 
 const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes.subarray(0, REASON_BYTES)) || 'closed'
 

@@ -1,5 +1,5 @@
 /** `prismal devices`: who announces themselves at a NATS server. */
-import { type Announcement, type Change, Directory } from '@prismal/distribute/nats'
+import { ANY_SERVER, type Announcement, type Change, Directory } from '@prismal/distribute/nats'
 import type { Command } from 'commander'
 import { atServer, type SessionFlags, untilEnded, withSession } from './nats-session.js'
 import { atLeast } from './sharing.js'
@@ -46,11 +46,11 @@ function listed(devices: readonly Announcement[], group = 'default'): string {
   const rows = devices.map(device => [
     device.name,
     device.models.map(m => `${m.name} ${m.dtype} (sha256 ${m.digest.slice(0, 8)}…)`).join(', ') || fetching(device),
-    `${Math.round(device.gigaflops)} GF/s`,
-    `${device.build}, ${device.threads}`,
+    device.gigaflops === 0 ? '–' : `${Math.round(device.gigaflops)} GF/s`,
+    device.build === '' ? '–' : `${device.build}, ${device.threads}`,
     device.memoryLimitBytes === undefined ? '–' : bytes(device.memoryLimitBytes),
     String(device.sessions),
-    device.addresses.join(' '),
+    device.addresses.map(a => (a.startsWith(`${ANY_SERVER}/`) ? 'nats' : a)).join(' '),
   ])
   return table([['device', 'model', 'speed', 'build, threads', 'memory', 'clusters', 'addresses'], ...rows])
 }

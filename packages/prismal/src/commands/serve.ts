@@ -67,7 +67,7 @@ async function serve(flags: ServeFlags): Promise<void> {
         },
         { ...among, name: group },
       )
-      console.log(`serving ${name} as ${group} · ${model.location} (sha256 ${model.digest.slice(0, 8)}…)`)
+      console.log(`serving ${name} as ${group} · ${nameOf(model.location)} (sha256 ${model.digest.slice(0, 8)}…)`)
       const lost = nc.closed().then(error => error?.message ?? 'the connection was closed')
       await Promise.race([lost, new Promise(resolve => ended.addEventListener('abort', resolve))])
       await serving.stop()
@@ -140,10 +140,10 @@ async function answered(
     options.stream === true && name === 'text-generation' && inputs.length === 1
       ? await callStream(tool as Pipelines['text-generation'], prompt as string, flags, piece)
       : await callTool(name, tool, inputs, flags)
-  const { location } = model
-  const called = location.split(/[\\/]/).filter(Boolean).at(-1) ?? location
-  return { ...outcome, engine: tool.capabilities(), versions: versions(), model: called }
+  return { ...outcome, engine: tool.capabilities(), versions: versions(), model: nameOf(model.location) }
 }
+
+const nameOf = (location: string): string => location.split(/[\\/]/).filter(Boolean).at(-1) ?? location
 
 const KINDS: { readonly [K in keyof Omit<TaskFlags, 'signal'>]-?: (value: unknown) => boolean } = {
   topk: isNumber,

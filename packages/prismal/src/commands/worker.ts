@@ -127,8 +127,9 @@ async function announcedHost(url: string, { group }: WorkerFlags, options: HostO
   try {
     let announcing: Announcing | undefined
     const fetches = options.model === undefined
+    const { name = hostname() } = options
     const started = await host({
-      ...{ name: hostname(), ...options, listen: [...options.listen, ownAddress(group)], natsServer: url },
+      ...{ ...options, name, listen: [...options.listen, ownAddress(group)], natsServer: url },
       ...(fetches && {
         fetch: digest => modelFromStore(nc, digest, { ...(options.secret && { secret: options.secret }) }),
       }),
@@ -137,7 +138,7 @@ async function announcedHost(url: string, { group }: WorkerFlags, options: HostO
     // Others are told of addresses that they can dial.
     const addresses = started.addresses.filter(a => isLoopback(url) || a.startsWith('nats:') || !isLoopback(a))
     announcing = announceHost(nc, Object.create(started, { addresses: { value: addresses } }), {
-      ...{ log, fetches, version: version() },
+      ...{ log, name, fetches, version: version() },
       ...(group !== undefined && { group }),
       ...(options.secret && { secret: options.secret }),
     })
