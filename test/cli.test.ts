@@ -128,6 +128,44 @@ describe('prismal run', () => {
   })
 })
 
+describe('prismal plan --measured', () => {
+  const plan = (...flags: string[]) =>
+    prismal('plan', '--measured', '--model', 'models/gpt2-chronicle', '--tokens', '48', '--segments', '4', ...flags)
+
+  it('measures devices and links, and puts requests beside predictions', async () => {
+    const { code, out, err } = await plan('--force', '--rounds', '2')
+    expect([code, err]).toEqual([0, ''])
+    expect(out).toMatch(/^models\/gpt2-chronicle: 48 rows, \d+ layers, width \d+, f32\n/)
+    expect(out).toMatch(/\n0 local +[\d.]+ GF\/s +[\d.]+ GF\/s +[\d.]+ ms +\d+\n1 thread 1 +[\d.]+ GF\/s/)
+    expect(out).toMatch(/\n0 → 1 +[\d.]+ ms +[\d.]+ [kMGT]bit\/s\n/)
+    expect(out).toMatch(/\n(Chosen|Forced): .*\bmeans L=4, sink 1 [\d.]+ ms/)
+    expect(out).toMatch(/\nmeans L=4, sink 1 +\d+ \+ \d+ +[\d.]+ ms +[\d.]+ ms +[+−][\d.]+ %\n/)
+  })
+
+  it('gives the same as JSON; refuses with exit code 1 and the reason where sharing does not pay', async () => {
+    // Of one row and the rest, two devices never make more than one would alone: exchange and waiting come on top.
+    const { code, out, err } = await plan('--json', '--strategy', 'full', '--weights', '1,47')
+    const { measurements, candidates, pays, reason } = JSON.parse(out)
+    expect(measurements.devices).toHaveLength(2)
+    expect(candidates.map((c: { strategy: string }) => c.strategy).sort()).toEqual(['full', 'one device'])
+    if (pays) expect([code, err]).toEqual([0, ''])
+    else expect([code, err]).toEqual([1, `sharing would not pay: ${reason} (--force shares all the same)\n`])
+  })
+
+  it('measures before a run', async () => {
+    const flags = ['--devices', '2', '--segments', '4', '--measured', '--force', '--max-new-tokens', '4']
+    const { code, out, err } = await prismal(
+      'run',
+      'text-generation',
+      'In the beginning God created the heaven',
+      ...flags,
+    )
+    expect(code).toBe(0)
+    expect(err).toMatch(/^measured: .*means L=4, sink 1 /)
+    expect(out).toMatch(/ · 2 devices · (means|full) · /)
+  })
+})
+
 describe('prismal plan', () => {
   it("prints the paper's table for ViT-B/16", async () => {
     const { code, out } = await prismal(
@@ -290,6 +328,18 @@ describe('when something is wrong', () => {
       ['run', 'image-classification', 'examples/images/ship.png', '--devices', '2', '--weights', '1,2,3'],
       2,
       /3 weights were given for 2 devices/,
+    ],
+    [
+      'measuring one device',
+      ['plan', '--model', 'models/vit-cifar10', '--measured', '--devices', '1'],
+      2,
+      /there is one device and nothing to share; name others with --devices or --device/,
+    ],
+    [
+      'measuring without weights',
+      ['plan', '--model', 'gpt2-xl', '--measured'],
+      1,
+      /there is no model folder gpt2-xl; measuring needs the weights/,
     ],
     ['an unknown option', ['run', 'fill-mask', 'x', '--modle', 'gpt2'], 2, /unknown option '--modle'/],
     ['an unknown command', ['pull'], 2, /unknown command 'pull'/],

@@ -5,7 +5,7 @@ import { type Answer, Devices } from './devices.js'
 import { DeviceError, PlanError } from './errors.js'
 import type { DeviceInfo } from './joining.js'
 import type { LinkMessage, LinkTarget } from './messages.js'
-import { createPlan, type SharingOptions } from './plan.js'
+import { createPlan, type PlanRequest, type SharingOptions } from './plan.js'
 import { SharedRequest } from './shared-request.js'
 import type { Connection } from './transport.js'
 import { type MemoryOptions, memoryPair } from './transports/memory.js'
@@ -202,18 +202,29 @@ export function memoryDevice(load: () => Promise<Model>, name = 'memory'): Devic
   }
 }
 
+/** Options for a request of these rows. */
+export type Decide = (request: Omit<PlanRequest, 'shape' | 'devices'>) => Promise<SharingOptions>
+
+interface RunnerOptions {
+  readonly count?: number
+  readonly decide?: Decide
+}
+
 /** Runs requests on several devices; like every runner it gives the rows that are asked for. */
 export class SharedRunner implements Runner {
   readonly model: Model
   readonly options: SharingOptions
   /** P: how many of the members share a request, the first ones. */
   readonly devices: number
+  /** Gives the options of each request where they depend on it. */
+  readonly decide: Decide | undefined
   readonly #devices: Devices
 
-  constructor(model: Model, devices: Devices, options: SharingOptions, count = devices.members.length) {
+  constructor(model: Model, devices: Devices, options: SharingOptions, { count, decide }: RunnerOptions = {}) {
     this.model = model
     this.options = options
-    this.devices = count
+    this.devices = count ?? devices.members.length
+    this.decide = decide
     this.#devices = devices
   }
 
@@ -236,7 +247,11 @@ export class SharedRunner implements Runner {
     const most = this.#devices.members.length
     if (!(Number.isInteger(count) && count >= 1 && count <= most))
       throw new PlanError(`plan: devices is ${count}; this cluster has ${most}`)
-    return new SharedRunner(this.model, this.#devices, options, count)
+    return new SharedRunner(this.model, this.#devices, options, { count })
+  }
+  /** The same devices, sharing each request by the options that `decide` gives for it. */
+  deciding(decide: Decide): SharedRunner {
+    return new SharedRunner(this.model, this.#devices, this.options, { count: this.devices, decide })
   }
   /** Ends the devices and disposes the model. */
   async dispose(): Promise<void> {

@@ -20,7 +20,7 @@ import { ConnectionError, DeviceError } from './errors.js'
 import { estimate } from './estimate.js'
 import { gathered } from './gathered.js'
 import { type DoneMessage, type ErrorMessage, packParts, type RunMessage, type TokenMessage } from './messages.js'
-import { createPlan, type Plan } from './plan.js'
+import { createPlan, type Plan, type SharingOptions } from './plan.js'
 import { dataBytes, type Frame, frame } from './wire.js'
 
 /** What is asked of the devices, the same for all of them. */
@@ -39,7 +39,8 @@ export class SharedRequest implements Request {
   readonly #model: Model
   readonly #devices: Devices
   readonly #signal: AbortSignal | undefined
-  readonly #started = performance.now()
+  #started = performance.now()
+  #options: SharingOptions
   readonly #peak: PeakWatch
   readonly #accounts: Account[]
   #plan: Plan | undefined
@@ -47,6 +48,7 @@ export class SharedRequest implements Request {
   constructor(runner: SharedRunner, devices: Devices, signal: AbortSignal | undefined) {
     this.#runner = runner
     this.#model = runner.model
+    this.#options = runner.options
     this.#devices = devices
     this.#signal = signal
     this.scope = runner.model.engine.scope(this.meter)
@@ -62,7 +64,7 @@ export class SharedRequest implements Request {
   async rows(sequences: readonly Part[], want: Want): Promise<Tensor> {
     const output = want === 'mean' ? 'mean' : 'rows'
     const asked: Asked = { want, decodes: false, output }
-    const plan = this.#makePlan(sequences, asked)
+    const plan = await this.#makePlan(sequences, asked)
     const width = this.#model.shape.width
     const pieces: Float32Array[] = Array.from({ length: plan.devices }, () => new Float32Array(0))
     for await (const { device, frame } of this.#frames(plan, sequences, asked))
@@ -79,7 +81,7 @@ export class SharedRequest implements Request {
     const looksBack = (options.sampling?.repetitionPenalty ?? 1) !== 1
     const seen = looksBack ? { seen: prompts.map(p => [...(p.ids as Int32Array)]) } : {}
     const asked: Asked = { want: 'last', decodes: true, output: 'tokens', generate: options, ...seen }
-    const plan = this.#makePlan(prompts, asked)
+    const plan = await this.#makePlan(prompts, asked)
     for await (const { device, frame } of this.#frames(plan, prompts, asked)) {
       if (frame.kind !== 'token') continue
       const token = frame.json as TokenMessage
@@ -136,12 +138,17 @@ export class SharedRequest implements Request {
     }
   }
 
-  #makePlan(sequences: readonly Part[], { want, decodes }: Asked): Plan {
+  async #makePlan(sequences: readonly Part[], { want, decodes }: Asked): Promise<Plan> {
     for (const sequence of sequences) this.#model.check(sequence)
     const { shape } = this.#model
     const rows = sequences.map(s => s.to)
-    const { devices, options } = this.#runner
-    this.#plan = createPlan({ shape, rows, want, devices, decodes }, options)
+    const { devices, decide } = this.#runner
+    if (decide) {
+      this.#options = await decide({ rows, want, decodes })
+      // What it takes to decide, measuring perhaps, is not the request's time.
+      this.#started = performance.now()
+    }
+    this.#plan = createPlan({ shape, rows, want, devices, decodes }, this.#options)
     return this.#plan
   }
 
@@ -211,7 +218,7 @@ export class SharedRequest implements Request {
     })
     const { header, data } = packParts(parts)
     ;(this.#accounts[self] as Account).inputBytes += dataBytes(data)
-    const { options } = this.#runner
+    const options = this.#options
     const rows = plan.sequences.map(s => s.rows)
     const message: RunMessage = { ...asked, rows, devices: plan.devices, options, self, parts: header }
     this.#devices.send(self, frame('run', request, { json: message, data }))

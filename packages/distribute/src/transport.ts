@@ -25,6 +25,10 @@ export interface Transport {
   readonly name: string
   /** Schemes of its addresses, without the colon: `ws`, `wss`. */
   readonly schemes: readonly string[]
+  /** Its library works in one thread of a process only: the thread that has used it stays as long as the process. */
+  readonly staysInThread?: boolean
+  /** Resolves when nothing is left of connections that were closed. A thread that uses it waits for that before it ends. */
+  rest?(): Promise<void>
   /** Connects to an address. Rejects with `ConnectionError`, which names the address and what was tried. */
   dial(address: string, options?: DialOptions): Promise<Connection>
   /**

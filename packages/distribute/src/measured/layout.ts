@@ -40,7 +40,7 @@ export function layout(
     const known = tried.get(weights.join())
     if (known) return known
     const plan = createPlan({ shape, rows, want, devices, decodes }, { ...sharing, weights })
-    const made = { weights, prediction: predict(plan, shape, measurements, options) }
+    const made = { weights, prediction: predict(plan, shape, measurements, { ...options, repeats: 1 }) }
     tried.set(weights.join(), made)
     return made
   }

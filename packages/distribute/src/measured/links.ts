@@ -89,8 +89,9 @@ export async function measureControl(
   const trips =
     (probe: (bytes: number) => { json?: EchoRequest; data?: Uint8Array }): RoundTrip =>
     async (bytes, times) => {
+      const asked = probe(bytes)
       const taken: number[] = []
-      for (let i = 0; i < times; i++) taken.push((await runner.probe(device, probe(bytes), timeoutMs)).milliseconds)
+      for (let i = 0; i < times; i++) taken.push((await runner.probe(device, asked, timeoutMs)).milliseconds)
       return median(taken)
     }
   const there = fitLink(

@@ -20,6 +20,11 @@ export interface DeviceSpeed {
    * memory or a power limit.
    */
   readonly aloneFactor: number
+  /**
+   * How a layer's time varies: ascending shares of its mean, evenly many of each, with mean 1. Devices that wait for each other
+   * in each layer go by the slower one each time, so that variation costs time.
+   */
+  readonly jitter: readonly number[]
 }
 
 /** One direction between two devices: a message takes latency + bytes / bandwidth. */

@@ -30,6 +30,8 @@ export interface Prediction {
 export type PredictOptions = Pick<CostOptions, 'output' | 'sequences'> & {
   /** Costs of the plan, where they are known. */
   readonly costs?: readonly DeviceCost[]
+  /** The median of so many plays with devices' variation; 1 plays once, without it. Default: 51 where devices vary. */
+  readonly repeats?: number
 }
 
 /**
@@ -47,17 +49,52 @@ export function predict(
   if (plan.devices > measurements.devices.length)
     throw new PlanError(`predict: the plan has ${plan.devices} devices; ${measurements.devices.length} were measured`)
   const costs = options.costs ?? cost(plan, shape, options)
+  // Only the last layer differs, and those behind a loss.
+  const middle = devicesWork(plan, shape, 0)
+  const works = Array.from({ length: plan.layers }, (_, layer) =>
+    layer < plan.layers - 1 && !plan.lost ? middle : devicesWork(plan, shape, layer),
+  )
+  const played = { plan, shape, measurements, costs, works }
+  const varies = measurements.devices.some(d => d.jitter.length > 1)
+  if (!varies || options.repeats === 1) return play(played, undefined)
+  const chance = randomFrom(1)
+  const plays = Array.from({ length: options.repeats ?? REPEATS }, () => play(played, chance))
+  plays.sort((a, b) => a.milliseconds - b.milliseconds)
+  return plays[Math.floor(plays.length / 2)] as Prediction
+}
+
+/** Odd, so that there is a middle one. */
+const REPEATS = 51
+
+const devicesWork = (plan: Plan, shape: StackShape, layer: number): LayerWork[] =>
+  Array.from({ length: plan.devices }, (_, p) => layerWork(plan, shape, p, layer))
+
+/** The same numbers from 0 to 1 each time: a prediction is repeatable. */
+function randomFrom(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
+    return state / 2 ** 32
+  }
+}
+
+interface Played {
+  readonly plan: Plan
+  readonly shape: StackShape
+  readonly measurements: Measurements
+  readonly costs: readonly DeviceCost[]
+  /** Of each layer and device. */
+  readonly works: readonly (readonly LayerWork[])[]
+}
+
+function play({ plan, shape, measurements, costs, works }: Played, chance: (() => number) | undefined): Prediction {
   const busy = costs.filter(c => c.rows > 0).length
   const devices = costs.map((c, p) => new PlayedDevice(measurements.devices[p] as DeviceSpeed, c, busy <= 1))
   deal(devices, costs, measurements.controls)
   for (const device of devices) device.embed()
   const wires = new Wires(plan.devices, measurements)
-  let repeated: LayerWork[] | undefined
-  for (let layer = 0; layer < plan.layers; layer++) {
-    // Only the last layer differs, and those behind a loss.
-    const isLast = layer === plan.layers - 1
-    const work = (!isLast && repeated) || devices.map((_, p) => layerWork(plan, shape, p, layer))
-    if (!plan.lost) repeated = work
+  for (const work of works) {
+    if (chance) for (const device of devices) device.vary(chance())
     playLayer(devices, wires, work, shape)
   }
   return collect(devices, costs, measurements)
@@ -72,6 +109,7 @@ class PlayedDevice {
   started = 0
   computeMs = 0
   readonly #factor: number
+  #varied = 1
 
   constructor(speed: DeviceSpeed, cost: DeviceCost, isAlone: boolean) {
     this.speed = speed
@@ -82,8 +120,14 @@ class PlayedDevice {
     this.at += milliseconds * this.#factor
     this.computeMs += milliseconds * this.#factor
   }
+  /** From now on operations take the share of their mean time that `chance`, from 0 to 1, picks. */
+  vary(chance: number): void {
+    const { jitter } = this.speed
+    this.#varied = jitter[Math.floor(chance * jitter.length)] ?? 1
+  }
   operations(flops: number, fixedShare: number): void {
-    if (flops > 0) this.compute(this.speed.layerMs * fixedShare + (flops / this.speed.flopsPerSecond) * 1000)
+    const { layerMs, flopsPerSecond } = this.speed
+    if (flops > 0) this.compute((layerMs * fixedShare + (flops / flopsPerSecond) * 1000) * this.#varied)
   }
   embed(): void {
     if (this.cost.rows > 0) this.compute(this.speed.embedMs + this.speed.embedRowMs * this.cost.rows)

@@ -44,7 +44,9 @@ function waiting({ prediction, plan, milliseconds }: Candidate, { links }: Measu
     return { bytes, link, milliseconds: link.latencyMs + transferMs(bytes, link.bitsPerSecond) }
   })
   if (heard.length === 0) return `, of which ${duration(longest)} waiting`
-  const { bytes, link } = heard.reduce((a, b) => (b.milliseconds > a.milliseconds ? b : a))
+  const { bytes, link, milliseconds: travelMs } = heard.reduce((a, b) => (b.milliseconds > a.milliseconds ? b : a))
+  if (travelMs * plan.layers < longest / 2)
+    return `, of which ${duration(longest)} waiting for the slower device of each layer`
   const latency = link.latencyMs >= 1 ? `, ${duration(link.latencyMs)} late` : ''
   return `, of which ${duration(longest)} waiting: ${size(bytes)} a layer at ${rate(link.bitsPerSecond)}${latency}`
 }

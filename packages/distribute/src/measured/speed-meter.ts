@@ -137,8 +137,17 @@ function sampleOf(reports: readonly Report[], p: number): SpeedSample {
     layersMs: timeOf(layers),
     parts: parts.filter(part => part.work > 0),
     embedMs: timeOf(['embed']),
+    variation: variationOf(
+      accounts.map(a => a.stages.filter(s => s.flops > 0 && layers.slice(0, -1).includes(s.stage))),
+    ),
     milliseconds: median(accounts.map(a => a.milliseconds)),
   }
+}
+
+function variationOf(layers: readonly DeviceReport['stages'][]): number[] {
+  const times = layers.flat().map(s => s.milliseconds)
+  const mean = times.reduce((a, b) => a + b, 0) / times.length
+  return mean > 0 ? times.map(t => t / mean) : []
 }
 
 /** How a device's time alone compares with what its speed beside the others says. */

@@ -11,6 +11,8 @@ export interface SpeedSample {
   /** The layers but the last, and the last alone, of which few rows are asked: where they had operations. */
   readonly parts: readonly LayersSample[]
   readonly embedMs: number
+  /** Each layer's time in each request, the last layers apart: shares of their mean. */
+  readonly variation: readonly number[]
   /** Of the whole request on the device. */
   readonly milliseconds: number
 }
@@ -55,6 +57,18 @@ export function fitLine(samples: readonly LayersSample[]): Line {
   return isSolved && slope < 0 ? { fixed: uu > 0 ? u1 / uu : 0, slope: 0 } : onlySlope
 }
 
+const QUANTILES = 32
+
+/** Values of these shares, ascending, scaled to mean 1. */
+export function quantiles(values: readonly number[]): number[] {
+  if (values.length < 2) return [1]
+  const sorted = values.toSorted((a, b) => a - b)
+  const at = (q: number): number => sorted[Math.floor(((q + 0.5) / QUANTILES) * sorted.length)] as number
+  const picked = Array.from({ length: QUANTILES }, (_, q) => at(q))
+  const mean = picked.reduce((a, b) => a + b, 0) / QUANTILES
+  return picked.map(v => v / mean)
+}
+
 /** Throws {@link DeviceError} where a device computed nothing. */
 export function fitDevice(name: string, samples: readonly SpeedSample[]): DeviceSpeed {
   const timed = samples.filter(s => s.flops > 0 && s.layersMs > 0)
@@ -76,5 +90,6 @@ export function fitDevice(name: string, samples: readonly SpeedSample[]): Device
     flopsPerSecond: 1000 / Math.max(layer.slope, 1e-15),
     overallFlopsPerSecond: (last.flops / last.milliseconds) * 1000,
     aloneFactor: 1,
+    jitter: quantiles(timed[0]?.variation ?? []),
   }
 }

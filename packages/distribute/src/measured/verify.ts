@@ -7,10 +7,14 @@ import { type Measurements, median } from './measurements.js'
 import { predict } from './predict.js'
 import { SpeedMeter } from './speed-meter.js'
 
+const MOST_ROUNDS = 100
+
 export interface VerifyOptions {
   readonly head?: Head | undefined
-  /** Requests by each candidate; default 5. */
+  /** Least requests by each candidate; default 5. */
   readonly rounds?: number
+  /** Where requests are short there are more of them, for about so long; default 4,000. */
+  readonly budgetMs?: number
   readonly signal?: AbortSignal | undefined
 }
 
@@ -20,6 +24,7 @@ export interface Verified {
   readonly predictedMs: number
   /** Median of the requests. */
   readonly measuredMs: number
+  readonly requests: number
   /** Predicted ÷ measured − 1. */
   readonly error: number
 }
@@ -33,12 +38,13 @@ export async function verify(
   work: SharedWork,
   measurements: Measurements,
   candidates: readonly Candidate[],
-  { head, rounds = 5, signal }: VerifyOptions = {},
+  { head, rounds = 5, budgetMs = 4000, signal }: VerifyOptions = {},
 ): Promise<Verified[]> {
   const meter = new SpeedMeter(runner, { rows: work.rows, head, signal })
   const sequences = work.rows.map(n => blankSequence(runner.model, n))
   const times = candidates.map((): number[] => [])
-  for (let i = 0; i < rounds; i++) {
+  const since = performance.now()
+  for (let i = 0; i < rounds || (i < MOST_ROUNDS && performance.now() - since < budgetMs); i++) {
     await meter.round()
     for (const [c, { sharing }] of candidates.entries()) {
       const request = runner.with(sharing).begin(signal)
@@ -57,6 +63,6 @@ export async function verify(
   return candidates.map((candidate, c): Verified => {
     const predictedMs = predict(candidate.plan, work.shape, meanwhile, { sequences, output }).milliseconds
     const measuredMs = median(times[c] as number[])
-    return { candidate, predictedMs, measuredMs, error: predictedMs / measuredMs - 1 }
+    return { candidate, predictedMs, measuredMs, requests: times[c]?.length ?? 0, error: predictedMs / measuredMs - 1 }
   })
 }

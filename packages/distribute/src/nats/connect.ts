@@ -119,7 +119,20 @@ export async function connectNats(url: string, options: ConnectNatsOptions = {})
     if (signal?.aborted) throw signal.reason
     throw new ConnectionError(`no NATS server at ${server}: ${whyNot(cause as Error, timeoutMs)}`, { cause })
   })
-  return connected
+  return closingLater(connected)
+}
+
+/**
+ * Closes a turn later than it was asked to. The client takes its listeners off the socket as it closes; where the server
+ * went away just before, the error of what was written last would find none and end the process.
+ */
+function closingLater(nc: NatsConnection): NatsConnection {
+  const close = nc.close.bind(nc)
+  nc.close = async () => {
+    await new Promise(resolve => setTimeout(resolve))
+    await close()
+  }
+  return nc
 }
 
 /** What a client's error means, in a line. */

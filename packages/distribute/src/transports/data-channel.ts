@@ -65,7 +65,7 @@ export async function openChannel(
   try {
     return await Promise.race([open(), stopped])
   } catch (error) {
-    peer.close()
+    letGo(peer)
     throw error
   }
 }
@@ -90,6 +90,42 @@ function stateOf(peer: RTCPeerConnection): string {
   }
 }
 
+const LINGER_MS = 100
+
+/** Peers that are closing: a thread must not end before the library has let go of them. */
+const closing = new Set<Promise<unknown>>()
+
+/** Resolves when nothing is left of connections that were closed. */
+export async function allGone(): Promise<void> {
+  if (closing.size === 0) return
+  while (closing.size > 0) await Promise.all(closing)
+  // The library's own threads finish what they do a moment after they have said that it is over, and cannot be asked.
+  await new Promise(resolve => setTimeout(resolve, LINGER_MS))
+}
+
+/** Closes a peer and its channel, and keeps in mind that it takes a moment. */
+function letGo(peer: RTCPeerConnection, channel?: RTCDataChannel): void {
+  const told = (target: EventTarget, event: string, isOver: () => boolean): Promise<void> =>
+    new Promise(resolve => {
+      if (isOver()) resolve()
+      target.addEventListener(event, () => isOver() && resolve())
+    })
+  const over = Promise.all([
+    told(peer, 'connectionstatechange', () => stateOf(peer) === 'closed'),
+    ...(channel ? [told(channel, 'close', () => channel.readyState === 'closed')] : []),
+  ])
+  let timer: ReturnType<typeof setTimeout> | undefined
+  const late = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, CLOSE_TIMEOUT_MS)
+  })
+  const gone = Promise.race([over, late]).finally(() => {
+    clearTimeout(timer)
+    closing.delete(gone)
+  })
+  closing.add(gone)
+  peer.close()
+}
+
 interface Channel {
   /** Resolves with the connection once the channel is open. */
   readonly opened: Promise<Connection & { readonly gone: Promise<void> }>
@@ -104,7 +140,7 @@ function channelConnection(peer: RTCPeerConnection, channel: RTCDataChannel): Ch
   const end = (reason: string): void => {
     clearTimeout(timer)
     connection.end(reason)
-    peer.close()
+    letGo(peer, channel)
     resolveGone()
   }
   const connection = new SocketConnection({

@@ -7,7 +7,7 @@
 import type { WebSocket as WsSocket } from 'ws'
 import { ConnectionError } from '../errors.js'
 import type { Connection, DialOptions, IceServer, Listener, ListenOptions, Transport } from '../transport.js'
-import { openChannel } from './data-channel.js'
+import { allGone, openChannel } from './data-channel.js'
 import { isIpAddress, isLoopback, isWildcard, readAddress, type SocketAddress } from './socket-address.js'
 import { dialPath } from './web-socket.js'
 import { wsConnection } from './web-socket-connection.js'
@@ -25,6 +25,8 @@ const MAX_DESCRIPTION_BYTES = 64 << 10
  */
 export const transport: Transport = {
   name: 'web-rtc',
+  staysInThread: true,
+  rest: allGone,
   schemes: SCHEMES,
   async dial(text, options = {}) {
     const address = readAddress(text, SCHEMES)

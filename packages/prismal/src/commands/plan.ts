@@ -1,15 +1,7 @@
 /** `prismal plan`: what sharing a model costs each device, before anything runs. */
 
 import { existsSync } from 'node:fs'
-import {
-  cost,
-  createPlan,
-  type DeviceCost,
-  estimate,
-  type Plan,
-  PlanError,
-  type SharingOptions,
-} from '@prismal/distribute'
+import { cost, createPlan, type DeviceCost, estimate, type Plan, type SharingOptions } from '@prismal/distribute'
 import {
   imaginedFiles,
   type Json,
@@ -23,17 +15,21 @@ import { openFiles } from '@prismal/models/node'
 import { rehearsalEngine } from '@prismal/tensor'
 import { type Command, InvalidArgumentError } from 'commander'
 import { KNOWN_MODELS, knownModel } from '../known-models.js'
-import { type EngineFlags, withDtype } from './engine-flags.js'
-import { type SharingFlags, sharingOptions, whole, withSharing } from './sharing.js'
+import { type EngineFlags, withDtype, withThreads } from './engine-flags.js'
+import { planMeasured, rowsOf } from './plan-measured.js'
+import { type DeviceFlags, sharingOptions, whole, withDevices, withSharing } from './sharing.js'
 import { bytes, duration, flops, percent, table } from './units.js'
 
-interface PlanFlags extends SharingFlags, Pick<EngineFlags, 'dtype'> {
+interface PlanFlags extends DeviceFlags, EngineFlags {
   readonly model: string
   readonly tokens?: number
   readonly batch: number
   readonly bandwidth?: number
   readonly speed?: number
   readonly asPublished?: true
+  readonly measured?: true
+  readonly rounds: number
+  readonly force?: true
   readonly json?: true
 }
 
@@ -79,8 +75,13 @@ export function addPlan(program: Command): void {
     )
     .option('--speed <rate>', 'of each device, e.g. 47GF', scaled(/^(F|F\/s|FLOPS|flop\/s)?$/i, '47GF'))
     .option('--as-published', 'count as the paper does: every row in every layer, n = N/P, payload only')
+    .option('--measured', 'measure devices and links, choose what is fastest, and put requests beside the prediction')
+    .option('--rounds <n>', 'requests that each prediction is put beside', whole(1), 5)
+    .option('--force', 'share where one device would be faster too')
     .option('--json', 'print one JSON object')
-  withSharing(withDtype(command)).action(plan)
+  withDevices(withSharing(withThreads(withDtype(command)))).action(flags =>
+    flags.measured ? planMeasured(flags) : plan(flags),
+  )
 }
 
 async function plan(flags: PlanFlags): Promise<void> {
@@ -91,11 +92,7 @@ async function plan(flags: PlanFlags): Promise<void> {
   const { precision: dtype } = model
   const { shape } = model
   const weightBytes = model.engine.arena.kept.usedBytes
-  const tokens = flags.tokens ?? shape.positions
-  if (tokens > shape.positions)
-    throw new PlanError(`plan: ${tokens} tokens were given; ${name} has ${shape.positions} positions`)
-  if (shape.patchWidth > 0 && tokens !== shape.positions)
-    throw new PlanError(`plan: ${name} takes images of ${shape.positions} rows, not ${tokens}`)
+  const [tokens] = rowsOf(model, flags) as [number]
   const columns = await columnsOf(model, tokens, flags)
   if (flags.json) {
     console.log(

@@ -129,7 +129,9 @@ async function announcedHost(url: string, { group }: WorkerFlags, options: HostO
     const fetches = options.model === undefined
     const started = await host({
       ...{ name: hostname(), ...options, listen: [...options.listen, ownAddress(group)], natsServer: url },
-      ...(fetches && { fetch: digest => modelFromStore(nc, digest) }),
+      ...(fetches && {
+        fetch: digest => modelFromStore(nc, digest, { ...(options.secret && { secret: options.secret }) }),
+      }),
       changed: () => announcing?.tell(),
     })
     // Others are told of addresses that they can dial.
