@@ -1,4 +1,6 @@
 /** What the charts of the report show, taken out of a run's rows; bench/peers/charts.ts draws them. */
+import { BOARDS, BOARDS_NAME } from './network/boards.js'
+import { BATCH_NAME, BATCH_VARIANTS } from './network/boards-table.js'
 import type { Findings, Row } from './report.js'
 
 export interface Chart {
@@ -16,7 +18,14 @@ export interface Chart {
 
 /** Those charts for which the run has figures. */
 export function chartsOf({ rows }: Findings): Chart[] {
-  const charts = [...peers(rows, 1), ...peers(rows, 2), ...shares(rows), ...memory(rows), ...growth(rows)]
+  const charts = [
+    ...peers(rows, 1),
+    ...peers(rows, 2),
+    ...shares(rows),
+    ...memory(rows),
+    ...growth(rows),
+    ...batches(rows),
+  ]
   return charts.filter(({ categories, series }) => categories.length > 0 && series.length > 0)
 }
 
@@ -107,4 +116,28 @@ function growth(rows: readonly Row[]): Chart[] {
       ],
     }
   })
+}
+
+/** Two devices against one as batches grow: both systems, sending means and sending all rows. */
+function batches(rows: readonly Row[]): Chart[] {
+  const factor = (batch: number, variant: string): number | undefined =>
+    rows.find(r => r.name === `${BATCH_NAME}${batch}` && r.variant === variant)?.times?.factor.median
+  const measured = BOARDS.filter(({ batch }) => factor(batch, BATCH_VARIANTS.means) !== undefined)
+  if (measured.length === 0) return []
+  return [
+    {
+      file: 'batches',
+      title: 'Two devices share ViT-B/16, f32',
+      axis: 'times as fast as one of them',
+      kind: 'bars',
+      mark: 1,
+      categories: measured.map(({ batch }) => `batch ${batch}`),
+      series: [
+        { name: 'here, means L=10', values: measured.map(({ batch }) => factor(batch, BATCH_VARIANTS.means)) },
+        { name: `${BOARDS_NAME}, means L=10`, values: measured.map(b => b.oneDevice / b.means.total) },
+        { name: 'here, all rows', values: measured.map(({ batch }) => factor(batch, BATCH_VARIANTS.full)) },
+        { name: 'boards, all rows', values: measured.map(b => b.oneDevice / b.full) },
+      ],
+    },
+  ]
 }

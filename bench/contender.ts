@@ -8,9 +8,8 @@
  *     → {"memory":true}  ← {"memory":[{"bytes":…,"peakBytes":…},…]}, its own and those of processes that it started
  *     anything may be answered by ← {"error":"…"}; the end of stdin ends the process
  */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { createInterface } from 'node:readline'
+import { LineProcess, serveLines } from './line-process.js'
 
 /** What a contender may tell of what it loaded. */
 export interface Loaded {
@@ -71,12 +70,7 @@ export async function serveContender<Load>(open: (load: Load) => Promise<Running
     const { buffer, byteOffset, byteLength } = await running.output()
     return { output: Buffer.from(buffer, byteOffset, byteLength).toString('base64') }
   }
-  for await (const line of createInterface({ input: process.stdin })) {
-    const reply = await answer(JSON.parse(line)).catch((error: Error) => ({ error: error.message }))
-    await quiet()
-    process.stdout.write(`${JSON.stringify(reply)}\n`)
-  }
-  process.exit(0)
+  await serveLines(answer, quiet)
 }
 
 const LOOK_MS = 5
@@ -110,18 +104,11 @@ export class Unavailable extends Error {}
 /** The other side: a process that runs a contender. */
 export class Contender {
   readonly name: string
-  readonly #process: ChildProcess
-  readonly #lines: AsyncIterator<string>
-  readonly #complaints: string[] = []
+  readonly #process: LineProcess
 
   constructor(name: string, command: string, args: readonly string[], environment: NodeJS.ProcessEnv = {}) {
     this.name = name
-    const env = { ...process.env, ...environment }
-    this.#process = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], env })
-    this.#process.on('error', error => this.#complaints.push(error.message))
-    this.#process.stdin?.on('error', () => {}) // of a process that is gone: its end tells
-    this.#process.stderr?.on('data', data => this.#complaints.push(String(data)))
-    this.#lines = createInterface({ input: this.#process.stdout! })[Symbol.asyncIterator]()
+    this.#process = new LineProcess(name, command, args, environment)
   }
 
   /** Throws {@link Unavailable} where it cannot be loaded. */
@@ -146,27 +133,11 @@ export class Contender {
     return (await this.#ask<{ memory: readonly ResidentMemory[] }>({ memory: true })).memory
   }
   /** Resolves when the process is gone. */
-  async end(): Promise<void> {
-    const { exitCode, signalCode, pid } = this.#process
-    if (exitCode !== null || signalCode !== null || pid === undefined) return
-    const ended = new Promise(resolve => this.#process.once('exit', resolve))
-    this.#process.stdin?.end()
-    await ended
+  end(): Promise<void> {
+    return this.#process.end()
   }
 
-  async #ask<Reply>(message: Message): Promise<Reply> {
-    this.#process.stdin?.write(`${JSON.stringify(message)}\n`)
-    const { value, done } = await this.#lines.next()
-    if (done) throw new Error(`${this.name} ended: ${lastWords(this.#complaints.join(''))}`)
-    const reply = JSON.parse(value as string) as Reply | { error: string }
-    if (typeof reply === 'object' && reply !== null && 'error' in reply)
-      throw new Error(`${this.name}: ${(reply as { error: string }).error}`)
-    return reply as Reply
+  #ask<Reply>(message: Message): Promise<Reply> {
+    return this.#process.ask<Reply>(message)
   }
-}
-
-/** The line that names an error, which a stack trace follows or precedes; else the last lines. */
-function lastWords(text: string): string {
-  const lines = text.trim().split('\n')
-  return lines.findLast(line => /^\w*Error\b/.test(line)) ?? (lines.slice(-3).join(' | ') || 'without a word')
 }

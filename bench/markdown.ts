@@ -1,6 +1,7 @@
 /** The report as Markdown: what bars were reached, then every suite with its charts and rows. */
 import { type Chart, chartsOf } from './chart-data.js'
-import { cellsOf, type Findings, figureOf, HEAD, type Row } from './report.js'
+import { boardsTable } from './network/boards-table.js'
+import { cellsOf, type Findings, figureOf, HEAD, type Remark, type Row } from './report.js'
 
 const TITLES: Readonly<Record<string, string>> = {
   gemm: 'Matrix product',
@@ -10,6 +11,7 @@ const TITLES: Readonly<Record<string, string>> = {
   growth: 'Growth',
   peers: 'Whole models and peers',
   memory: 'Memory and loading',
+  network: 'Several machines',
 }
 
 const CHARTED: Readonly<Record<string, RegExp>> = {
@@ -18,14 +20,15 @@ const CHARTED: Readonly<Record<string, RegExp>> = {
   growth: /^growth-/,
   peers: /^(peers-|shares$)/,
   memory: /^memory$/,
+  network: /^batches/,
 }
 
 /** Text of report.md; charts are named as files beside it. */
 export function markdownOf(findings: Findings): string {
-  const { machine, quick, rows, notMeasured, impossible } = findings
+  const { machine, quick, rows, notMeasured, remarks = [], impossible } = findings
   const charts = chartsOf(findings)
   const suites = [...new Set(rows.map(row => row.suite))]
-  const sections = suites.map(suite => sectionOf(suite, rows, charts))
+  const sections = suites.map(suite => sectionOf(suite, { rows, charts, remarks }))
   const gigabytes = (machine.memoryBytes / 2 ** 30).toFixed(0)
   return [
     '# What was measured',
@@ -51,14 +54,28 @@ export function markdownOf(findings: Findings): string {
 
 const variantText = ({ variant, times }: Row): string => (times ? `${variant} / ${times.than}` : variant)
 
-function sectionOf(suite: string, rows: readonly Row[], charts: readonly Chart[]): string {
+interface Sources {
+  readonly rows: readonly Row[]
+  readonly charts: readonly Chart[]
+  readonly remarks: readonly Remark[]
+}
+
+function sectionOf(suite: string, { rows, charts, remarks }: Sources): string {
   const pictures = charts
     .filter(({ file }) => CHARTED[suite]?.test(file))
     .map(({ file, title }) => `![${title}](${file}.svg)`)
-  const cells = rows.filter(row => row.suite === suite).map(cellsOf)
+  const own = rows.filter(row => row.suite === suite)
+  const cells = own.map(cellsOf)
   const used = HEAD.map((_, c) => cells.some(row => row[c] !== ''))
   const pick = (row: readonly string[]): string[] => row.filter((_, c) => used[c])
-  return [`## ${TITLES[suite] ?? suite}`, ...pictures, tableOf(pick(HEAD), cells.map(pick))].join('\n\n')
+  const boards = boardsTable(own)
+  return [
+    `## ${TITLES[suite] ?? suite}`,
+    ...pictures,
+    ...(boards.lines.length > 0 ? [tableOf(boards.head, boards.lines)] : []),
+    ...remarks.filter(r => r.suite === suite).map(({ text }) => text),
+    tableOf(pick(HEAD), cells.map(pick)),
+  ].join('\n\n')
 }
 
 const listOf = (lines: readonly string[]): string => lines.map(line => `- ${line}`).join('\n')

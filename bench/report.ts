@@ -28,7 +28,19 @@ export interface Row {
     readonly weightBytes: number
     readonly over: 'nothing' | 'the process before'
   }
+  /** What crossed a network interface, in bytes a request. */
+  readonly wire?: { readonly bytes: number }
+  /** By which share a figure differs from what was stated, 0 being not at all; and which of the two it is told from. */
+  readonly deviation?: { readonly by: number; readonly from: string }
+  /** What the milliseconds are made of, where it can be told. */
+  readonly split?: { readonly compute: number; readonly staging: number; readonly network: number }
   readonly bar?: Bar
+}
+
+/** What a suite found that is not a figure. */
+export interface Remark {
+  readonly suite: string
+  readonly text: string
 }
 
 /** What could not be measured here. */
@@ -63,6 +75,7 @@ export interface Findings {
   /** What storing matrices in fewer bits costs. */
   readonly accuracy: readonly object[]
   readonly notMeasured: readonly NotMeasured[]
+  readonly remarks?: readonly Remark[]
   /** Figures above what was measured as possible: something was measured wrongly. */
   readonly impossible: readonly string[]
 }
@@ -88,27 +101,33 @@ export const bar = (value: number, least: number, text: string): Bar => ({ least
 export const atMost = (value: number, most: number, text: string): Bar => ({ most, text, ok: value <= most })
 
 export const HEAD = [
-  ...['', '', 'ms', 'turns', 'rate', '', 'share', 'of', 'factor', 'than', 'peak MB', 'weights', 'bar', ''],
+  ...['', '', 'ms', 'turns', 'rate', '', 'share', 'of', 'factor', 'than', 'peak MB', 'weights'],
+  ...['wire kB', 'off', 'from', 'bar', ''],
 ] as const
 
+/** Columns whose cells are words, which begin on the left. */
+const WORDS = new Set<string>(['', 'of', 'than', 'from', 'bar'])
+
 /** Rows as aligned columns; numbers to the right. */
-export function table(rows: readonly Row[]): string {
-  const head = HEAD
-  const cells = [head, ...rows.map(cellsOf)]
-  const isUsed = head.map((_, c) => cells.some((row, r) => r > 0 && row[c] !== ''))
-  const widths = head.map((_, c) => Math.max(...cells.map(row => row[c]!.length)))
-  const isNumber = [false, false, true, true, true, false, true, false, true, false, true, true, false, false]
-  const line = (row: readonly string[]): string =>
-    row
-      .map((text, c) => (isNumber[c] ? text.padStart(widths[c]!) : text.padEnd(widths[c]!)))
+export const table = (rows: readonly Row[]): string => aligned(HEAD, rows.map(cellsOf))
+
+/** Lines as aligned columns, without those that are empty. */
+export function aligned(head: readonly string[], lines: readonly (readonly string[])[]): string {
+  const cells = [head, ...lines]
+  const isUsed = head.map((_, c) => lines.some(line => line[c] !== ''))
+  const widths = head.map((_, c) => Math.max(...cells.map(line => line[c]!.length)))
+  const text = (line: readonly string[]): string =>
+    line
+      .map((cell, c) => (WORDS.has(head[c]!) ? cell.padEnd(widths[c]!) : cell.padStart(widths[c]!)))
       .filter((_, c) => isUsed[c])
       .join('  ')
       .trimEnd()
-  return cells.map(line).join('\n')
+  return cells.map(text).join('\n')
 }
 
 /** The cells of a row, under {@link HEAD}; empty where it has no such figure. */
-export function cellsOf({ name, variant, milliseconds: ms, rate, ofPeak, times, memory, bar }: Row): string[] {
+export function cellsOf(row: Row): string[] {
+  const { name, variant, milliseconds: ms, rate, ofPeak, times, memory, wire, deviation, bar } = row
   return [
     ...[name, variant],
     ...[figure(ms.median), `${figure(ms.least)}…${figure(ms.most)}`],
@@ -116,17 +135,20 @@ export function cellsOf({ name, variant, milliseconds: ms, rate, ofPeak, times, 
     ...(ofPeak ? [percent(ofPeak.share), ofPeak.of] : ['', '']),
     ...(times ? [factor(times.factor), times.than] : ['', '']),
     ...(memory ? [megabytes(memory.peakBytes), megabytes(memory.weightBytes)] : ['', '']),
+    ...[wire ? (wire.bytes / 1000).toFixed(1) : ''],
+    ...(deviation ? [signed(deviation.by), deviation.from] : ['', '']),
     ...(bar ? [bar.text, bar.ok ? 'ok' : 'short'] : ['', '']),
   ]
 }
 
 const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(0)
 /** The figure that a row's bar is about. */
-export function figureOf({ rate, ofPeak, times, memory }: Row): string {
+export function figureOf({ milliseconds, rate, ofPeak, times, memory, deviation }: Row): string {
   if (memory) return `${megabytes(memory.peakBytes)} MB, ${megabytes(memory.weightBytes)} MB of it weights`
   if (times) return factor(times.factor)
   if (ofPeak) return `${percent(ofPeak.share)} of ${ofPeak.of}`
-  return rate ? `${figure(rate.value)} ${rate.unit}` : ''
+  if (deviation) return `${signed(deviation.by)} of ${deviation.from}`
+  return rate ? `${figure(rate.value)} ${rate.unit}` : `${figure(milliseconds.median)} ms`
 }
 
 /** Three significant digits, without an exponent. */
@@ -138,6 +160,7 @@ const percent = ({ median, least, most }: Summary): string => {
   const of = (share: number): string => (100 * share).toFixed(0)
   return least === most ? `${of(median)} %` : `${of(median)} % (${of(least)}…${of(most)})`
 }
+const signed = (share: number): string => `${share < 0 ? '−' : '+'}${(100 * Math.abs(share)).toFixed(2)} %`
 const factor = ({ median, least, most }: Summary): string =>
   `${median.toFixed(2)}× (${least.toFixed(2)}…${most.toFixed(2)})`
 

@@ -1,4 +1,4 @@
-/** `npm run bench -- [kernels|attention|models|accuracy|peers|memory|growth|bars|report] [--json FILE] [--quick]` */
+/** `npm run bench -- [kernels|attention|models|accuracy|peers|memory|growth|network|bars|report] [--json FILE] [--quick]` */
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { benchAccuracy } from './accuracy.js'
@@ -8,22 +8,29 @@ import { benchCatalogue, benchGemm } from './kernels.js'
 import type { Rounds } from './measure.js'
 import { benchMemory } from './memory-suite.js'
 import { benchModels } from './models.js'
+import { boardsTable } from './network/boards-table.js'
+import type { NetworkRounds } from './network/pair.js'
+import { benchNetwork } from './network-suite.js'
 import { type Machine, measureMachine, QUICK, THOROUGH } from './peak.js'
 import { benchPeers, type PeerRounds } from './peer-suite.js'
 import { benchProducts } from './products.js'
 import {
+  aligned,
   type Findings,
   figure,
   figureOf,
   impossible,
   type NotMeasured,
+  type Remark,
   type Row,
   table,
   thisMachine,
 } from './report.js'
 import { lastFindings, writeReport } from './write-report.js'
 
-const SUITES = ['kernels', 'attention', 'models', 'accuracy', 'peers', 'memory', 'growth', 'bars', 'report'] as const
+const SUITES = [
+  ...['kernels', 'attention', 'models', 'accuracy', 'peers', 'memory', 'growth', 'network', 'bars', 'report'],
+] as const
 type Suite = (typeof SUITES)[number]
 
 /** How long is measured: turns that count, and how much a turn is. */
@@ -52,11 +59,16 @@ const PEER_ROUNDS: Readonly<Record<'thorough' | 'quick', PeerRounds>> = {
   quick: { rounds: 5, turnMs: 300, warmMs: 500 },
 }
 
+const NETWORK_ROUNDS: Readonly<Record<'thorough' | 'quick', NetworkRounds>> = {
+  thorough: { rounds: 7, turnMs: 1000, warmMs: 1500 },
+  quick: { rounds: 3, turnMs: 300, warmMs: 500 },
+}
+
 const program = new Command('bench')
   .description('Times kernels, attention and models. Compare ratios of one run; absolute figures are of this machine.')
   .arguments('[suite]')
   .option('--json <file>', 'write every figure, the machine and the date as JSON')
-  .option('--only <name>', 'of peers and memory, only the cases whose name contains this')
+  .option('--only <name>', 'of peers, memory and network, only the cases whose name contains this')
   .option('--measure', 'report: run every suite first; without it the last findings are drawn again')
   .option('--quick', 'fewer and shorter turns')
 program.parse(process.argv)
@@ -91,6 +103,7 @@ console.log(
 
 const rows: Row[] = []
 const notMeasured: NotMeasured[] = []
+const remarks: Remark[] = []
 const show = (title: string, found: readonly Row[]): void => {
   console.log(`\n${title}\n${table(found)}`)
   rows.push(...found)
@@ -127,7 +140,20 @@ if (wants('memory')) {
   show('memory', found.rows)
   notMeasured.push(...found.notMeasured)
 }
+if (wants('network') || suite === 'bars') {
+  const found = await benchNetwork({
+    ...{ ...NETWORK_ROUNDS[quick ? 'quick' : 'thorough'], quick, onlyBars: suite === 'bars' },
+    tell: line => console.log(`network: ${line}`),
+    ...(only !== undefined && { only }),
+  })
+  show('several machines', found.rows)
+  const boards = boardsTable(found.rows)
+  if (boards.lines.length > 0) console.log(`\n${aligned(boards.head, boards.lines)}`)
+  remarks.push(...found.remarks)
+  notMeasured.push(...found.notMeasured)
+}
 
+for (const { text } of remarks) console.log(text)
 for (const { name, variant, reason } of notMeasured) console.log(`not measured: ${name}, ${variant}: ${reason}`)
 const wrong = impossible(rows, machine?.peak.gflops)
 for (const message of wrong) console.error(`impossible: ${message}`)
@@ -141,7 +167,7 @@ if (suite === 'bars') console.log(`${barred.length - short.length - inexact.leng
 const peaks = machine && { multiplyAdd: machine.peaks, streamingGigabytesPerSecond: machine.streaming }
 const findings: Findings = {
   ...{ machine: environment, quick, ...(peaks && { peaks }) },
-  ...{ rows, accuracy, notMeasured, impossible: wrong },
+  ...{ rows, accuracy, notMeasured, remarks, impossible: wrong },
 }
 if (json !== undefined) writeFileSync(json, `${JSON.stringify(findings, null, 2)}\n`)
 if (suite === 'report') console.log(`written: ${await writeReport(findings)}`)

@@ -5,7 +5,14 @@
 import { fileURLToPath } from 'node:url'
 import { build } from 'tsup'
 
-export type Script = 'prismal-contender' | 'process-device-child' | 'onnxruntime'
+/** Those that need no peers, and their sources. */
+const OWN = {
+  'prismal-contender': 'prismal-contender.ts',
+  'process-device-child': 'process-device-child.ts',
+  'network-coordinator': 'network/coordinator.ts',
+  'network-exchange-side': 'network/exchange-side.ts',
+} as const
+export type Script = keyof typeof OWN | 'onnxruntime'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const OUT = '.cache/scripts'
@@ -28,7 +35,7 @@ export function compileScripts(): Promise<void> {
       outExtension: () => ({ js: '.mjs' }),
     } as const
     const external = [/^@prismal\//, /^onnxruntime/]
-    const own = ['prismal-contender', 'process-device-child'].map(name => [name, here(`${name}.ts`)])
+    const own = Object.entries(OWN).map(([name, source]) => [name, here(source)])
     await build({ ...options, external, entry: Object.fromEntries(own), outDir: here(OUT) })
     await build({ ...options, external, entry: { onnxruntime: here('peers/onnxruntime.ts') }, outDir: here(PEERS_OUT) })
   })()

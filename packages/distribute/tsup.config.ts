@@ -9,6 +9,7 @@ export default library({
     'network-thread': 'src/network-thread.ts',
     'transports/memory': 'src/transports/memory.ts',
     'transports/message-port': 'src/transports/message-port.ts',
+    'transports/web-rtc': 'src/transports/web-rtc.ts',
     'transports/web-socket': 'src/transports/web-socket.ts',
     'transports/nats': 'src/transports/nats.ts',
     nats: 'src/nats/index.ts',

@@ -7,6 +7,7 @@ export default library({
     'src/tensor.ts',
     'src/models.ts',
     'src/distribute.ts',
+    'src/nats.ts',
     'src/host.ts',
     'src/pipeline-worker.ts',
     'src/transports/web-socket.ts',

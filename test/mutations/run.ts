@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { MUTATIONS, type Mutation } from './mutations.js'
+import { SECURITY_MUTATIONS } from './security.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const top = mkdtempSync(join(tmpdir(), 'prismal-mutations-'))
@@ -99,7 +100,7 @@ function apply({ name, edits }: Mutation): () => void {
 }
 
 function main(): boolean {
-  const chosen = MUTATIONS.filter(m => m.name.includes(process.argv[2] ?? ''))
+  const chosen = [...MUTATIONS, ...SECURITY_MUTATIONS].filter(m => m.name.includes(process.argv[2] ?? ''))
   makeCopy()
   const suites = [...new Set(chosen.flatMap(m => m.suites))]
   if (!passes(suites)) throw new Error(`the suites fail before anything is broken: ${suites.join(', ')}`)

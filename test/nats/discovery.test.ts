@@ -100,13 +100,13 @@ describe.skipIf(!hasNatsServer)('discovery', () => {
     await Promise.all([
       worker(url, { device: device('busy', { sessions: 2, gigaflops: 90 }) }),
       worker(url, { device: device('slow', { gigaflops: 10 }) }),
-      worker(url, { device: device('fast', { gigaflops: 80, subject: 'prismal.default.device.fast' }) }),
+      worker(url, { device: device('fast', { gigaflops: 80, addresses: ['nats://_/prismal.default.device.fast'] }) }),
       worker(url, { device: device('other', { models: [model('b'.repeat(64))], name: 'laptop' }) }),
     ])
     const nc = await connected(url)
     const found = await discover(nc, { count: 3, digest: DIGEST })
     expect(found.map(d => d.id)).toEqual(['fast', 'slow', 'busy'])
-    expect(found[0]).toEqual(device('fast', { gigaflops: 80, subject: 'prismal.default.device.fast' }))
+    expect(found[0]).toEqual(device('fast', { gigaflops: 80, addresses: ['nats://_/prismal.default.device.fast'] }))
     expect((await discover(nc, { count: 1, digest: DIGEST })).map(d => d.id)).toEqual(['fast'])
     const failed = discover(nc, { count: 4, digest: DIGEST, timeoutMs: 400 })
     await expect(failed).rejects.toThrow(DeviceError)
@@ -163,18 +163,16 @@ describe.skipIf(!hasNatsServer)('discovery', () => {
     const [heartbeat] = recorded as [Msg]
     await announcing.stop()
     expect(await next()).toBe('a left')
-    const publish = (subject: string, data: Uint8Array) =>
-      nc.publish(subject, data, heartbeat.headers ? { headers: heartbeat.headers } : {})
 
     // Whoever has not heard it yet believes a fresh heartbeat once, from whomever.
     const fresh = directoryOf(nc, { secret, log: (m: string) => log.push(m) })
     const other = directoryOf(nc, { secret, group: 'other', log: (m: string) => log.push(`other: ${m}`) })
-    publish(subjectsOf('other').here, heartbeat.data)
+    nc.publish(subjectsOf('other').here, heartbeat.data)
     const text = new TextDecoder().decode(heartbeat.data)
-    publish(here, new TextEncoder().encode(text.replace('"gigaflops":40', '"gigaflops":90')))
-    publish(here, heartbeat.data)
+    nc.publish(here, new TextEncoder().encode(text.replace('"gigaflops":40', '"gigaflops":90')))
+    nc.publish(here, heartbeat.data)
     expect(await fresh.next()).toBe('a came')
-    publish(here, heartbeat.data)
+    nc.publish(here, heartbeat.data)
 
     // An answer to one question is none to another.
     const late = announce(await connected(url), () => device('b'), { secret, heartbeatMs: 60_000 })
@@ -186,7 +184,7 @@ describe.skipIf(!hasNatsServer)('discovery', () => {
         heard = resolve
       })
     const answer = recorded.find(m => m.subject.startsWith('_INBOX.')) as Msg
-    nc.publish(here, answer.data, answer.headers ? { headers: answer.headers } : {})
+    nc.publish(here, answer.data)
     await nc.flush()
     spied.unsubscribe()
     await late.stop()

@@ -52,9 +52,9 @@ const received = (connection: Connection, count: number): Promise<Uint8Array[]> 
     })
   })
 
-async function pair(url: string): Promise<[Connection, Connection]> {
-  const { next } = await listening(natsAddress(url, SUBJECT))
-  const dialled = await natsTransport().dial(natsAddress(url, SUBJECT))
+async function pair(url: string, subject = SUBJECT): Promise<[Connection, Connection]> {
+  const { next } = await listening(natsAddress(url, subject))
+  const dialled = await natsTransport().dial(natsAddress(url, subject))
   return [dialled, (await next()).connection]
 }
 
@@ -95,7 +95,7 @@ describe.skipIf(!hasNatsServer)('the nats transport', () => {
     expect(await b.closed).toBe('enough')
     expect(await a.closed).toBe('enough')
     await expect(a.send(new Uint8Array(1))).rejects.toThrow(ConnectionError)
-    const [c, d] = await pair(url)
+    const [c, d] = await pair(url, 'prismal.test.device.b')
     d.close('too')
     expect(await c.closed).toBe('too')
   })

@@ -17,12 +17,17 @@ export class Adversary {
   rule: Rule
   readonly #inner: Readonly<Record<Side, Connection>>
 
-  constructor(rule: Rule = () => undefined) {
+  /** `pairs` are connections of each side (first) with whoever is between (second). */
+  constructor(
+    rule: Rule = () => undefined,
+    pairs: Readonly<Record<Side, readonly [Connection, Connection]>> = {
+      dialer: memoryPair(),
+      listener: memoryPair(),
+    },
+  ) {
     this.rule = rule
-    const [dialer, left] = memoryPair()
-    const [listener, right] = memoryPair()
-    this.ends = { dialer, listener }
-    this.#inner = { dialer: left, listener: right }
+    this.ends = { dialer: pairs.dialer[0], listener: pairs.listener[0] }
+    this.#inner = { dialer: pairs.dialer[1], listener: pairs.listener[1] }
     const counts = { dialer: 0, listener: 0 }
     for (const from of ['dialer', 'listener'] as const) {
       this.#inner[from].receive(message => {

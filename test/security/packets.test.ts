@@ -59,7 +59,8 @@ async function ends(
   return reason
 }
 
-describe.each(SIDES)('packets of the %s', from => {
+// What does not end when it must is red soon.
+describe.each(SIDES)('packets of the %s', { timeout: 10_000 }, from => {
   test('that are changed in any byte of header or body end the connection', async () => {
     const { between, ...met } = await session()
     const arrived = collect(met[other(from)])
@@ -161,7 +162,7 @@ describe.each(SIDES)('packets of the %s', from => {
   })
 })
 
-describe('whatever somebody between does', () => {
+describe('whatever somebody between does', { timeout: 20_000 }, () => {
   const acts = fc.array(
     fc.record({
       act: fc.constantFrom('pass', 'pass', 'pass', 'drop', 'repeat', 'change', 'hold', 'mirror', 'insert'),

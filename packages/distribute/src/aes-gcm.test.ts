@@ -145,18 +145,48 @@ describe('sealing', () => {
     }
   })
 
-  test('never uses a nonce twice with a key', async () => {
-    const used = new Set<string>()
+  test('never uses a nonce twice with a key, nor a key for longer than it may', async () => {
+    const used = new Map<string, Set<string>>()
     const spy: MakeCipher = raw => ({
       seal(nonce, _header, body) {
-        used.add(`${raw} ${nonce}`)
+        const nonces = used.get(raw.join()) ?? new Set()
+        used.set(raw.join(), nonces.add(nonce.join()))
         return body
       },
       open: (_nonce, _header, sealed) => sealed,
     })
-    const [a, z] = await ends(spy, spy, { packetsPerKey: 7 })
-    const body = new Uint8Array(1)
-    for (let n = 0; n < 600; n++) await Promise.all([a.seal(body, body), z.seal(body, body)])
-    expect(used.size).toBe(1200)
+    for (const limits of [{ packetsPerKey: 7 }, { bytesPerKey: 70 }]) {
+      used.clear()
+      const [a, z] = await ends(spy, spy, limits)
+      const body = new Uint8Array(10)
+      for (let n = 0; n < 600; n++) await Promise.all([a.seal(body, body), z.seal(body, body)])
+      const counts = [...used.values()].map(nonces => nonces.size)
+      expect(counts.reduce((sum, count) => sum + count)).toBe(1200)
+      expect(Math.max(...counts)).toBe(7)
+    }
+  })
+
+  test('counts beyond 2³² packets: every bit of the number is in the nonce', async () => {
+    const nonces: number[][] = []
+    const spy: MakeCipher = () => ({
+      seal(nonce, _header, body) {
+        nonces.push([...nonce])
+        return body
+      },
+      open: (_nonce, _header, sealed) => sealed,
+    })
+    const numbers = [0, 1, 255, 2 ** 31, 2 ** 32 - 1, 2 ** 32, 2 ** 40 + 3, 2 ** 52]
+    for (const firstNumber of numbers) {
+      const a = await aesGcm({ sending: key(1), receiving: key(2), cipher: spy, firstNumber })
+      await a.seal(key(0), key(0))
+    }
+    const [zero = []] = nonces
+    for (const [i, number] of numbers.entries()) {
+      const bytes = (nonces[i] as number[]).map((byte, at) => byte ^ (zero[at] as number))
+      expect(bytes.slice(0, 4)).toEqual([0, 0, 0, 0])
+      expect(new DataView(Uint8Array.from(bytes).buffer).getBigUint64(4, true)).toBe(BigInt(number))
+    }
+    const last = await aesGcm({ sending: key(1), receiving: key(2), firstNumber: Number.MAX_SAFE_INTEGER })
+    await expect(last.seal(key(0), key(0))).rejects.toThrow(ConnectionError)
   })
 })

@@ -68,7 +68,7 @@ export class Device {
       for (const [request, mailbox] of this.#mailboxes)
         if (isEarly(request) && mailbox.forget(peer)) this.#mailboxes.delete(request)
       const error = new ConnectionError(`the connection to device ${peer} closed: ${reason}`)
-      this.#peers.set(peer, error)
+      if (this.#peers.get(peer) === channel) this.#peers.set(peer, error)
       this.#prober.fail(peer, error)
       this.#failAll(error)
     })
@@ -229,8 +229,13 @@ export class Device {
   }
 }
 
-const planOf = ({ shape }: Model, { rows, want, devices, decodes, options }: RunMessage): Plan =>
-  createPlan({ shape, rows, want, devices, decodes }, options)
+/** Throws where the model cannot have such sequences, before anything is made by their sizes. */
+function planOf({ shape }: Model, { rows, want, devices, decodes, options }: RunMessage): Plan {
+  const long = rows.find(r => r > shape.positions)
+  if (long !== undefined)
+    throw new DeviceError(`a sequence of ${long} rows was dealt; the model has ${shape.positions}`)
+  return createPlan({ shape, rows, want, devices, decodes }, options)
+}
 
 const asMessage = (error: unknown): ErrorMessage => ({
   code: error instanceof PrismalError ? error.code : 'internal',

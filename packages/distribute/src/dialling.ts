@@ -2,12 +2,18 @@
 import { ConnectionError, HandshakeError } from './errors.js'
 import { type HandshakeOptions, handshake } from './handshake.js'
 import { type DeviceInfo, type Greeting, greet } from './joining.js'
+import { withServer } from './nats/connect.js'
 import type { Connection, DialOptions, Transport } from './transport.js'
 
 /** Where the transports of each scheme are. Only what is used is loaded. */
 const TRANSPORTS: Readonly<Record<string, () => Promise<{ readonly transport: Transport }>>> = {
   ws: () => import('./transports/web-socket.js'),
   wss: () => import('./transports/web-socket.js'),
+  'rtc+ws': () => import('./transports/web-rtc.js'),
+  'rtc+wss': () => import('./transports/web-rtc.js'),
+  nats: () => import('./transports/nats.js'),
+  'nats+tls': () => import('./transports/nats.js'),
+  tls: () => import('./transports/nats.js'),
 }
 
 /** Whether an address' host is this machine and reachable from it only. */
@@ -24,7 +30,9 @@ function hostOf(address: string): string {
 
 function url(address: string): URL {
   if (!URL.canParse(address) || !/^[a-z][\w+.-]*:\/\//i.test(address))
-    throw new ConnectionError(`${JSON.stringify(address)} is not an address (they are like ws://192.0.2.7:7040)`)
+    throw new ConnectionError(
+      `${JSON.stringify(shownAddress(address))} is not an address (they are like ws://192.0.2.7:7040)`,
+    )
   return new URL(address)
 }
 
@@ -35,23 +43,26 @@ export async function transportOf(address: string, from?: string): Promise<Trans
     from === undefined ? TRANSPORTS[scheme] : () => import(from) as Promise<{ readonly transport: Transport }>
   if (!load)
     throw new ConnectionError(
-      `${address}: no transport has the scheme ${scheme} (${Object.keys(TRANSPORTS).join(', ')})`,
+      `${shownAddress(address)}: no transport has the scheme ${scheme} (${Object.keys(TRANSPORTS).join(', ')})`,
     )
   const { transport } = await load()
   if (!transport?.schemes?.includes(scheme))
     throw new ConnectionError(
-      `${address}: the transport ${transport?.name ?? `at ${from}`} does not serve the scheme ${scheme}`,
+      `${shownAddress(address)}: the transport ${transport?.name ?? `at ${from}`} does not serve the scheme ${scheme}`,
     )
   return transport
 }
 
 /** Throws {@link HandshakeError} where an address leaves this machine and there is no secret. */
-export function expectSecret(address: string, options: HandshakeOptions): void {
-  if (options.secret || isLoopback(address)) return
+export function expectSecret(address: string, options: HandshakeOptions & Pick<DialOptions, 'natsServer'>): void {
+  if (options.secret || isLoopback(withServer(address, options.natsServer))) return
   throw new HandshakeError(
-    `${address} is not on this machine alone, so devices must share a secret: make one with prismal secret, and give it to each (--secret-file)`,
+    `${shownAddress(address)} is not on this machine alone, so devices must share a secret: make one with prismal secret, and give it to each (--secret-file)`,
   )
 }
+
+/** An address as messages may name it: without what lets one in. */
+export const shownAddress = (address: string): string => address.replace(/\/\/[^/@]*@/, '//')
 
 export interface ReachOptions extends HandshakeOptions, DialOptions {
   /** URL of a module that exports the `transport` of the address. */
@@ -96,7 +107,7 @@ async function reachOne(address: string, greeting: Greeting, options: ReachOptio
   try {
     const established = await handshake(raw, 'dialer', options)
     const { joinMs = 120_000 } = options
-    const { connection, device } = await within(joinMs, greet(established, greeting, address), () =>
+    const { connection, device } = await within(joinMs, greet(established, greeting, shownAddress(address)), () =>
       established.close(`no answer to the greeting within ${joinMs} ms`),
     )
     return { connection, address, ...(device && { device }) }
@@ -104,7 +115,8 @@ async function reachOne(address: string, greeting: Greeting, options: ReachOptio
     raw.close('given up')
     const { message } = error as Error
     const Kind = error instanceof HandshakeError ? HandshakeError : ConnectionError
-    throw message.includes(address) ? error : new Kind(`${address}: ${message}`, { cause: error })
+    const where = shownAddress(address)
+    throw message.includes(where) ? error : new Kind(`${where}: ${message}`, { cause: error })
   }
 }
 

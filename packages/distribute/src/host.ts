@@ -2,7 +2,7 @@
 import { networkInterfaces } from 'node:os'
 import type { Build, Precision } from '@prismal/tensor'
 import { ComputeThread } from './compute.js'
-import { expectSecret, reach, transportOf, within } from './dialling.js'
+import { expectSecret, reach, shownAddress, transportOf, within } from './dialling.js'
 import { ConnectionError, DeviceError, HandshakeError } from './errors.js'
 import { type HandshakeOptions, handshake } from './handshake.js'
 import {
@@ -78,7 +78,7 @@ export async function host(options: HostOptions): Promise<Host> {
       listeners.push(await transport.listen(address, arrival => void serving.accept(arrival), { ...rest, log }))
     }
     const addresses = listeners.flatMap(l => reachable(l.address))
-    await serving.begin(options.name ?? addresses[0] ?? 'device')
+    await serving.begin(options.name ?? shownAddress(addresses[0] ?? 'device'))
     const close = async (reason = 'the device was ended'): Promise<void> => {
       await Promise.all(listeners.map(l => l.close(reason)))
       await serving.end(reason)
@@ -149,7 +149,8 @@ class Serving {
     if (model !== undefined) await this.#load(model)
   }
 
-  async #load(location: string): Promise<DeviceInfo> {
+  /** `called` is the model's name in messages; default: its folder's. */
+  async #load(location: string, called?: string): Promise<DeviceInfo> {
     const { backend = 'auto', dtype, threads = 1, memoryLimitBytes, changed } = this.#options
     const compute = await ComputeThread.start({
       ...{ name: this.#name, location, build: backend, threads, measure: true },
@@ -159,7 +160,7 @@ class Serving {
     })
     this.#compute = compute
     const folder = location.split(/[\\/]/).filter(Boolean).at(-1) ?? location
-    this.device = { ...compute.loaded, name: this.#name, model: folder }
+    this.device = { ...compute.loaded, name: this.#name, model: called ?? folder }
     void compute.ended.then(reason => {
       if (this.#compute === compute) this.#end(`the engine's thread ended: ${reason}`)
     })
@@ -181,7 +182,7 @@ class Serving {
       this.#compute = undefined
       this.device = undefined
       await before?.end()
-      return this.#load(folder)
+      return this.#load(folder, model)
     }
     const device = this.#loading.then(ready)
     this.#loading = device.catch(() => {})

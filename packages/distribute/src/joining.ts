@@ -122,17 +122,21 @@ export function mismatch(
 
 /** A connection's first message, and the connection for what follows it. */
 export function firstOf(connection: Connection): { first: Promise<Uint8Array>; rest: Connection } {
-  const early: Uint8Array[] = []
   let handler: ((message: Uint8Array) => void | Promise<void>) | undefined
+  let start!: () => void
+  const started = new Promise<void>(resolve => {
+    start = resolve
+  })
   let isFirst = true
   const first = new Promise<Uint8Array>((resolve, reject) => {
     connection.receive(message => {
       if (isFirst) {
         isFirst = false
         resolve(message)
-      } else if (handler) return handler(message)
-      else early.push(message)
-      return undefined
+        return undefined
+      }
+      // What came before somebody takes it counts as on its way: the other side's window bounds it.
+      return handler ? handler(message) : started.then(() => handler?.(message))
     })
     connection.closed.then(reason => reject(new ConnectionError(`the connection closed: ${reason}`)))
   })
@@ -144,7 +148,7 @@ export function firstOf(connection: Connection): { first: Promise<Uint8Array>; r
     close: reason => connection.close(reason),
     receive(take) {
       handler = take
-      for (const message of early.splice(0)) void take(message)
+      start()
     },
   }
   return { first, rest }

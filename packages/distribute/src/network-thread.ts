@@ -1,11 +1,11 @@
 /** What runs in the thread of a process' connections: it dials, and passes on what comes and goes. */
 
 import { PrismalError } from '@prismal/tensor'
-import { reach } from './dialling.js'
+import { reach, transportOf } from './dialling.js'
 import { pipe } from './joining.js'
 import type { FromNetwork, ToNetwork } from './network.js'
 import { Secret } from './secret.js'
-import type { Connection } from './transport.js'
+import type { Connection, Transport } from './transport.js'
 import { portConnection } from './transports/message-port.js'
 
 /** Most milliseconds that closing connections may take to say so to the other side. */
@@ -15,6 +15,7 @@ const own = globalThis.process?.getBuiltinModule?.('node:worker_threads').parent
 const say = (message: FromNetwork): void => own?.postMessage(message)
 const dialling = new Map<number, AbortController>()
 const open = new Set<Connection>()
+const used = new Set<Transport>()
 
 own?.on('message', (message: ToNetwork) => {
   if ('abort' in message) dialling.get(message.abort)?.abort(new Error('aborted'))
@@ -29,8 +30,9 @@ async function dial({ dial: id, addresses, greeting, options, secret, port }: Ex
   try {
     const { connection, ...dialled } = await reach(addresses, greeting, {
       ...{ ...options, signal: controller.signal },
-      ...(secret !== undefined && { secret: Secret.parse(secret) }),
+      ...(secret !== undefined && { secret: Secret.fromBytes(secret) }),
     })
+    used.add(await transportOf(dialled.address, options.transport))
     open.add(connection)
     void connection.closed.then(() => open.delete(connection))
     pipe(connection, local)
@@ -52,5 +54,6 @@ async function end(): Promise<void> {
   for (const connection of open) connection.close('the coordinator ended')
   const all = Promise.all([...open].map(c => c.closed))
   await Promise.race([all, new Promise(resolve => setTimeout(resolve, LAST_WORDS_MS))])
-  say({ ended: true })
+  await Promise.all([...used].map(transport => transport.rest?.()))
+  say({ ended: true, stays: [...used].some(transport => transport.staysInThread) })
 }

@@ -29,7 +29,7 @@ export type ToNetwork =
   | (Omit<Dial, 'options'> & {
       readonly dial: number
       readonly options: Omit<ReachOptions, 'secret' | 'signal'>
-      readonly secret?: string
+      readonly secret?: Uint8Array
       readonly port: MessagePort
     })
   | { readonly abort: number }
@@ -37,7 +37,8 @@ export type ToNetwork =
 export type FromNetwork =
   | (Dialled & { readonly dialled: number })
   | { readonly dialled: number; readonly failed: string; readonly code?: string }
-  | { readonly ended: true }
+  /** All connections are closed; where it `stays`, the thread must not be replaced. */
+  | { readonly ended: true; readonly stays: boolean }
 
 const nodeThreads = () => globalThis.process?.getBuiltinModule?.('node:worker_threads')
 
@@ -53,7 +54,9 @@ export async function networkOf(onThread = nodeThreads() !== undefined): Promise
   held.users++
   const release = async (network: ThreadNetwork | undefined): Promise<void> => {
     if (--held.users > 0) return
-    if (current === held) current = undefined
+    if (await network?.rest()) return
+    if (current === held && held.users === 0) current = undefined
+    else return
     await network?.end()
   }
   const network = await held.network.catch(async error => {
@@ -88,6 +91,7 @@ class ThreadNetwork {
   readonly #ended: Promise<void>
   #dials = 0
   #lost: Error | undefined
+  #rested = (_stays: boolean): void => {}
 
   private constructor(worker: NodeWorker) {
     this.#worker = worker
@@ -120,7 +124,7 @@ class ThreadNetwork {
     const id = ++this.#dials
     const message: ToNetwork = {
       ...{ dial: id, addresses, greeting, options: rest, port },
-      ...(secret && { secret: secret.reveal() }),
+      ...(secret && { secret: secret.bytesForThread() }),
     }
     const abort = (): void => this.#worker.postMessage({ abort: id } satisfies ToNetwork)
     // The thread does not hold the process, but a question does.
@@ -139,16 +143,25 @@ class ThreadNetwork {
     }
   }
 
-  /** Resolves when its connections have closed and nothing of it is left. */
-  async end(): Promise<void> {
+  /** Resolves when its connections have closed: to whether the thread must stay. */
+  async rest(): Promise<boolean> {
     this.#worker.ref()
+    const rested = new Promise<boolean>(resolve => {
+      this.#rested = resolve
+    })
     this.#worker.postMessage({ end: true } satisfies ToNetwork)
-    await this.#ended
+    const stays = await Promise.race([rested, this.#ended.then(() => false)])
+    if (this.#waiting.size === 0) this.#worker.unref()
+    return stays
+  }
+
+  async end(): Promise<void> {
+    await this.#worker.terminate()
   }
 
   #take(message: FromNetwork): void {
     if ('ended' in message) {
-      void this.#worker.terminate()
+      this.#rested(message.stays)
       return
     }
     const waiting = this.#waiting.get(message.dialled)

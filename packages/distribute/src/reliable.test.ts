@@ -150,6 +150,30 @@ describe.each([false, true])('sealed: %s', isSealed => {
     expect(through).toEqual([1, 2])
   })
 
+  test('a credit is sent for each quarter of the window, and none where data goes back', async () => {
+    const credits: [number, number] = [0, 0]
+    const counted =
+      (side: 0 | 1): Tap =>
+      (packet, forward) => {
+        if (readHeader(packet, isSealed ? 16 : 0).kind === 'credit') credits[side]++
+        return forward(packet)
+      }
+    const [a, b] = await pair({ isSealed, options: { windowBytes: 8192 }, there: counted(0), back: counted(1) })
+    const received = collected(b)
+    for (let i = 0; i < 40; i++) await a.send(message(1000, i))
+    await received.until(40)
+    expect(credits[0]).toBe(0)
+    expect(credits[1]).toBeGreaterThan(0)
+    expect(credits[1]).toBeLessThanOrEqual((40 * 1028) / 2048)
+    const answered = collected(a)
+    for (let i = 0; i < 40; i++) {
+      void b.send(message(1000, i))
+      await a.send(message(1000, i))
+      await Promise.all([answered.until(i + 1), received.until(41 + i)])
+    }
+    expect(credits[0] + credits[1]).toBeLessThan(30)
+  })
+
   test('what was sent before a close arrives before it, also what waits for room', async () => {
     const [a, b] = await pair({ isSealed, options: { windowBytes: 1024 } })
     const sending = Array.from({ length: 20 }, (_, i) => a.send(message(200, i)))
@@ -281,6 +305,25 @@ describe('signs of life', () => {
     const reason = await Promise.race([enough, a.closed, b.closed])
     expect(reason).toBeUndefined()
     expect(a.roundTripMs).toBeGreaterThanOrEqual(0)
+    a.close()
+  })
+
+  test('are not missed by a thread that stood still', async () => {
+    let resolve: () => void
+    const answered = new Promise<void>(r => {
+      resolve = r
+    })
+    let stoodStill = false
+    const [a, b] = await pair({
+      options: { heartbeatMs: 5, silenceMs: 40 },
+      back: (packet, forward) => {
+        if (stoodStill && readHeader(packet, 0).kind === 'pong') resolve()
+        return forward(packet)
+      },
+    })
+    for (const began = performance.now(); performance.now() - began < 100; );
+    stoodStill = true
+    expect(await Promise.race([answered, a.closed, b.closed])).toBeUndefined()
     a.close()
   })
 

@@ -1,6 +1,6 @@
 /** Devices at addresses: what a coordinator joins over a network. */
 import type { DeviceSource } from './cluster.js'
-import type { ReachOptions } from './dialling.js'
+import { type ReachOptions, shownAddress } from './dialling.js'
 import { DeviceError } from './errors.js'
 import type { Greeting, JoinGreeting } from './joining.js'
 import { type Dialled, networkOf } from './network.js'
@@ -24,7 +24,7 @@ export interface RemoteOptions extends ReachOptions {
  */
 export function remote(address: string | readonly string[], options: RemoteOptions = {}): DeviceSource {
   const addresses = typeof address === 'string' ? [address] : address
-  const { name = addresses[0] ?? 'remote', mixed = false, networkThread, ...reachOptions } = options
+  const { name = shownAddress(addresses[0] ?? 'remote'), mixed = false, networkThread, ...reachOptions } = options
   return {
     name,
     async join(model) {

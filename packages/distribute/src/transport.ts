@@ -25,6 +25,10 @@ export interface Transport {
   readonly name: string
   /** Schemes of its addresses, without the colon: `ws`, `wss`. */
   readonly schemes: readonly string[]
+  /** Its library works in one thread of a process only: the thread that has used it stays as long as the process. */
+  readonly staysInThread?: boolean
+  /** Resolves when nothing is left of connections that were closed. A thread that uses it waits for that before it ends. */
+  rest?(): Promise<void>
   /** Connects to an address. Rejects with `ConnectionError`, which names the address and what was tried. */
   dial(address: string, options?: DialOptions): Promise<Connection>
   /**
@@ -41,6 +45,20 @@ export interface DialOptions {
   readonly timeoutMs?: number
   /** PEM of certificate authorities that are trusted for `wss`, besides the platform's. Node only. */
   readonly authorities?: string
+  /**
+   * The NATS server of addresses that leave it open (`nats://_/SUBJECT`), as each side reaches it: a URL, which may hold
+   * credentials.
+   */
+  readonly natsServer?: string
+  /** Servers that `web-rtc` asks how this machine is seen from elsewhere, or that relay; default: none. */
+  readonly iceServers?: readonly IceServer[]
+}
+
+/** As browsers take it: `{ urls: 'stun:stun.example:3478' }`. */
+export interface IceServer {
+  readonly urls: string
+  readonly username?: string
+  readonly credential?: string
 }
 
 export interface ListenOptions {
@@ -54,6 +72,10 @@ export interface ListenOptions {
   readonly requestTimeoutMs?: number
   /** PEM of certificate and key, where the scheme asks for them (`wss`). */
   readonly certificate?: { readonly cert: string; readonly key: string }
+  /** As those of {@link DialOptions.iceServers}. */
+  readonly iceServers?: readonly IceServer[]
+  /** As in {@link DialOptions}. */
+  readonly natsServer?: string
   /** Told about who was refused and why, without secrets. */
   readonly log?: (message: string) => void
 }

@@ -2,10 +2,14 @@
 /** The `prismal` command. Exit codes: 0 fine, 1 the work failed, 2 the command was wrong. */
 import { PlanError } from '@prismal/distribute'
 import { Command, CommanderError } from 'commander'
+import { addAsk } from './commands/ask.js'
+import { addDevices } from './commands/devices.js'
 import { addInspect } from './commands/inspect.js'
 import { addPlan } from './commands/plan.js'
+import { addPush } from './commands/push.js'
 import { addRun } from './commands/run.js'
 import { addSecret } from './commands/secret.js'
+import { addServe } from './commands/serve.js'
 import { addVerify } from './commands/verify.js'
 import { addWorker } from './commands/worker.js'
 import { description, version } from './versions.js'
@@ -13,7 +17,8 @@ import { description, version } from './versions.js'
 async function main(argv: readonly string[]): Promise<number> {
   const program = new Command('prismal').description(description()).version(version())
   program.option('--debug', 'print stack traces').showHelpAfterError('(--help shows the options)')
-  for (const add of [addRun, addWorker, addSecret, addPlan, addInspect, addVerify]) add(program)
+  const work = [addRun, addWorker, addSecret, addPlan, addInspect, addVerify]
+  for (const add of [...work, addDevices, addPush, addServe, addAsk]) add(program)
   for (const command of [program, ...program.commands])
     command.exitOverride().configureOutput({ outputError: (text, write) => write(withoutSecrets(text)) })
   try {

@@ -1,6 +1,7 @@
 /** What a device tells of itself, and what of it is believed. */
 import type { Msg, NatsConnection } from '@nats-io/nats-core'
 import type { Secret } from '../secret.js'
+import { joined } from '../wire.js'
 import { type Authenticator, authenticator, utf8 } from './keys.js'
 import { type Subjects, subjectsOf } from './subjects.js'
 
@@ -18,10 +19,10 @@ export interface Announcement {
   /** One start of one device: letters, digits, `-` and `_`. */
   readonly id: string
   readonly name: string
-  /** Where it can be dialled directly: `ws://192.0.2.7:7040`. */
+  /** Where it can be dialled: directly (`ws://192.0.2.7:7040`), or through this server (`nats://_/SUBJECT`). */
   readonly addresses: readonly string[]
-  /** Where it takes connections through the server, if it does: see `natsAddress()`. */
-  readonly subject?: string
+  /** Whether it brings models that it lacks from the Object Store when it is asked to join. */
+  readonly fetches?: boolean
   readonly models: readonly HeldModel[]
   /** Floating-point operations in a second, measured at its start, in 10⁹. */
   readonly gigaflops: number
@@ -59,7 +60,9 @@ export interface GroupOptions {
   readonly log?: (message: string) => void
 }
 
-const MAC_HEADER = 'Prismal-Mac'
+const NEW_LINE = utf8('\n')
+/** base64url of 32 bytes. */
+const MAC_LETTERS = 43
 const MOST_BYTES = 32 << 10
 /** A heartbeat that is older, by the device's clock as far as it is known, is a repetition. */
 const FRESH_MS = 30_000
@@ -93,11 +96,7 @@ export class Town {
     const bytes = utf8(JSON.stringify(told))
     const mac = await this.#authenticator.sign(bytes)
     if (this.#nc.isClosed()) return
-    if (mac === undefined) return this.#nc.publish(subject, bytes)
-    const { headers } = await import('@nats-io/nats-core')
-    const head = headers()
-    head.set(MAC_HEADER, mac)
-    this.#nc.publish(subject, bytes, { headers: head })
+    this.#nc.publish(subject, mac === undefined ? bytes : joined([utf8(mac), NEW_LINE, bytes]))
   }
 
   /**
@@ -105,9 +104,10 @@ export class Town {
    * later than what the device told before. Else undefined, and the reason goes to the log.
    */
   async believe(message: Msg, nonce?: string): Promise<Told | undefined> {
-    const { data } = message
-    if (data.length > MOST_BYTES) return this.#refuse('someone', `${data.length} bytes are more than ${MOST_BYTES}`)
-    const lie = await this.#authenticator.whyNot(data, message.headers?.get(MAC_HEADER) || undefined)
+    if (message.data.length > MOST_BYTES)
+      return this.#refuse('someone', `${message.data.length} bytes are more than ${MOST_BYTES}`)
+    const { data, mac } = withoutMac(message.data)
+    const lie = await this.#authenticator.whyNot(data, mac)
     const told = parseTold(data)
     const who = typeof told === 'string' ? 'someone' : told.device.name
     if (lie !== undefined) return this.#refuse(who, lie)
@@ -148,6 +148,12 @@ export class Town {
   }
 }
 
+/** JSON, and the MAC that is a line of its own before it where there is a secret. */
+function withoutMac(bytes: Uint8Array): { data: Uint8Array; mac?: string } {
+  if (bytes[MAC_LETTERS] !== NEW_LINE[0]) return { data: bytes }
+  return { data: bytes.subarray(MAC_LETTERS + 1), mac: new TextDecoder().decode(bytes.subarray(0, MAC_LETTERS)) }
+}
+
 /** What the bytes tell, or why they tell nothing. Whatever is shown to people is free of control characters. */
 export function parseTold(bytes: Uint8Array): Told | string {
   let json: unknown
@@ -168,7 +174,7 @@ export function parseTold(bytes: Uint8Array): Told | string {
     !(typeof device.id === 'string' && /^[A-Za-z0-9_-]{1,64}$/.test(device.id)) && 'id',
     !isText(device.name) && 'name',
     !isTexts(device.addresses) && 'addresses',
-    device.subject !== undefined && !isText(device.subject) && 'subject',
+    device.fetches !== undefined && typeof device.fetches !== 'boolean' && 'fetches',
     !(Array.isArray(device.models) && models.length <= 16 && models.every(isModel)) && 'models',
     ...['gigaflops', 'threads', 'sessions'].map(name => !isNumber(device[name]) && name),
     ...['memoryLimitBytes', 'memoryFreeBytes'].map(

@@ -6,6 +6,7 @@ import { ConnectionError, DeviceError } from '../errors.js'
 import type { GroupOptions } from './announcement.js'
 import { type Sealer, sealer } from './keys.js'
 import {
+  inOrder,
   MOST_REPLY_BYTES,
   MOST_REQUEST_BYTES,
   pack,
@@ -40,7 +41,10 @@ export interface Answered<T> {
 }
 
 /** How one attempt ended where nobody answered. */
-type Unanswered = 'nobody' | 'busy' | 'lost'
+type Unanswered = 'nobody' | 'busy' | 'silent' | 'lost'
+
+/** Most milliseconds until a request is taken; it may have been lost on its way. */
+const TAKEN_MS = 3000
 
 /**
  * Has a request computed by one of the groups that serve its task; waits while all are busy, and asks another where one is
@@ -55,7 +59,14 @@ export async function ask<T = unknown>(
 ): Promise<Answered<T>> {
   const { timeoutMs = 300_000, appearMs = 5000, secret, signal } = options
   const subjects = subjectsOf(options.group)
-  const asker = { nc, task, subjects, sealer: sealer(secret, `request ${subjects.group}`), options }
+  const asker: Asker = {
+    nc,
+    task,
+    subjects,
+    sealer: sealer(secret, `request ${subjects.group}`),
+    options,
+    hasRoom() {},
+  }
   const deadline = Date.now() + timeoutMs
   const alone = Date.now() + appearMs
   let freed = 0
@@ -63,10 +74,12 @@ export async function ask<T = unknown>(
   const free = nc.subscribe(subjects.free(task), {
     callback: () => {
       freed++
+      asker.hasRoom()
       wake()
     },
   })
   const where = `group ${subjects.group}`
+  let reason: Unanswered = 'silent'
   try {
     for (let attempt = 0; ; attempt++) {
       signal?.throwIfAborted()
@@ -74,10 +87,12 @@ export async function ask<T = unknown>(
       const answered = await attemptOnce<T>(asker, request, deadline)
       if (typeof answered === 'object') return answered
       const left = deadline - Date.now()
+      // The last attempt may only have lacked the time.
+      if (answered !== 'silent') reason = answered
       if (answered === 'nobody' && Date.now() >= alone)
         throw new DeviceError(`nobody serves ${task} in ${where}: \`prismal serve\` starts a group that does`)
       if (left <= 0)
-        throw new DeviceError(`${task} was not answered in ${where} within ${timeoutMs} ms: ${WHY[answered]}`)
+        throw new DeviceError(`${task} was not answered in ${where} within ${timeoutMs} ms: ${WHY[reason]}`)
       if (freed !== before) continue
       // Until somebody says that there is room, or in case that was lost.
       const pause = Math.min(left, 100 * 2 ** Math.min(attempt, 4)) * (0.75 + Math.random() / 2)
@@ -98,6 +113,7 @@ export async function ask<T = unknown>(
 const WHY: Readonly<Record<Unanswered, string>> = {
   nobody: 'nobody serves it',
   busy: 'all that serve it are busy',
+  silent: 'nobody took it',
   lost: 'the group that took it is gone',
 }
 
@@ -107,6 +123,8 @@ interface Asker {
   readonly subjects: Subjects
   readonly sealer: Sealer
   readonly options: AskOptions
+  /** Called when a group has room again. */
+  hasRoom: () => void
 }
 
 async function attemptOnce<T>(asker: Asker, request: TaskRequest, deadline: number): Promise<Answered<T> | Unanswered> {
@@ -122,9 +140,15 @@ async function attemptOnce<T>(asker: Asker, request: TaskRequest, deadline: numb
     const parts: Uint8Array[] = []
     let partBytes = 0
     let timer: ReturnType<typeof setTimeout> | undefined
+    const started = Date.now()
+    // Where somebody else listens too, the server does not tell that nobody took it.
+    asker.hasRoom = () => {
+      if (by === undefined && Date.now() - started > 100) end(() => resolve('silent'))
+    }
     const onAbort = (): void => end(() => reject(signal?.reason))
     const end = (then: () => void): void => {
       clearTimeout(timer)
+      asker.hasRoom = () => {}
       signal?.removeEventListener('abort', onAbort)
       if (!nc.isClosed()) subscription.unsubscribe()
       then()
@@ -134,23 +158,23 @@ async function attemptOnce<T>(asker: Asker, request: TaskRequest, deadline: numb
         end(() =>
           reject(new DeviceError(`${by}, which had taken the request, is gone: it said nothing for ${silenceMs} ms`)),
         )
-      else end(() => resolve('lost'))
+      else end(() => resolve(by === undefined ? 'silent' : 'lost'))
     }
     /** Waits for the next sign of life. */
     const listen = (): void => {
       clearTimeout(timer)
-      timer = setTimeout(gone, Math.max(1, Math.min(silenceMs, deadline - Date.now())))
+      const mostMs = by === undefined ? Math.min(silenceMs, TAKEN_MS) : silenceMs
+      timer = setTimeout(gone, Math.max(1, Math.min(mostMs, deadline - Date.now())))
     }
     const heard = async (data: Uint8Array): Promise<void> => {
-      const { head, data: rest } = unpack<ReplyHead>(await sealer.open(replyContext(id, index), data))
+      const { head, data: rest } = unpack<ReplyHead>(await sealer.open(replyContext(id, index), inOrder(data, index)))
       index++
+      if (head.kind === 'taken') by = String(head.by)
       listen()
       switch (head.kind) {
         case 'busy':
           return end(() => resolve('busy'))
         case 'taken':
-          by = String(head.by)
-          return
         case 'working':
           return
         case 'piece':

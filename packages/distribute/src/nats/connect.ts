@@ -1,6 +1,7 @@
 /** Connections to a NATS server: its client is an optional peer dependency, and its errors name the server. */
 import type { NatsConnection } from '@nats-io/nats-core'
 import { ConnectionError } from '../errors.js'
+import { optionalPackage } from '../transports/optional-package.js'
 
 export interface ConnectNatsOptions {
   /** Most milliseconds until the server has let us in; default 10,000. */
@@ -64,6 +65,20 @@ export function parseNatsAddress(address: string): NatsAddress {
   }
 }
 
+/**
+ * The server of an address that leaves it open, `nats://_/SUBJECT`: everyone reaches it in their own way and with their own
+ * credentials.
+ */
+export const ANY_SERVER = 'nats://_'
+
+/** An address with its server: that of `natsServer`, where it leaves it open. Throws {@link ConnectionError} where that is not given. */
+export function withServer(address: string, natsServer: string | undefined): string {
+  if (!address.startsWith(`${ANY_SERVER}/`)) return address
+  if (natsServer === undefined)
+    throw new ConnectionError(`${address} leaves its server open: say which with natsServer`)
+  return natsAddress(natsServer, address.slice(ANY_SERVER.length + 1))
+}
+
 /** The address of a device that takes connections at `subject`, by the way to the server (and with the credentials) of `url`. */
 export function natsAddress(url: string, subject: string): string {
   parseNatsAddress(url)
@@ -79,9 +94,7 @@ export async function connectNats(url: string, options: ConnectNatsOptions = {})
   const { timeoutMs = 10_000, name = 'prismal', authorities, reconnectMs = 500, signal } = options
   const { server, host, isTls, credentials } = parseNatsAddress(url)
   signal?.throwIfAborted()
-  const { connect } = await import('@nats-io/transport-node').catch(cause => {
-    throw new ConnectionError('NATS needs its client: npm install @nats-io/transport-node', { cause })
-  })
+  const { connect } = await optionalPackage<typeof import('@nats-io/transport-node')>('@nats-io/transport-node', 'NATS')
   const connecting = connect({
     servers: host,
     name,
@@ -106,7 +119,20 @@ export async function connectNats(url: string, options: ConnectNatsOptions = {})
     if (signal?.aborted) throw signal.reason
     throw new ConnectionError(`no NATS server at ${server}: ${whyNot(cause as Error, timeoutMs)}`, { cause })
   })
-  return connected
+  return closingLater(connected)
+}
+
+/**
+ * Closes a turn later than it was asked to. The client takes its listeners off the socket as it closes; where the server
+ * went away just before, the error of what was written last would find none and end the process.
+ */
+function closingLater(nc: NatsConnection): NatsConnection {
+  const close = nc.close.bind(nc)
+  nc.close = async () => {
+    await new Promise(resolve => setTimeout(resolve))
+    await close()
+  }
+  return nc
 }
 
 /** What a client's error means, in a line. */

@@ -130,7 +130,13 @@ export async function discover(nc: NatsConnection, options: DiscoverOptions): Pr
   signal?.throwIfAborted()
   let changed = (): void => {}
   const directory = new Directory(nc, { ...options, changed: () => changed() })
-  const fitting = (): Announcement[] => directory.devices.filter(device => lack(device, options) === undefined)
+  const { digest } = options
+  const holds = (device: Announcement): boolean => device.models.some(m => m.digest === digest)
+  // Those that would have to fetch the model come last.
+  const fitting = (): Announcement[] => {
+    const fit = directory.devices.filter(device => lack(device, options) === undefined)
+    return [...fit.filter(holds), ...fit.filter(device => !holds(device))]
+  }
   const timers: ReturnType<typeof setTimeout>[] = []
   let onAbort = (): void => {}
   try {
@@ -159,14 +165,16 @@ export async function discover(nc: NatsConnection, options: DiscoverOptions): Pr
 
 /** Why a device is not one of those that are looked for. */
 function lack(device: Announcement, { digest, numericsClass }: DiscoverOptions): string | undefined {
+  if (device.addresses.length === 0) return 'names no address'
   const held = device.models.filter(m => m.digest === digest)
   if (held.length === 0) {
+    // One that is at work keeps its model.
+    if (device.fetches && device.sessions === 0) return undefined
     const others = device.models.map(m => `${m.name} ${short(m.digest)}`).join(', ') || 'no model'
     return `holds ${others}, not ${short(digest)}`
   }
   if (numericsClass !== undefined && held.every(m => m.numericsClass !== numericsClass))
     return `computes in class ${held.map(m => m.numericsClass).join(', ')}, not ${numericsClass}`
-  if (device.addresses.length === 0 && device.subject === undefined) return 'names no address'
   return undefined
 }
 

@@ -55,6 +55,8 @@ export interface ModelFolder {
   /** Bytes [from, from + length) of a file that an earlier attempt left, or undefined. */
   read(file: string, from: number, length: number): Promise<Uint8Array | undefined>
   write(file: string, from: number, bytes: Uint8Array): Promise<void>
+  /** Cuts a file to its length: all of it is there. */
+  end(file: string, bytes: number): Promise<void>
 }
 
 /**
@@ -141,6 +143,7 @@ export async function fetchModel(
       doneBytes += length
       progress({ doneBytes, totalBytes, file: name })
     }
+    await folder.end(name, bytes)
   }
 }
 

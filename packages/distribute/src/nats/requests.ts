@@ -95,3 +95,18 @@ export function unpackRequest(bytes: Uint8Array): Required<TaskRequest> & { read
 /** What seals a request, and each reply to it: for one place only. */
 export const requestContext = (group: string, task: string, id: string): string => `request ${group} ${task} ${id}`
 export const replyContext = (id: string, index: number): string => `reply ${id} ${index}`
+
+/** A reply with its number before it: NATS delivers at most once, and what is missing must be noticed. */
+export function numbered(number: number, bytes: Uint8Array): Uint8Array {
+  const all = new Uint8Array(4 + bytes.length)
+  new DataView(all.buffer).setUint32(0, number, true)
+  all.set(bytes, 4)
+  return all
+}
+
+/** What follows the number, which must be the one that is due. */
+export function inOrder(bytes: Uint8Array, due: number): Uint8Array {
+  const number = bytes.length < 4 ? -1 : new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true)
+  if (number !== due) throw new ConnectionError(`reply ${number} came where ${due} was due: one was lost`)
+  return bytes.subarray(4)
+}

@@ -5,6 +5,7 @@ import type { GroupOptions } from './announcement.js'
 import { SEAL_BYTES, type Sealer, sealer, utf8 } from './keys.js'
 import {
   MOST_REQUEST_BYTES,
+  numbered,
   pack,
   type ReplyHead,
   replyContext,
@@ -120,7 +121,8 @@ class Server implements Serving {
     this.#nc.publish(this.#subjects.free(this.#task))
   }
   #leaveQueue(): void {
-    this.#queue?.unsubscribe()
+    // Drained: what is on its way is still told that this group is busy.
+    void this.#queue?.drain().catch(() => {})
     this.#queue = undefined
   }
 
@@ -198,10 +200,10 @@ class Replies {
   }
 
   send(head: ReplyHead, data = new Uint8Array(0)): Promise<void> {
-    const context = replyContext(this.#id, this.#index++)
+    const number = this.#index++
     this.#sending = this.#sending.then(async () => {
-      const bytes = await this.#sealer.seal(context, pack(head, data))
-      if (!this.#nc.isClosed()) this.#nc.publish(this.#to, bytes, { reply: this.#back })
+      const bytes = await this.#sealer.seal(replyContext(this.#id, number), pack(head, data))
+      if (!this.#nc.isClosed()) this.#nc.publish(this.#to, numbered(number, bytes), { reply: this.#back })
     })
     return this.#sending
   }

@@ -2,6 +2,7 @@
 import type { NatsConnection } from '@nats-io/nats-core'
 import type { ObjectStore } from '@nats-io/obj'
 import { ConnectionError } from '../errors.js'
+import { optionalPackage } from '../transports/optional-package.js'
 
 export interface StoreOptions {
   /** Milliseconds that objects are kept; default: for ever. */
@@ -14,11 +15,7 @@ export async function openStore(
   bucket: string,
   { keepMs }: StoreOptions = {},
 ): Promise<ObjectStore> {
-  const { Objm } = await import('@nats-io/obj').catch(cause => {
-    throw new ConnectionError('models and long inputs in NATS need: npm install @nats-io/jetstream @nats-io/obj', {
-      cause,
-    })
-  })
+  const { Objm } = await optionalPackage<typeof import('@nats-io/obj')>('@nats-io/obj', 'the Object Store of NATS')
   try {
     return await new Objm(nc).create(bucket, keepMs === undefined ? {} : { ttl: keepMs * 1e6 })
   } catch (cause) {

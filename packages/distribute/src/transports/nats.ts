@@ -2,14 +2,23 @@
  * @prismal/distribute/transports/nats: connections through a NATS server, by which devices reach each other that have no
  * address of their own.
  *
- * A device listens at a subject: `nats://HOST:4222/prismal.default.device.ID`. Dialling is a request to it that names an
+ * A device listens at a subject, `nats://HOST:4222/prismal.default.device.ID`, or where it names none at one of its own. Dialling is a request to it that names an
  * inbox of the dialler's; the answer names one of the listener's. Each side then publishes to the other's inbox: data to
  * `INBOX.data`, the reason of a close to `INBOX.close`. NATS delivers at most once: what it drops is noticed above.
  * Data names `INBOX.none` as its reply, to which the server says so where nobody listens any more.
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core'
 import { ConnectionError } from '../errors.js'
-import { connectNats, parseNatsAddress, SCHEMES, withoutCredentials } from '../nats/connect.js'
+import {
+  ANY_SERVER,
+  connectNats,
+  natsAddress,
+  parseNatsAddress,
+  SCHEMES,
+  withoutCredentials,
+  withServer,
+} from '../nats/connect.js'
+import { randomId, subjectsOf } from '../nats/subjects.js'
 import type { Arrival, Connection, DialOptions, Listener, ListenOptions, Transport } from '../transport.js'
 
 /** What both sides of a dial must speak alike. */
@@ -69,7 +78,7 @@ export function natsTransport(): Transport {
       const { timeoutMs = 10_000, signal } = options
       const { subject } = subjectOf(address)
       const started = Date.now()
-      const server = await lease(address, { ...options, timeoutMs })
+      const server = await lease(withServer(address, options.natsServer), { ...options, timeoutMs })
       try {
         const left = Math.max(1, timeoutMs - (Date.now() - started))
         return await dialled(server, subject, withoutCredentials(address), left, signal)
@@ -78,8 +87,11 @@ export function natsTransport(): Transport {
       }
     },
     async listen(address, accept, options = {}) {
-      const { subject, base } = subjectOf(address)
-      const server = await lease(address, {})
+      // As port 0 is any free one, no subject is one of its own.
+      const own =
+        parseNatsAddress(address).subject === '' ? natsAddress(address, subjectsOf().device(randomId())) : address
+      const { subject, base } = subjectOf(own)
+      const server = await lease(withServer(own, options.natsServer), {})
       return listenAt(server, subject, `${base}/${subject}`, accept, options)
     },
   }
@@ -94,7 +106,7 @@ function subjectOf(address: string): { subject: string; base: string } {
     throw new ConnectionError(
       `${withoutCredentials(address)} names no device: its subject follows the server, as in ${server}/prismal.default.device.ID`,
     )
-  return { subject, base: server }
+  return { subject, base: address.startsWith(`${ANY_SERVER}/`) ? ANY_SERVER : server }
 }
 
 /** One client of a server, closed when nothing uses it any more. */
@@ -422,8 +434,7 @@ function readGreeting(bytes: Uint8Array): Greeting | Refusal {
 }
 
 /** Nobody who was not told of it can guess it. */
-const randomInbox = (): string =>
-  `_INBOX.${[...crypto.getRandomValues(new Uint8Array(16))].map(b => b.toString(16).padStart(2, '0')).join('')}`
+const randomInbox = (): string => `_INBOX.${randomId()}`
 
 const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes.subarray(0, REASON_BYTES)) || 'closed'
 

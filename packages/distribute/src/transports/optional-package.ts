@@ -12,7 +12,8 @@ export async function optionalPackage<T>(name: string, purpose: string): Promise
     const { code, message } = error as NodeJS.ErrnoException
     const isMissing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'
     const found = isMissing ? 'is not installed' : `cannot be loaded (${message})`
-    throw new ConnectionError(`${purpose} needs the package ${name}, which ${found}: npm install ${name}`, {
+    const [installed] = name.split('/')
+    throw new ConnectionError(`${purpose} needs the package ${installed}, which ${found}: npm install ${installed}`, {
       cause: error,
     })
   }

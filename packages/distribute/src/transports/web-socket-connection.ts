@@ -1,8 +1,7 @@
 /** Connections over an open web-socket: one of the package `ws`, or the platform's own. */
 import type { WebSocket as WsSocket } from 'ws'
-import { ConnectionError } from '../errors.js'
 import type { Connection } from '../transport.js'
-import { Inbox } from './inbox.js'
+import { SocketConnection, tooLong } from './socket-connection.js'
 
 /** Longest message of a web-socket connection; a longer one closes it. */
 export const MAX_MESSAGE_BYTES = 1 << 20
@@ -10,119 +9,18 @@ export const MAX_MESSAGE_BYTES = 1 << 20
 const CLOSE_TIMEOUT_MS = 3_000
 /** Bytes in the socket's buffer above which a send waits. */
 const FULL_BYTES = 4 << 20
-/** Bytes that may wait to be taken before reading pauses, and those below which it goes on. */
-const PAUSE_BYTES = 4 << 20
-const RESUME_BYTES = 1 << 20
-/** The platform's sockets cannot pause: beyond this many bytes the connection ends. Far above what `reliable()` lets come. */
-const FLOOD_BYTES = 64 << 20
 const NORMAL = 1000
 const TOO_LONG = 1009
 /** Bytes of UTF-8 that a close frame carries as a reason. */
 const MAX_REASON_BYTES = 123
-
-/** What differs between the two kinds of sockets. */
-interface Socket {
-  send(message: Uint8Array): void
-  /** Bytes that were sent and have not left yet. */
-  bufferedBytes(): number
-  /** Resolves once there is room, or rejects. Called while there is none. */
-  drained(): Promise<void>
-  close(code: number, reason: string): void
-  /** Stops reading, or goes on, where the socket can. */
-  pause(isPaused: boolean): void
-  readonly canPause: boolean
-}
-
-/** The state that both kinds share: messages in, the reason of the end, senders that wait. */
-class SocketConnection implements Connection {
-  readonly maxMessageBytes = MAX_MESSAGE_BYTES
-  readonly closed: Promise<string>
-  readonly #socket: Socket
-  readonly #inbox: Inbox
-  readonly #waiting = new Set<(error: Error) => void>()
-  #isPaused = false
-  #reason: string | undefined
-  #resolveClosed!: (reason: string) => void
-
-  constructor(socket: Socket) {
-    this.#socket = socket
-    this.closed = new Promise(resolve => {
-      this.#resolveClosed = resolve
-    })
-    this.#inbox = new Inbox(
-      untakenBytes => this.#weigh(untakenBytes),
-      reason => this.close(reason),
-    )
-  }
-
-  async send(message: Uint8Array): Promise<void> {
-    if (this.#reason !== undefined) throw this.#closedError()
-    if (message.byteLength > MAX_MESSAGE_BYTES)
-      throw new ConnectionError(`a message of ${message.byteLength} bytes is longer than ${MAX_MESSAGE_BYTES}`)
-    this.#socket.send(message)
-    if (this.#socket.bufferedBytes() <= FULL_BYTES) return
-    let end!: (error: Error) => void
-    const ended = new Promise<never>((_, reject) => {
-      end = reject
-      this.#waiting.add(end)
-    })
-    try {
-      await Promise.race([this.#socket.drained(), ended])
-    } catch {
-      throw this.#closedError()
-    } finally {
-      this.#waiting.delete(end)
-    }
-  }
-
-  receive(handler: (message: Uint8Array) => void | Promise<void>): void {
-    this.#inbox.receive(handler)
-  }
-
-  close(reason = 'closed'): void {
-    if (this.#reason !== undefined) return
-    this.#inbox.discard()
-    this.end(reason)
-    this.#socket.pause(false)
-    this.#socket.close(NORMAL, reason)
-  }
-
-  arrive(data: Uint8Array | undefined): void {
-    if (this.#reason !== undefined) return
-    if (!data) this.close('the other side sent text, not bytes')
-    else if (data.byteLength > MAX_MESSAGE_BYTES) this.close(tooLong)
-    else this.#inbox.push(data)
-  }
-
-  /** What ended it, whichever side: the first reason counts. */
-  end(reason: string): void {
-    if (this.#reason !== undefined) return
-    this.#reason = reason
-    this.#resolveClosed(reason)
-    for (const end of this.#waiting) end(this.#closedError())
-  }
-
-  #closedError(): ConnectionError {
-    return new ConnectionError(`the connection is closed: ${this.#reason ?? 'it broke'}`)
-  }
-
-  #weigh(untakenBytes: number): void {
-    const wants = this.#isPaused ? untakenBytes > RESUME_BYTES : untakenBytes > PAUSE_BYTES
-    if (wants !== this.#isPaused && this.#reason === undefined) {
-      this.#isPaused = wants
-      this.#socket.pause(wants)
-    }
-    if (untakenBytes > FLOOD_BYTES && !this.#socket.canPause) this.close('the other side sends more than is taken')
-  }
-}
-
-const tooLong = `a message longer than ${MAX_MESSAGE_BYTES} bytes came`
 
 /** A connection over an open socket of the package `ws`. */
 export function wsConnection(socket: WsSocket): Connection {
   let failure: Error | undefined
   let last: Promise<void> = Promise.resolve()
   const connection = new SocketConnection({
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+    fullBytes: FULL_BYTES,
     send(message) {
       last = new Promise((resolve, reject) => {
         socket.send(message, { binary: true }, error => (error ? reject(error) : resolve()))
@@ -131,9 +29,8 @@ export function wsConnection(socket: WsSocket): Connection {
     },
     bufferedBytes: () => socket.bufferedAmount,
     drained: () => last,
-    close: (code, reason) => closeSocket(socket, code, reason),
+    close: reason => closeSocket(socket, NORMAL, reason),
     pause: isPaused => (isPaused ? socket.pause() : socket.resume()),
-    canPause: true,
   })
   socket.binaryType = 'nodebuffer'
   socket.on('message', (data, isBinary) => {
@@ -145,7 +42,7 @@ export function wsConnection(socket: WsSocket): Connection {
   })
   socket.on('close', (code, reason) => {
     const isTooLong = (failure as NodeJS.ErrnoException | undefined)?.code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH'
-    connection.end(isTooLong ? tooLong : closeReason(code, String(reason), failure?.message))
+    connection.end(isTooLong ? tooLong(MAX_MESSAGE_BYTES) : closeReason(code, String(reason), failure?.message))
   })
   return connection
 }
@@ -161,6 +58,8 @@ export function closeSocket(socket: WsSocket, code: number, reason: string): voi
 /** A connection over an open socket of the platform. */
 export function platformConnection(socket: WebSocket): Connection {
   const connection = new SocketConnection({
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+    fullBytes: FULL_BYTES,
     send: message => socket.send(message as Uint8Array<ArrayBuffer>),
     bufferedBytes: () => socket.bufferedAmount,
     // The platform has no event for it.
@@ -168,9 +67,7 @@ export function platformConnection(socket: WebSocket): Connection {
       while (socket.bufferedAmount > FULL_BYTES && socket.readyState === socket.OPEN)
         await new Promise(resolve => setTimeout(resolve, 1))
     },
-    close: (code, reason) => socket.close(code, cutReason(reason)),
-    pause: () => {},
-    canPause: false,
+    close: reason => socket.close(NORMAL, cutReason(reason)),
   })
   socket.binaryType = 'arraybuffer'
   socket.addEventListener('message', ({ data }) =>

@@ -9,31 +9,37 @@ import { type EngineFlags, engineOptions, withDtype, withThreads } from './engin
 import { atLeast, clusterOf, type DeviceFlags, whole, withDevices, withSharing } from './sharing.js'
 import { bytes, duration } from './units.js'
 
-interface RunFlags extends DeviceFlags, EngineFlags {
-  readonly model?: string
-  readonly measured?: true
-  readonly force?: true
-  readonly json?: true
+/** How a task answers, as commands take it. */
+export interface TaskFlags {
   readonly topk?: number
   readonly pooling?: 'none' | 'mean' | 'cls'
   readonly normalize?: true
   readonly pair?: string
-  readonly maxNewTokens: number
+  readonly maxNewTokens?: number
   readonly temperature?: number
   readonly topK?: number
   readonly topP?: number
   readonly repetitionPenalty?: number
   readonly seed?: number
-  readonly stop?: string[]
+  readonly stop?: readonly string[]
+  readonly signal?: AbortSignal
+}
+
+interface RunFlags extends TaskFlags, DeviceFlags, EngineFlags {
+  readonly model?: string
+  readonly measured?: true
+  readonly force?: true
+  readonly json?: true
   readonly backend: 'auto' | 'relaxed-simd' | 'simd' | 'reference'
 }
 
-interface Outcome {
+export interface Outcome {
   readonly output: unknown
   readonly report: Report
 }
 
-const task = (text: string): Task => {
+/** Parses a task's name. */
+export const task = (text: string): Task => {
   if (!TASKS.includes(text as Task)) throw new InvalidArgumentError(`Tasks are ${TASKS.join(', ')}.`)
   return text as Task
 }
@@ -53,7 +59,12 @@ export function addRun(program: Command): void {
         .choices(['auto', 'relaxed-simd', 'simd', 'reference'])
         .default('auto'),
     )
-  withDevices(withSharing(withThreads(withDtype(command))))
+  withTask(withDevices(withSharing(withThreads(withDtype(command))))).action(run)
+}
+
+/** Adds what says how a task answers. */
+export function withTask(command: Command): Command {
+  return command
     .option('--topk <n>', 'labels or tokens to give (classification, fill-mask)', whole(1))
     .addOption(
       new Option('--pooling <kind>', 'one vector an input (feature-extraction)').choices(['none', 'mean', 'cls']),
@@ -67,7 +78,6 @@ export function addRun(program: Command): void {
     .option('--repetition-penalty <x>', 'above 1: tokens that occurred become less likely', atLeast(0))
     .option('--seed <n>', 'start of the random sequence', whole(0))
     .option('--stop <text...>', 'texts that end the generation')
-    .action(run)
 }
 
 async function run(name: Task, inputs: readonly string[], flags: RunFlags): Promise<void> {
@@ -83,7 +93,7 @@ async function run(name: Task, inputs: readonly string[], flags: RunFlags): Prom
   try {
     const streams = name === 'text-generation' && !flags.json && inputs.length === 1
     const outcome = streams
-      ? await stream(tool as Pipelines['text-generation'], inputs[0] as string, flags)
+      ? await streamed(tool as Pipelines['text-generation'], inputs[0] as string, flags)
       : await callTool(name, tool, inputs, flags)
     const engine = tool.capabilities()
     if (flags.json) console.log(JSON.stringify({ ...outcome, engine, versions: versions() }))
@@ -104,13 +114,17 @@ function measuredCluster(devices: Cluster | undefined, { measured: isMeasured, f
   return measured(devices, { force: force ?? false, onChoice: ({ reason }) => console.error(`measured: ${reason}`) })
 }
 
-async function callTool(
+/** Calls a task's pipeline with texts, or with what images are read from. */
+export async function callTool(
   name: Task,
   tool: Pipelines[Task],
-  inputs: readonly string[],
-  flags: RunFlags,
+  sources: readonly (string | Uint8Array)[],
+  flags: TaskFlags,
 ): Promise<Outcome> {
-  const topk = flags.topk === undefined ? {} : { topk: flags.topk }
+  const signal = flags.signal ? { signal: flags.signal } : {}
+  const topk = { ...(flags.topk !== undefined && { topk: flags.topk }), ...signal }
+  // Whoever calls knows which of the tasks take images.
+  const inputs = sources as readonly string[]
   switch (name) {
     case 'image-classification':
       return (tool as Pipelines[typeof name]).withReport(inputs, { topk: 3, ...topk })
@@ -124,7 +138,7 @@ async function callTool(
     case 'text-generation':
       return (tool as Pipelines[typeof name]).withReport(inputs, generationOptions(flags))
     case 'feature-extraction': {
-      const options = { pooling: flags.pooling ?? 'mean', normalize: flags.normalize ?? false }
+      const options = { pooling: flags.pooling ?? 'mean', normalize: flags.normalize ?? false, ...signal }
       const { output, report } = await (tool as Pipelines[typeof name]).withReport(inputs, options)
       const arrays = Array.isArray(output) ? output.map(a => a.tolist()) : (output as NumberArray).tolist()
       return { output: arrays, report }
@@ -132,19 +146,32 @@ async function callTool(
   }
 }
 
-async function stream(tool: Pipelines['text-generation'], prompt: string, flags: RunFlags): Promise<Outcome> {
-  let outcome: Outcome | undefined
+/** Generates to the terminal. */
+async function streamed(tool: Pipelines['text-generation'], prompt: string, flags: TaskFlags): Promise<Outcome> {
   process.stdout.write(prompt)
+  const outcome = await callStream(tool, prompt, flags, piece => process.stdout.write(piece))
+  process.stdout.write('\n')
+  return outcome
+}
+
+/** Generates a text, of which `told` gets the pieces. */
+export async function callStream(
+  tool: Pipelines['text-generation'],
+  prompt: string,
+  flags: TaskFlags,
+  told: (piece: string) => void,
+): Promise<Outcome> {
+  let outcome: Outcome | undefined
   for await (const piece of tool.stream(prompt, generationOptions(flags), r => {
     outcome = r
   }))
-    process.stdout.write(piece)
-  process.stdout.write('\n')
+    told(piece)
   return outcome as Outcome
 }
 
-const generationOptions = (flags: RunFlags) => ({
-  max_new_tokens: flags.maxNewTokens,
+const generationOptions = (flags: TaskFlags) => ({
+  ...(flags.maxNewTokens !== undefined && { max_new_tokens: flags.maxNewTokens }),
+  ...(flags.signal && { signal: flags.signal }),
   ...(flags.temperature !== undefined && { temperature: flags.temperature }),
   ...(flags.topK !== undefined && { top_k: flags.topK }),
   ...(flags.topP !== undefined && { top_p: flags.topP }),
@@ -153,7 +180,8 @@ const generationOptions = (flags: RunFlags) => ({
   ...(flags.stop && { stop: flags.stop }),
 })
 
-function printOutput(name: Task, output: unknown, inputs: readonly string[]): void {
+/** The answer as people read it. */
+export function printOutput(name: Task, output: unknown, inputs: readonly string[]): void {
   const of = <T>(each: (item: T) => string): void => {
     for (const [i, item] of (output as T[]).entries()) {
       const head = inputs.length > 1 ? `${inputs[i]}: ` : ''
@@ -180,7 +208,11 @@ function describeVector(vector: number[] | number[][]): string {
 }
 
 /** `vit-cifar10 · f32 · simd, 1 thread · 2 devices · means · 48 kB exchanged · 7 ms`. */
-function summary(location: string, { dtype, build, threads }: PipelineCapabilities, report: Report): string {
+export function summary(
+  location: string,
+  { dtype, build, threads }: Pick<PipelineCapabilities, 'dtype' | 'build' | 'threads'>,
+  report: Report,
+): string {
   const devices = report.devices.filter(d => d.device !== 'coordinator')
   const exchanged = devices.reduce((sum, d) => sum + d.bytesReceived, 0)
   const name = location.split(/[\\/]/).filter(Boolean).at(-1) ?? location

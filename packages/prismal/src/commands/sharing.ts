@@ -26,11 +26,18 @@ export interface SharingFlags {
   readonly weights?: readonly number[]
 }
 
-export interface DeviceFlags extends SharingFlags {
+export interface DeviceFlags extends SharingFlags, NatsFlags {
   readonly device?: readonly string[]
   readonly secretFile?: string
   readonly mixed?: true
   readonly connectTimeout?: number
+}
+
+/** Where devices announce themselves. */
+export interface NatsFlags {
+  readonly nats?: string
+  readonly group?: string
+  readonly via?: 'nats'
 }
 
 /** Parses a whole number of at least `least`. */
@@ -79,9 +86,22 @@ export function sharingOptions(flags: SharingFlags): SharingOptions {
   }
 }
 
+/** Adds `--nats` and `--group`. */
+export function withNats(command: Command, what: string): Command {
+  return command
+    .addOption(new Option('--nats <url>', `${what}, e.g. nats://127.0.0.1:4222`).env('PRISMAL_NATS'))
+    .option('--group <name>', 'devices and requests of other groups are not seen (default: default)')
+}
+
 /** Adds what says which devices share. */
 export function withDevices(command: Command): Command {
-  return command
+  return withNats(command, 'find (the rest of) --devices at this NATS server')
+    .addOption(
+      new Option(
+        '--via <way>',
+        'with --nats: all data through the server (default: to the devices themselves where they answer)',
+      ).choices(['nats']),
+    )
     .option(
       '--device <where...>',
       'the devices, in order: local, thread, or the address of a prismal worker (ws://192.0.2.7:7040)',
@@ -97,7 +117,7 @@ export function withDevices(command: Command): Command {
  */
 export async function clusterOf(flags: DeviceFlags): Promise<Cluster | undefined> {
   const options = sharingOptions(flags)
-  if (flags.device) return cluster(await namedDevices(flags.device, flags), options)
+  if (flags.device || flags.nats) return cluster(await namedDevices(flags.device ?? [], flags), options)
   const { devices = flags.weights?.length ?? 1 } = flags
   if (devices === 1 && Object.keys(options).length === 0) return undefined
   const others = Array.from({ length: devices - 1 }, (_, i) => thread({ name: `thread ${i + 1}` }))
@@ -105,9 +125,12 @@ export async function clusterOf(flags: DeviceFlags): Promise<Cluster | undefined
   return cluster(specs, options)
 }
 
+const warn = (message: string): void => console.error(`warning: ${message}`)
+
 async function namedDevices(named: readonly string[], flags: DeviceFlags): Promise<DeviceSpec[]> {
-  const { devices = named.length, secretFile, connectTimeout } = flags
-  if (devices !== named.length)
+  const { nats, group, via, secretFile, connectTimeout } = flags
+  const { devices = nats ? Math.max(2, named.length) : named.length } = flags
+  if (devices < named.length || (devices > named.length && !nats))
     throw new PlanError(`plan: --devices is ${devices}, but ${named.length} were named with --device`)
   if (named.filter(where => where === 'local').length > 1) throw new PlanError('plan: --device local was given twice')
   const secret = secretFile === undefined ? undefined : await readSecretFile(secretFile)
@@ -116,8 +139,12 @@ async function namedDevices(named: readonly string[], flags: DeviceFlags): Promi
     ...(flags.mixed && { mixed: true }),
     ...(connectTimeout !== undefined && { timeoutMs: connectTimeout * 1000 }),
   }
-  return named.map((where, i) => {
+  const specs = named.map((where, i): DeviceSpec => {
     if (where === 'local') return where
     return where === 'thread' ? thread({ name: `thread ${i}` }) : remote(where, options)
   })
+  if (nats === undefined || specs.length === devices) return specs
+  const { announcedDevices } = await import('../nats-devices.js')
+  const among = { ...options, ...(group !== undefined && { group }), ...(via && { via }), log: warn }
+  return [...specs, ...announcedDevices(nats, devices - specs.length, among)]
 }

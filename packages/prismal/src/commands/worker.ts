@@ -1,18 +1,22 @@
 /** `prismal worker`: a device that others join. */
 import { readFile } from 'node:fs/promises'
-import { type DeviceInfo, HandshakeError } from '@prismal/distribute'
-import { type Host, host } from '@prismal/distribute/host'
+import { hostname } from 'node:os'
+import { type DeviceInfo, HandshakeError, isLoopback, shownAddress } from '@prismal/distribute'
+import { type Host, type HostOptions, host } from '@prismal/distribute/host'
+import type { Announcing } from '@prismal/distribute/nats'
+import { ModelError } from '@prismal/models'
 import type { Build } from '@prismal/tensor'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { locateNamed } from '../locate.js'
 import { readSecretFile } from '../secret-file.js'
+import { version } from '../versions.js'
 import { type EngineFlags, withDtype, withThreads } from './engine-flags.js'
-import { whole } from './sharing.js'
+import { type NatsFlags, whole, withNats } from './sharing.js'
 import { bytes } from './units.js'
 
-interface WorkerFlags extends EngineFlags {
-  readonly model: string
-  readonly listen: readonly string[]
+interface WorkerFlags extends EngineFlags, NatsFlags {
+  readonly model?: string
+  readonly listen?: readonly string[]
   readonly secretFile?: string
   readonly name?: string
   readonly backend: 'auto' | Build
@@ -37,8 +41,14 @@ export function addWorker(program: Command): void {
   const command = program
     .command('worker')
     .description('hold a model for others, who share their inferences with this device')
-    .requiredOption('--model <location>', 'a model folder, URL or installed package')
-    .option('--listen <address...>', 'where to be joined; port 0 is any free one', ['ws://127.0.0.1:7040'])
+    .option(
+      '--model <location>',
+      'a model folder, URL or installed package; without it, with --nats: what is asked for',
+    )
+    .option(
+      '--listen <address...>',
+      'where to be joined; port 0 is any free one (default: ws://127.0.0.1:7040, or with --nats nowhere but there)',
+    )
     .option('--secret-file <file>', 'the secret that devices share (prismal secret makes one); needed off this machine')
     .option('--name <name>', 'in messages (default: the address)')
     .addOption(
@@ -46,7 +56,7 @@ export function addWorker(program: Command): void {
         .choices(['auto', 'relaxed-simd', 'simd', 'reference'])
         .default('auto'),
     )
-  withThreads(withDtype(command))
+  withNats(withThreads(withDtype(command)), 'announce this device at a NATS server, and be joined through it')
     .option('--memory-limit <bytes>', 'most that weights and requests may use together, e.g. 2GB', size)
     .option('--allow-origin <origin...>', 'pages that may connect, e.g. https://example.com (default: none)')
     .option('--allow-host <name...>', 'further names that this machine may be called by')
@@ -58,8 +68,13 @@ export function addWorker(program: Command): void {
 
 async function worker(flags: WorkerFlags): Promise<void> {
   const stop = stopSignal()
-  const started = await start(flags)
-  console.log(`listening on ${[started.addresses.join(', '), ...describe(started.device)].join(' · ')}`)
+  const options = await hostOptions(flags)
+  const { nats } = flags
+  const announced = nats === undefined ? undefined : await announcedHost(nats, flags, options)
+  const started = announced ?? (await host(options))
+  console.log(
+    `listening on ${[started.addresses.map(shownAddress).join(', '), ...describe(started.device)].join(' · ')}`,
+  )
   const reason = await Promise.race([started.ended, stop])
   await started.close(reason)
   if (reason.startsWith('the engine')) throw new Error(reason)
@@ -78,13 +93,17 @@ function describe(device: DeviceInfo | undefined): string[] {
   ]
 }
 
-async function start(flags: WorkerFlags): Promise<Host> {
-  const { listen, name, backend, dtype, threads, memoryLimit, secretFile, cert, key } = flags
+async function hostOptions(flags: WorkerFlags): Promise<HostOptions> {
+  const { nats, name, backend, dtype, threads, memoryLimit, secretFile, cert, key } = flags
   if ((cert === undefined) !== (key === undefined)) throw new HandshakeError('--cert and --key go together')
-  const model = locateNamed(flags.model)
+  if (flags.model === undefined && nats === undefined)
+    throw new ModelError(
+      'a worker holds a model: name one with --model FOLDER, or with --nats URL those that are asked for',
+    )
   const secret = secretFile === undefined ? undefined : await readSecretFile(secretFile)
-  return host({
-    ...{ model, listen, backend },
+  return {
+    ...{ backend, listen: flags.listen ?? (nats === undefined ? ['ws://127.0.0.1:7040'] : []) },
+    ...(flags.model !== undefined && { model: locateNamed(flags.model) }),
     ...(secret && { secret }),
     ...(name !== undefined && { name }),
     ...(dtype && { dtype }),
@@ -95,8 +114,48 @@ async function start(flags: WorkerFlags): Promise<Host> {
     ...(flags.maxConnections !== undefined && { maxConnections: flags.maxConnections }),
     ...(cert !== undefined &&
       key !== undefined && { certificate: { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') } }),
-    log: message => console.error(message),
-  })
+    log,
+  }
+}
+
+const log = (message: string): void => console.error(message)
+
+/** A host that is joined through a server too, and announced there. */
+async function announcedHost(url: string, { group }: WorkerFlags, options: HostOptions): Promise<Host> {
+  const { announceHost, connectNats, modelFromStore, ownAddress } = await import('../nats.js')
+  const nc = await connectNats(url, { name: options.name ?? 'prismal worker' })
+  try {
+    let announcing: Announcing | undefined
+    const fetches = options.model === undefined
+    const { name = hostname() } = options
+    const started = await host({
+      ...{ ...options, name, listen: [...options.listen, ownAddress(group)], natsServer: url },
+      ...(fetches && {
+        fetch: digest => modelFromStore(nc, digest, { ...(options.secret && { secret: options.secret }) }),
+      }),
+      changed: () => announcing?.tell(),
+    })
+    // Others are told of addresses that they can dial.
+    const addresses = started.addresses.filter(a => isLoopback(url) || a.startsWith('nats:') || !isLoopback(a))
+    announcing = announceHost(nc, Object.create(started, { addresses: { value: addresses } }), {
+      ...{ log, name, fetches, version: version() },
+      ...(group !== undefined && { group }),
+      ...(options.secret && { secret: options.secret }),
+    })
+    const { close } = started
+    return Object.create(started, {
+      close: {
+        async value(reason?: string): Promise<void> {
+          await announcing?.stop()
+          await close(reason)
+          await nc.close()
+        },
+      },
+    }) as Host
+  } catch (error) {
+    await nc.close()
+    throw error
+  }
 }
 
 /** Resolves when the process is asked to end; a second time it ends at once. */

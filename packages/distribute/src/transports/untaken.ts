@@ -3,7 +3,10 @@
 /** What a message costs beside its bytes; keeps empty ones from being free. */
 const OVERHEAD_BYTES = 64
 
-export class Inbox {
+/** What a message counts until it is taken, in bytes. */
+export const untakenCost = (message: Uint8Array): number => message.byteLength + OVERHEAD_BYTES
+
+export class Untaken {
   readonly #waiting: Uint8Array[] = []
   readonly #changed: (untakenBytes: number) => void
   readonly #failed: (reason: string) => void
@@ -17,7 +20,7 @@ export class Inbox {
   }
 
   push(message: Uint8Array): void {
-    this.#count(message.byteLength + OVERHEAD_BYTES)
+    this.#count(untakenCost(message))
     if (this.#handler) this.#hand(message, this.#handler)
     else this.#waiting.push(message)
   }
@@ -35,7 +38,9 @@ export class Inbox {
   }
 
   #hand(message: Uint8Array, handler: (message: Uint8Array) => void | Promise<void>): void {
-    const taken = (): void => this.#count(-message.byteLength - OVERHEAD_BYTES)
+    // A handler may give the bytes away.
+    const cost = untakenCost(message)
+    const taken = (): void => this.#count(-cost)
     const failed = (error: Error): void => this.#failed(`a message could not be taken: ${error.message}`)
     try {
       const promise = handler(message)
