@@ -161,7 +161,7 @@ describe('prismal plan --measured', () => {
       ...flags,
     )
     expect(code).toBe(0)
-    expect(err).toMatch(/^measured: .*(means L=4, sink 1|full) /)
+    expect(err).toMatch(/^measured: .*means L=\d, sink 1 /)
     expect(out).toMatch(/ · 2 devices · (means|full) · /)
   })
 })
