@@ -17,7 +17,9 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { hasNatsServer } from '../nats-server.js'
 import { MUTATIONS, type Mutation } from './mutations.js'
+import { NATS_MUTATIONS } from './nats.js'
 import { SECURITY_MUTATIONS } from './security.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -100,7 +102,9 @@ function apply({ name, edits }: Mutation): () => void {
 }
 
 function main(): boolean {
-  const chosen = [...MUTATIONS, ...SECURITY_MUTATIONS].filter(m => m.name.includes(process.argv[2] ?? ''))
+  const chosen = [...MUTATIONS, ...SECURITY_MUTATIONS, ...(hasNatsServer ? NATS_MUTATIONS : [])].filter(m =>
+    m.name.includes(process.argv[2] ?? ''),
+  )
   makeCopy()
   const suites = [...new Set(chosen.flatMap(m => m.suites))]
   if (!passes(suites)) throw new Error(`the suites fail before anything is broken: ${suites.join(', ')}`)

@@ -8,7 +8,8 @@ import { ask, connectNats } from '@prismal/distribute/nats'
 import { PrismalError } from '@prismal/tensor'
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
-import { packRequest, unpackRequest } from '../../packages/distribute/src/nats/requests.js'
+import { sealer } from '../../packages/distribute/src/nats/keys.js'
+import { inOrder, numbered, packRequest, unpackRequest } from '../../packages/distribute/src/nats/requests.js'
 import { hasNatsServer, type NatsServer, natsServer } from '../nats-server.js'
 import { RUNS } from '../runs.js'
 
@@ -201,6 +202,34 @@ describe.skipIf(!hasNatsServer)('requests', () => {
     await group(url, { name: 'a' })
     const failed = ask(await connected(url), 'test', { inputs: [new Uint8Array(2_000_000)] })
     await expect(failed).rejects.toThrow(/without JetStream.*nats-server -js/)
+  })
+})
+
+describe('what is sealed', () => {
+  // Its source and the build have a class each.
+  const REFUSED = { code: 'handshake' }
+
+  it('opens in its place only, and as it was', async () => {
+    const secret = Secret.create()
+    const [ours, other] = [sealer(secret, 'request a'), sealer(secret, 'request b')]
+    const text = new TextEncoder().encode('a private text')
+    const sealed = await ours.seal('reply 1 0', text)
+    expect(await ours.open('reply 1 0', sealed)).toEqual(text)
+    await expect(ours.open('reply 1 1', sealed)).rejects.toMatchObject(REFUSED)
+    await expect(other.open('reply 1 0', sealed)).rejects.toMatchObject(REFUSED)
+    for (const at of sealed.keys()) {
+      const altered = sealed.slice()
+      altered[at] = (altered[at] as number) ^ 1
+      await expect(ours.open('reply 1 0', altered), String(at)).rejects.toMatchObject(REFUSED)
+    }
+    expect(Buffer.compare(await ours.seal('reply 1 0', text), sealed)).not.toBe(0)
+  })
+
+  it('is missed where a reply was lost', () => {
+    const reply = numbered(3, new Uint8Array([7]))
+    expect(inOrder(reply, 3)).toEqual(new Uint8Array([7]))
+    expect(() => inOrder(reply, 2)).toThrow('reply 3 came where 2 was due: one was lost')
+    expect(() => inOrder(new Uint8Array(2), 0)).toThrow(/one was lost/)
   })
 })
 
