@@ -10,8 +10,8 @@ import { ConnectionError } from '../errors.js'
 import type { Connection, DialOptions, IceServer, Listener, ListenOptions, Transport } from '../transport.js'
 import { allGone, type ChannelConnection, type Description, type Exchange, openChannel } from './data-channel.js'
 import { isIpAddress, isLoopback, isWildcard, readAddress, type SocketAddress } from './socket-address.js'
-import { dialPath } from './web-socket.js'
 import { wsConnection } from './web-socket-connection.js'
+import { dialPath } from './web-socket-dialer.js'
 import { listenForUpgrades } from './web-socket-listener.js'
 
 const SCHEMES = ['rtc+ws', 'rtc+wss'] as const
