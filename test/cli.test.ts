@@ -143,7 +143,7 @@ describe('prismal plan --measured', () => {
   })
 
   it('gives the same as JSON; refuses with exit code 1 and the reason where sharing does not pay', async () => {
-    // Of one row and the rest, two devices never make more than one would alone: exchange and waiting come on top.
+    // Whether it pays is the machine's affair; the answer, the exit code and the message must agree.
     const { code, out, err } = await plan('--json', '--strategy', 'full', '--weights', '1,47')
     const { measurements, candidates, pays, reason } = JSON.parse(out)
     expect(measurements.devices).toHaveLength(2)
@@ -161,7 +161,7 @@ describe('prismal plan --measured', () => {
       ...flags,
     )
     expect(code).toBe(0)
-    expect(err).toMatch(/^measured: .*(means L=\d, sink 1|full) [\d.]+ ms/)
+    expect(err).toMatch(/^measured: .*(means L=\d, sink 1|full) /)
     expect(out).toMatch(/ · 2 devices · (means|full) · /)
   })
 })

@@ -200,21 +200,30 @@ function channelConnection(peer: RTCPeerConnection, channel: RTCDataChannel): Pr
 /** The platform's class, or that of `node-datachannel`. */
 async function peerConnections(): Promise<typeof RTCPeerConnection> {
   if (typeof globalThis.RTCPeerConnection === 'function') return globalThis.RTCPeerConnection
-  refuseSecondThread()
+  const isLoaded = isLoadedHere()
   const purpose = 'a connection over WebRTC in Node'
   const polyfill = await optionalPackage<{ readonly RTCPeerConnection: typeof RTCPeerConnection }>(
     'node-datachannel/polyfill',
     purpose,
   )
+  const threads = globalThis.process?.getBuiltinModule?.('node:worker_threads')
+  if (!isLoaded && threads?.isMainThread === false) {
+    // A thread that ends with connections open would end the process. (One that is terminated still does: close first.)
+    const { cleanup } = await optionalPackage<{ readonly cleanup: () => void }>('node-datachannel', purpose)
+    process.once('exit', cleanup)
+  }
   return polyfill.RTCPeerConnection
 }
 
-/** The package keeps objects of the first thread that loads it, and the process ends when another uses it. */
-function refuseSecondThread(): void {
+/**
+ * Whether this thread has loaded the package. It keeps objects of the first thread that does, and the process ends when another
+ * uses it: that throws `ConnectionError`.
+ */
+function isLoadedHere(): boolean {
   const isBinary = (path: string): boolean => /node[_-]datachannel.*\.node$/.test(path)
   const { createRequire } = globalThis.process?.getBuiltinModule?.('node:module') ?? {}
   const here = Object.keys(createRequire?.(import.meta.url).cache ?? {})
-  if (here.some(isBinary)) return
+  if (here.some(isBinary)) return true
   const { sharedObjects = [] } = (globalThis.process?.report?.getReport() ?? {}) as {
     sharedObjects?: readonly string[]
   }
@@ -222,4 +231,5 @@ function refuseSecondThread(): void {
     throw new ConnectionError(
       'another thread of this process has used node-datachannel, which works in one thread of a process only',
     )
+  return false
 }

@@ -2,7 +2,8 @@
  * @prismal/distribute/transports/web-rtc: connections between machines over data channels, in a browser by its own WebRTC, in
  * Node by the package `node-datachannel`. How to reach each other is agreed over a web-socket at `/rtc` of the address; data then
  * goes over UDP. The agreement is not authenticated: whoever can change it can stand in between. The handshake that comes above, over
- * the data channel, tells: it proves the secret and encrypts.
+ * the data channel, tells: it proves the secret and encrypts. In Node one thread of a process may use it, and must close its connections
+ * before it is terminated.
  */
 import type { WebSocket as WsSocket } from 'ws'
 import { ConnectionError } from '../errors.js'

@@ -53,7 +53,6 @@ export async function dialPath(
   options: DialOptions & WebSocketOptions = {},
 ): Promise<Connection> {
   const { timeoutMs = DIAL_TIMEOUT_MS, signal, authorities } = options
-  if (signal?.aborted) throw new ConnectionError(`${address.text}: dialling was ended: ${reasonOf(signal)}`)
   const url = `${address.isSecure ? 'wss' : 'ws'}://${hostAndPort(address.host, address.port)}${path}`
   const library = await chooseLibrary(options)
   if (!library && authorities !== undefined)
@@ -65,6 +64,7 @@ export async function dialPath(
     timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
     aborted = () => reject(new Error(`dialling was ended: ${reasonOf(signal as AbortSignal)}`))
     signal?.addEventListener('abort', aborted)
+    if (signal?.aborted) aborted()
   })
   try {
     return await Promise.race([attempt.opened, stopped])
