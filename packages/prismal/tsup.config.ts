@@ -10,6 +10,7 @@ export default library({
     'src/nats.ts',
     'src/host.ts',
     'src/pipeline-worker.ts',
+    'src/transports/web-rtc.ts',
     'src/transports/web-socket.ts',
   ],
 })

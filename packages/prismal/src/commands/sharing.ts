@@ -32,6 +32,7 @@ export interface DeviceFlags extends SharingFlags, NatsFlags {
   readonly secretFile?: string
   readonly mixed?: true
   readonly ca?: string
+  readonly iceServer?: readonly string[]
   readonly connectTimeout?: number
 }
 
@@ -110,6 +111,10 @@ export function withDevices(command: Command): Command {
     )
     .option('--secret-file <file>', 'the secret that devices share; needed for addresses off this machine')
     .option('--ca <file>', 'certificates, PEM, that wss:// addresses are trusted by besides the usual ones')
+    .option(
+      '--ice-server <url...>',
+      'for rtc addresses: servers that tell how this machine is seen, e.g. stun:stun.example:3478',
+    )
     .option('--mixed', 'take devices whose results differ in the last bits (another build or runtime)')
     .option('--connect-timeout <s>', 'seconds until an address counts as not answering (default: 10)', atLeast(0.001))
 }
@@ -140,6 +145,7 @@ async function namedDevices(named: readonly string[], flags: DeviceFlags): Promi
   const options: RemoteOptions = {
     ...(secret && { secret }),
     ...(flags.ca !== undefined && { authorities: await readFile(flags.ca, 'utf8') }),
+    ...(flags.iceServer && { iceServers: flags.iceServer.map(urls => ({ urls })) }),
     ...(flags.mixed && { mixed: true }),
     ...(connectTimeout !== undefined && { timeoutMs: connectTimeout * 1000 }),
   }

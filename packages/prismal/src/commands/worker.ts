@@ -24,6 +24,7 @@ interface WorkerFlags extends EngineFlags, NatsFlags {
   readonly allowOrigin?: readonly string[]
   readonly allowHost?: readonly string[]
   readonly maxConnections?: number
+  readonly iceServer?: readonly string[]
   readonly cert?: string
   readonly key?: string
 }
@@ -61,6 +62,10 @@ export function addWorker(program: Command): void {
     .option('--allow-origin <origin...>', 'pages that may connect, e.g. https://example.com (default: none)')
     .option('--allow-host <name...>', 'further names that this machine may be called by')
     .option('--max-connections <n>', 'at once (default: 256)', whole(1))
+    .option(
+      '--ice-server <url...>',
+      'for rtc addresses: servers that tell how this machine is seen, e.g. stun:stun.example:3478',
+    )
     .option('--cert <file>', 'certificate for wss, PEM')
     .option('--key <file>', 'its key, PEM')
     .action(worker)
@@ -111,6 +116,7 @@ async function hostOptions(flags: WorkerFlags): Promise<HostOptions> {
     ...(memoryLimit !== undefined && { memoryLimitBytes: memoryLimit }),
     ...(flags.allowOrigin && { allowedOrigins: flags.allowOrigin }),
     ...(flags.allowHost && { allowedHosts: flags.allowHost }),
+    ...(flags.iceServer && { iceServers: flags.iceServer.map(urls => ({ urls })) }),
     ...(flags.maxConnections !== undefined && { maxConnections: flags.maxConnections }),
     ...(cert !== undefined &&
       key !== undefined && { certificate: { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') } }),
