@@ -1,5 +1,9 @@
 /** Devices in processes of their own, joined at their addresses: answers, refusals, and what stays when one side goes. */
+import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import {
   cluster,
   DeviceError,
@@ -8,7 +12,9 @@ import {
   type SharedRunner,
   type SharingOptions,
 } from '@prismal/distribute'
+import { host } from '@prismal/distribute/host'
 import { MemoryError } from '@prismal/tensor'
+import { build } from 'esbuild'
 import { describe, expect, test } from 'vitest'
 import { bits } from '../compare.js'
 import {
@@ -132,6 +138,34 @@ describe.skipIf(!subject)('a worker', () => {
     expect((await rowsOf(runner, batch.slice(0, 1), 'all')).length).toBe(40 * runner.model.shape.width)
     await runner.dispose()
   })
+})
+
+test.skipIf(!subject)('a transport of one’s own serves both sides', async () => {
+  const of = subject as (typeof families)[number]
+  const folder = await mkdtemp(join(tmpdir(), 'prismal-'))
+  const outfile = join(folder, 'tcp-transport.mjs')
+  // As whoever writes one compiles it: threads import JavaScript.
+  await build({
+    entryPoints: ['examples/tcp-transport.ts'],
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    logLevel: 'error',
+  })
+  const transport = pathToFileURL(outfile).href
+  const device = await host({ model: of.location, listen: ['tcp://127.0.0.1:0'], transport })
+  const runner = await joined(of, device.addresses, {}, { transport })
+  const { runner: near } = await inMemory(of, 2)
+  const sequence = sequenceFor(runner.model, 20, 1)
+  try {
+    expect(bits(await rowsOf(runner, [sequence], 'all'))).toEqual(bits(await rowsOf(near, [sequence], 'all')))
+  } finally {
+    await runner.dispose()
+    await near.dispose()
+    await device.close()
+    await rm(folder, { recursive: true })
+  }
 })
 
 describe('prismal worker', () => {

@@ -32,6 +32,8 @@ export interface HostOptions extends HandshakeOptions, ListenOptions {
   readonly changed?: () => void
   /** Addresses to listen at, e.g. `ws://127.0.0.1:7040`; port 0 is any free one. Off this machine a secret is needed. */
   readonly listen: readonly string[]
+  /** URL of a module that exports the `transport` of the addresses, where it is one of your own. */
+  readonly transport?: string
   /** Name in messages; default: the first address. */
   readonly name?: string
   readonly backend?: Build | 'auto'
@@ -66,7 +68,7 @@ export interface Host {
 export async function host(options: HostOptions): Promise<Host> {
   const { listen, log = () => {}, ...rest } = options
   for (const address of listen) {
-    await transportOf(address)
+    await transportOf(address, options.transport)
     expectSecret(address, options)
   }
   const serving = new Serving({ ...rest, log })
@@ -74,7 +76,7 @@ export async function host(options: HostOptions): Promise<Host> {
   try {
     // The ports first: a port in use is told before a model is loaded for seconds.
     for (const address of listen) {
-      const transport = await transportOf(address)
+      const transport = await transportOf(address, options.transport)
       listeners.push(await transport.listen(address, arrival => void serving.accept(arrival), { ...rest, log }))
     }
     const addresses = listeners.flatMap(l => reachable(l.address))
