@@ -9,8 +9,6 @@ import { GPT2, type TopicFindings, type TopicOptions, together, VIT } from './ne
 import { compileScripts } from './scripts.js'
 
 export interface NetworkOptions extends TopicOptions {
-  /** Only what bars are set for. */
-  readonly onlyBars: boolean
   /** Only the topics whose name contains this. */
   readonly only?: string
 }
@@ -36,11 +34,11 @@ const TOPICS: readonly Topic[] = [
 ]
 
 /** All topics, one after another. Throws where devices compute something else than one does. */
-export async function benchNetwork({ onlyBars, only, ...options }: NetworkOptions): Promise<TopicFindings> {
+export async function benchNetwork({ only, ...options }: NetworkOptions): Promise<TopicFindings> {
   await compileScripts()
   const found: TopicFindings[] = []
   for (const { name, run, isWithoutBars } of TOPICS) {
-    if ((onlyBars && isWithoutBars) || (only !== undefined && !name.includes(only))) continue
+    if ((options.onlyBars && isWithoutBars) || (only !== undefined && !name.includes(only))) continue
     options.tell(name)
     found.push(await run(options))
   }

@@ -84,7 +84,7 @@ async function caseRows(
     await pair.turn(choice, 1) // names are resolved, windows of TCP have opened
     const { bytesSent, bytesReceived, inputBytes, outputBytes } = (await pair.planned(choice))[device]!
     const due = bytesSent + bytesReceived + inputBytes + outputBytes
-    const requests = quick ? 2 : 5
+    const requests = quick || workload === GPT2 ? 3 : 5
     const before = host.carried()
     const { milliseconds } = await pair.turn(choice, requests)
     const bytes = bytesBetween(before, host.carried()) / requests

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { isMainThread, parentPort, Worker } from 'node:worker_threads'
-import { type Connection, handshake, Secret, type Transport } from '@prismal/distribute'
+import { type Arrival, type Connection, handshake, Secret, type Transport } from '@prismal/distribute'
 import { portConnection } from '@prismal/distribute/transports/message-port'
 import { serveLines } from '../line-process.js'
 import type { Place, SideMessage, Task } from './exchange-messages.js'
@@ -31,6 +31,9 @@ function computing(): void {
     if ('port' in message) {
       connection = portConnection(message.port)
       connection.receive(bytes => inbox.put(bytes))
+      connection.closed.then(reason => {
+        throw new Error(`the connection closed: ${reason}`) // ends the process, which tells
+      })
     } else if (connection) parentPort?.postMessage(await perform(message.task, connection, inbox))
   })
 }
@@ -87,6 +90,8 @@ function join(connection: Connection, thread: Computing): void {
 
 async function main(): Promise<void> {
   const threads: Computing[] = []
+  /** The dialling side may be there before the listening one has heard its proof. */
+  let joined = Promise.resolve()
   const thread = (): Computing => {
     const made = new Computing()
     threads.push(made)
@@ -96,9 +101,15 @@ async function main(): Promise<void> {
     if ('listen' in message) {
       const transport = await transportAt(message.listen.module)
       const computing = thread()
-      const { address } = await transport.listen(message.listen.address, arrival => {
-        void handshake(arrival.connection, 'listener', secretOf(message.listen)).then(c => join(c, computing))
+      let arrived: (arrival: Arrival) => void
+      const arrival = new Promise<Arrival>(resolve => {
+        arrived = resolve
       })
+      const { address } = await transport.listen(message.listen.address, found => arrived(found))
+      joined = arrival
+        .then(({ connection }) => handshake(connection, 'listener', secretOf(message.listen)))
+        .then(connection => join(connection, computing))
+      joined.catch(() => {}) // whoever is asked for an exchange tells
       return { address }
     }
     if ('dial' in message) {
@@ -112,6 +123,7 @@ async function main(): Promise<void> {
       thread().attach(port2)
       return {}
     }
+    await joined
     const [first, second] = threads
     if (!first) throw new Error('nothing is connected')
     const other: Task = 'stream' in message ? { stream: { ...message.stream, part: 'take' } } : message

@@ -15,7 +15,7 @@ const MESSAGE_BYTES = 11 * 768 * 4 + 24
 /** Large enough that moving it is all that counts. */
 const LARGE_BYTES = 16 * 2 ** 20
 /** An exchange is too short for one look at the clock, and sides take turns at being first: so many count as one. */
-const TIMES = 20
+const TIMES = 40
 
 interface Route {
   readonly name: string
@@ -37,6 +37,7 @@ export async function exchanges(options: TopicOptions): Promise<TopicFindings> {
   const rows: Row[] = []
   const notMeasured: NotMeasured[] = []
   for (const route of ROUTES) {
+    options.tell(`exchange, ${route.name}`)
     try {
       const sides = await route.connect()
       try {
@@ -64,7 +65,7 @@ async function measure({ name, mostMs }: Route, { ends }: Sides, { quick }: Topi
   const stream = (bytes: number): Promise<number> =>
     ask((['send', 'take'] as const).map(part => ({ stream: { bytes, times: 1, part } })))
 
-  const [warm, counted, large] = quick ? [10, 40, 3] : [20, 150, 7]
+  const [warm, counted, large] = quick ? [5, 20, 3] : [10, 100, 7]
   for (let i = 0; i < warm; i++) await exchange(MESSAGE_BYTES)
   const times: number[] = []
   for (let i = 0; i < counted; i++) times.push(await exchange(MESSAGE_BYTES))

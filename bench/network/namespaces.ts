@@ -115,7 +115,12 @@ export function whyNoHosts(): string | undefined {
   if (process.platform !== 'linux') return `network namespaces are Linux's; this is ${process.platform}`
   if (process.getuid?.() !== 0) return 'making network namespaces needs root'
   const missing = ['ip', 'tc'].find(command => spawnSync(command, ['-V']).error)
-  return missing && `there is no \`${missing}\` (package iproute2)`
+  if (missing) return `there is no \`${missing}\` (package iproute2)`
+  // Root of a container may still not be allowed to.
+  const trial = `${PREFIX}${process.pid}-trial`
+  const { status, stderr } = spawnSync('ip', ['netns', 'add', trial], { encoding: 'utf8' })
+  spawnSync('ip', ['netns', 'delete', trial])
+  return status === 0 ? undefined : `\`ip netns add\`: ${stderr.trim()}`
 }
 
 const ip = (...args: string[]): string => run('ip', args)

@@ -100,7 +100,10 @@ export interface NetworkRounds {
   readonly rounds: number
   /** A turn has so many requests as fit into this, at least one. */
   readonly turnMs: number
-  /** Each contestant runs at least so long, and twice, before anything counts. */
+  /**
+   * Each contestant runs at least so long, and twice, before anything counts. 0: it does not, and a turn is one request:
+   * for large batches, whose code has run before and whose requests take seconds.
+   */
   readonly warmMs: number
 }
 
@@ -115,15 +118,14 @@ export interface Measured {
   readonly deviceTurns: Turns
 }
 
-/** By the time of a large batch the code has long been compiled, and a request of it takes seconds. */
-const warmRuns = (batch: number): number => (batch > 4 ? 1 : 2)
+const WARM_RUNS = 2
 
 /** Times entrants in turns, every other round backwards; in the order given. */
 export async function compete(entrants: readonly Entrant[], options: NetworkRounds): Promise<Measured[]> {
   const states: { entrant: Entrant; runs: number; turns: number[]; deviceTurns: number[] }[] = []
   for (const entrant of entrants) {
-    const one = await warm(entrant, options.warmMs)
-    states.push({ entrant, runs: Math.max(1, Math.round(options.turnMs / one)), turns: [], deviceTurns: [] })
+    const runs = options.warmMs === 0 ? 1 : Math.round(options.turnMs / (await warm(entrant, options.warmMs)))
+    states.push({ entrant, runs: Math.max(1, runs), turns: [], deviceTurns: [] })
   }
   for (let round = 0; round < options.rounds; round++)
     for (const { entrant, runs, turns, deviceTurns } of round % 2 === 0 ? states : states.toReversed()) {
@@ -137,11 +139,10 @@ export async function compete(entrants: readonly Entrant[], options: NetworkRoun
 /** Gives the milliseconds of a request. */
 async function warm(entrant: Entrant, warmMs: number): Promise<number> {
   const times: number[] = []
-  const least = warmRuns(entrant.batch)
-  for (let spent = 0; times.length < least || spent < warmMs; ) {
+  for (let spent = 0; times.length < WARM_RUNS || spent < warmMs; ) {
     const { milliseconds } = await entrant.pair.turn(entrant, 1)
     times.push(...milliseconds)
     spent += milliseconds[0]!
   }
-  return summary(times.slice(-least)).median
+  return summary(times.slice(-WARM_RUNS)).median
 }

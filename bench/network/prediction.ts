@@ -12,7 +12,9 @@ import { GPT2, NOTHING, SUITE, type TopicFindings, type TopicOptions, together, 
 const MOST_DEVIATION = 0.15
 
 export async function prediction(options: TopicOptions): Promise<TopicFindings> {
-  return together([await predict(VIT, options), await predict(GPT2, options)])
+  const found: TopicFindings[] = []
+  for (const workload of options.onlyBars ? [VIT] : [VIT, GPT2]) found.push(await predict(workload, options))
+  return together(found)
 }
 
 function predict(workload: Workload, { rounds }: TopicOptions): Promise<TopicFindings> {

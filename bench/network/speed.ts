@@ -54,7 +54,9 @@ export const loopback =
   (options: TopicOptions): Promise<TopicFindings> =>
     withPairs([startOf(workload, dtype)], async pair => {
       const entrants = [ALONE, MEANS].map(runner => ({ pair, runner, batch: 1 }))
-      const [alone, means] = (await compete(entrants, options)).map(m => m.turns) as [Turns, Turns]
+      // A prompt's turn takes seconds, so fewer will do.
+      const rounds = workload.subject.kind === 'prompt' ? Math.ceil((2 * options.rounds) / 3) : options.rounds
+      const [alone, means] = (await compete(entrants, { ...options, rounds })).map(m => m.turns) as [Turns, Turns]
       const { name } = workload
       const variant = `2 devices, ${dtype}, ${meansName(workload)}, loopback`
       return {

@@ -16,9 +16,9 @@ export async function strategies(options: TopicOptions): Promise<TopicFindings> 
     for (const batch of BATCHES) {
       const names = ['whole', 'full', 'means'] as const
       const { chosen, reason } = await pair.foresee(batch)
-      const rounds = batch > 8 ? Math.ceil(options.rounds / 3) : options.rounds
+      const rounds = Math.ceil(options.rounds / (batch > 8 ? 4 : 2))
       const entrants = names.map(runner => ({ pair, runner, batch }))
-      const found = await compete(entrants, { ...options, rounds, warmMs: 0 })
+      const found = await compete(entrants, { ...options, rounds, warmMs: batch > 8 ? 0 : 1 })
       const name = `${VIT.name}, batch ${batch}`
       const turnsOf = (runner: string): Turns | undefined => found[(names as readonly string[]).indexOf(runner)]?.turns
       const whole = turnsOf('whole')!

@@ -11,6 +11,8 @@ export const SUITE = 'network'
 export interface TopicOptions extends NetworkRounds {
   /** Fewer repetitions wherever something is repeated. */
   readonly quick: boolean
+  /** Only what bars are set for, and of several that show the same the first. */
+  readonly onlyBars: boolean
   /** Told as each part begins. */
   readonly tell: (line: string) => void
 }

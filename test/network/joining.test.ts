@@ -35,30 +35,6 @@ const joined = async (
 ): Promise<SharedRunner> =>
   cluster(['local', ...addresses.map(a => remote(a, remoteOptions))], options).runner(await load(of))
 
-describe.each(families)('$name over web-sockets', of => {
-  test('gives the bits that devices within one thread give', async () => {
-    const workers = await Promise.all([1, 2].map(() => startWorker('--model', of.location)))
-    const far = await joined(
-      of,
-      workers.map(w => w.address),
-    )
-    const { runner: near } = await inMemory(of, 3)
-    try {
-      const batch = [sequenceFor(far.model, of.rows.max, 1), sequenceFor(far.model, of.rows.max, 2)]
-      for (const strategy of ['means', 'full', 'whole', 'isolated'] as const)
-        for (const wire of ['f32', 'int8'] as const) {
-          const options = { strategy, wire, segments: 3 }
-          const want = await rowsOf(near.with(options), batch, 'all')
-          expect(bits(await rowsOf(far.with(options), batch, 'all'))).toEqual(bits(want))
-        }
-    } finally {
-      await far.dispose()
-      await near.dispose()
-    }
-    for (const worker of workers) expect(await worker.end()).toMatchObject({ code: 0, err: '' })
-  })
-})
-
 describe.each(generators)('$name over web-sockets', of => {
   test.each(['means', 'full'] as const)(
     'generates what devices within one thread generate, handoff %s',

@@ -107,16 +107,20 @@ describe.each(subjects)('$name', (subject: Subject) => {
     const gate = new Promise<void>(resolve => {
       release = resolve
     })
+    const count = 64
     let taken = 0
+    let done = (): void => {}
+    const all = new Promise<void>(resolve => {
+      done = resolve
+    })
     const first = new Promise<void>(resolve => {
       b.receive(async () => {
         resolve()
         await gate
-        taken++
+        if (++taken === count) done()
       })
     })
     let accepted = 0
-    const count = 64
     const sending = (async () => {
       for (let i = 0; i < count; i++) {
         await a.send(message(MIB / 4, i))
@@ -132,9 +136,7 @@ describe.each(subjects)('$name', (subject: Subject) => {
     expect(held * (MIB / 4)).toBeLessThanOrEqual(windowBytes)
     expect(taken).toBe(0)
     release()
-    await sending
-    const last = collect(a, 0)
-    await last
+    await Promise.all([sending, all])
     expect(accepted).toBe(count)
   })
 

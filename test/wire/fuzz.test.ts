@@ -7,8 +7,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { expectAnswer, expectExchanged, expectPart, parseLink, parseRun } from '../../packages/distribute/src/checks.js'
 import { Device } from '../../packages/distribute/src/device.js'
 import { ConnectionError, PlanError } from '../../packages/distribute/src/errors.js'
-import { packParts, type RunMessage, unpackParts } from '../../packages/distribute/src/messages.js'
+import { echoOf } from '../../packages/distribute/src/measured/probe.js'
+import { packDone, packParts, type RunMessage, unpackParts } from '../../packages/distribute/src/messages.js'
 import { writeHeader } from '../../packages/distribute/src/packets.js'
+import { packPatches } from '../../packages/distribute/src/palette.js'
 import { createPlan } from '../../packages/distribute/src/plan.js'
 import { reliable } from '../../packages/distribute/src/reliable.js'
 import type { Connection } from '../../packages/distribute/src/transport.js'
@@ -188,6 +190,7 @@ const RUN: Omit<RunMessage, 'parts' | 'self'> = {
   options: { segments: 2, sink: 1, weights: [1, 1], strategy: 'means', wire: 'f32' },
   seen: [[1, 2, 3], [4]],
 }
+const packedPatches = Float32Array.from({ length: 120 * 12 }, (_, i) => i % 7)
 const header = (second: number) => [
   [6, -1, -1, -1],
   [second, -1, -1, -1],
@@ -201,17 +204,24 @@ const done = {
 const FRAMES: readonly Frame[] = [
   frame('run', 1, { json: { ...RUN, self: 1, parts: header(2) }, data: new Uint8Array(32) }),
   frame('run', 2, { json: { ...RUN, want: [[1], [0]], self: 0, parts: header(3) }, data: new Uint8Array(36) }),
+  frame('run', 3, {
+    json: { ...RUN, rows: [240], seen: [[]], self: 0, parts: [[-1, -1, -1, packedPatches.length, 1]] },
+    data: packPatches(packedPatches, { patchWidth: 12, channels: 3 }) as Uint8Array,
+  }),
   frame('rows', 1, { layer: 2, from: 1, data: new Uint8Array(96) }),
   frame('handoff', 1, { layer: 0, from: 1, data: new Uint8Array(96) }),
   frame('output', 1, { from: 1, json: { rows: 2 }, data: new Uint8Array(64) }),
   frame('token', 1, { from: 1, json: { sequence: 0, id: 5, end: 'length' }, data: new Uint8Array(8) }),
-  frame('done', 1, { from: 1, json: done }),
+  frame('done', 1, { from: 1, json: packDone(done) }),
   frame('error', 1, { from: 1, json: { code: 'bad-plan', message: 'no' } }),
   frame('link', 1, { json: { peer: 1, self: 0, session: '0123456789abcdef', addresses: ['ws://192.0.2.7:7040'] } }),
   frame('linked', 1),
+  frame('probe', 1, { json: { back: 40 }, data: new Uint8Array(40) }),
+  frame('echo', 1, { json: { milliseconds: [1, 2] }, data: new Uint8Array(40) }),
   frame('abort', 1),
 ]
 const SHAPE = { layers: 3, causal: true }
+const PATCHES = { patchWidth: 12, channels: 3 }
 
 /** What either side does with a frame before it acts by it. */
 function read(bytes: Uint8Array): void {
@@ -223,10 +233,11 @@ function read(bytes: Uint8Array): void {
     if (rows > 2000 || message.rows.length * message.devices > 2000) return
     const { want, devices, decodes } = message
     const plan = createPlan({ shape: SHAPE, rows: message.rows, want, devices, decodes }, message.options)
-    for (const part of unpackParts({ ...message, plan }, message.parts, f.data))
-      expectPart(part, { ...SHAPE, patchWidth: 0, prefixRows: 0, positions: 40 } as Model['shape'])
+    for (const part of unpackParts({ ...message, plan }, PATCHES, message.parts, f.data))
+      expectPart(part, { ...SHAPE, patchWidth: part.patches ? 12 : 0, prefixRows: 0, positions: 240 } as Model['shape'])
   } else if (kind === 'link') parseLink(json)
   else if (kind === 'rows' || kind === 'handoff') expectExchanged(f, 1, SHAPE.layers)
+  else if (kind === 'probe') echoOf(f, 0)
   else if (kind !== 'abort') expectAnswer(f)
 }
 
@@ -286,7 +297,7 @@ describe('a device', () => {
     const parts = plan.sequences.map((s, i) =>
       model.cut(prompts(model)[i]!, ...(s.bounds[message.self] as [number, number])),
     )
-    const packed = packParts(parts)
+    const packed = packParts(parts, model.shape)
     return frame('run', request, { json: { ...message, parts: packed.header }, data: packed.data })
   }
   const ALONE = { ...RUN, devices: 1, self: 0, want: 'all' as const, decodes: false, output: 'rows' as const }

@@ -17,7 +17,7 @@ import {
 } from './checks.js'
 import { ConnectionError } from './errors.js'
 import { Mailbox } from './exchange.js'
-import type { RunMessage } from './messages.js'
+import { packDone, type RunMessage } from './messages.js'
 import { frame, KINDS } from './wire.js'
 
 const run: RunMessage = {
@@ -58,7 +58,7 @@ const parsers: [name: string, parse: (json: unknown) => unknown, sound: unknown]
     { ...asJson(run), options: {}, generate: undefined, seen: undefined, want: 'all' },
   ],
   ['link', parseLink, link],
-  ['done', parseDone, done],
+  ['done', json => packDone(parseDone(json)), packDone(done)],
   ['token', parseToken, token],
   ['token that goes on', parseToken, { sequence: 1, id: 0 }],
   ['error', parseError, failure],
@@ -140,7 +140,7 @@ describe('frames', () => {
       expect(() => expectExchanged(frame(kind, 1, { from: 1 }), 1, 3), kind).toThrow(ConnectionError)
   })
   test('for a coordinator: answers, whole', () => {
-    expectAnswer(frame('done', 1, { json: done }))
+    expectAnswer(frame('done', 1, { json: packDone(done) }))
     expectAnswer(frame('output', 1, { data: new Uint8Array(8) }))
     expect(() => expectAnswer(frame('output', 1, { data: new Uint8Array(7) }))).toThrow('7 bytes as f32 values')
     expect(() => expectAnswer(frame('error', 1))).toThrow('an error is undefined, not an object')

@@ -2,7 +2,7 @@
  * What came in a frame, as what it must be: each function takes something unknown and gives the message that it is, or throws
  * {@link ConnectionError} naming the field. Nothing is allocated by a number before that number is checked.
  */
-import type { GenerateOptions, Part, SamplingOptions, StackShape, Want } from '@prismal/models'
+import type { GenerateOptions, Part, SamplingOptions, StackShape, TimedStage, Want } from '@prismal/models'
 import { ConnectionError } from './errors.js'
 import type { DoneMessage, ErrorMessage, LinkMessage, PartHeader, RunMessage, TokenMessage } from './messages.js'
 import type { SharingOptions } from './plan.js'
@@ -106,8 +106,9 @@ export function parseRun(json: unknown): RunMessage {
 
 const ARRAYS = 4
 const partHeader: Read<PartHeader> = (value, at) => {
-  const lengths = list(whole(-1, 2 ** 30), ARRAYS)(value, at)
-  return lengths.length === ARRAYS ? lengths : refuse(at, value, `${ARRAYS} lengths`)
+  const lengths = list(whole(-1, 2 ** 30), ARRAYS + 1)(value, at)
+  const isPacked = lengths.length === ARRAYS + 1 && lengths[ARRAYS] === 1
+  return lengths.length === ARRAYS || isPacked ? lengths : refuse(at, value, `${ARRAYS} lengths`)
 }
 
 function want(value: unknown, at: string, rows: readonly number[]): Want {
@@ -172,14 +173,12 @@ export function parseDone(json: unknown): DoneMessage {
   const message = fields(json, 'done')
   return {
     stages: list((value, at) => {
-      const stage = fields(value, at)
-      return {
-        stage: text(100)(stage.stage, `${at}.stage`),
-        flops: amount(stage.flops, `${at}.flops`),
-        bytesSent: amount(stage.bytesSent, `${at}.bytesSent`),
-        bytesReceived: amount(stage.bytesReceived, `${at}.bytesReceived`),
-        milliseconds: amount(stage.milliseconds, `${at}.milliseconds`),
-      }
+      const [stage, ...figures] = list(value => value, 5)(value, at)
+      const [flops, bytesSent, bytesReceived, milliseconds] = figures.map((figure, i) =>
+        amount(figure, `${at}[${i + 1}]`),
+      )
+      if (figures.length !== 4) return refuse(at, value, 'a name and 4 figures')
+      return { stage: text(100)(stage, `${at}[0]`), flops, bytesSent, bytesReceived, milliseconds } as TimedStage
     }, MOST_ROWS)(message.stages, "done's stages"),
     rows: count(message.rows, "done's rows"),
     peakBytes: amount(message.peakBytes, "done's peakBytes"),

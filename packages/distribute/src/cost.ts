@@ -8,7 +8,8 @@
 import { type Part, type StackShape, type Stage, totals } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
 import { layerWork, type Message, rowsHere, sentRows } from './layer-work.js'
-import { partBytes } from './messages.js'
+import { textBytes } from './messages.js'
+import { patchBytes } from './palette.js'
 import { decoderOf, handoffs, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
 import { dataBytes } from './wire.js'
 
@@ -111,8 +112,12 @@ function inputBytes(plan: Plan, shape: StackShape, p: number, sequences: readonl
   if (!sequences) return 0
   const bytes = plan.sequences.reduce((sum, planned, s) => {
     const whole = sequences[s] as Part
-    if (whole.patches) return sum + patchRows(shape, planned, p) * shape.patchWidth * 4
-    return sum + (planned.rows > 0 ? (partBytes(whole) / planned.rows) * rowsHere(planned, p) : 0)
+    if (whole.patches) {
+      const [from, to] = planned.bounds[p] as Run
+      const patch = (row: number): number => Math.max(0, row - shape.prefixRows) * shape.patchWidth
+      return sum + patchBytes(whole.patches.subarray(patch(from), patch(to)), shape)
+    }
+    return sum + (planned.rows > 0 ? (textBytes(whole) / planned.rows) * rowsHere(planned, p) : 0)
   }, 0)
   return dataBytes(bytes)
 }

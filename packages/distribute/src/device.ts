@@ -10,6 +10,7 @@ import {
   type DoneMessage,
   type ErrorMessage,
   type LinkMessage,
+  packDone,
   type RunMessage,
   type Share,
   unpackParts,
@@ -188,7 +189,7 @@ export class Device {
     try {
       const from = message.self
       const share: Share = { ...message, plan: planOf(this.model, message) }
-      const parts = unpackParts(share, message.parts, f.data)
+      const parts = unpackParts(share, this.model.shape, message.parts, f.data)
       for (const part of parts) expectPart(part, this.model.shape)
       await expectRoom(this.model, rehearsed => rehearseWork(rehearsed, share, parts))
       const work = new Work(this.model, scope, meter, share, parts, running.abort.signal)
@@ -205,7 +206,7 @@ export class Device {
         peakBytes: peak.bytes,
         milliseconds: performance.now() - started,
       }
-      return frame('done', request, { from, json: done })
+      return frame('done', request, { from, json: packDone(done) })
     } finally {
       peak.end()
     }

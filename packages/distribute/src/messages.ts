@@ -2,6 +2,7 @@
 import type { Emitted, GenerateOptions, Part, TimedStage, Want } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
 import { ConnectionError } from './errors.js'
+import { type PatchShape, packedPatchBytes, packPatches, unpackPatches } from './palette.js'
 import type { Plan, SequencePlan, SharingOptions } from './plan.js'
 import { bytesOf, joined } from './wire.js'
 
@@ -59,35 +60,52 @@ export interface ErrorMessage {
 
 const FIELDS = ['ids', 'types', 'positions', 'patches'] as const
 
-/** Values of each array, in the order of the fields; absent ones are −1. Which rows they are of follows from the plan. */
+/**
+ * Values of each array, in the order of the fields; absent ones are −1. Which rows they are of follows from the plan. A fifth number, 1,
+ * says that the patches are packed (palette.ts).
+ */
 export type PartHeader = readonly number[]
 
 /** Parts as a header and the bytes of their arrays, one after another. */
-export function packParts(parts: readonly Part[]): { header: readonly PartHeader[]; data: Uint8Array } {
-  const header = parts.map(p => FIELDS.map(f => p[f]?.length ?? -1))
-  const arrays = parts.flatMap(p => FIELDS.flatMap(f => (p[f] ? [bytesOf(p[f])] : [])))
+export function packParts(
+  parts: readonly Part[],
+  shape: PatchShape,
+): { header: readonly PartHeader[]; data: Uint8Array } {
+  const arrays: Uint8Array[] = []
+  const header = parts.map(part => {
+    const lengths = FIELDS.map(f => part[f]?.length ?? -1)
+    const packed = part.patches && packPatches(part.patches, shape)
+    for (const f of FIELDS) if (part[f]) arrays.push(f === 'patches' && packed ? packed : bytesOf(part[f]))
+    return packed ? [...lengths, 1] : lengths
+  })
   return { header, data: joined(arrays) }
 }
 
 /** A device's parts of a plan's sequences. Throws {@link ConnectionError} where plan, header and bytes do not agree. */
-export function unpackParts({ plan, self }: Share, header: readonly PartHeader[], data: Uint8Array): Part[] {
+export function unpackParts(
+  { plan, self }: Share,
+  shape: PatchShape,
+  header: readonly PartHeader[],
+  data: Uint8Array,
+): Part[] {
   if (header.length !== plan.sequences.length)
     throw new ConnectionError(`${header.length} inputs were announced for ${plan.sequences.length} sequences`)
   const aligned = data.slice().buffer
   let at = 0
-  const take = (length: number, isFloat: boolean): Int32Array | Float32Array => {
-    const bytes = length * 4
+  const take = (length: number, field: (typeof FIELDS)[number], isPacked: boolean): Int32Array | Float32Array => {
+    const bytes = isPacked ? packedPatchBytes(length, shape) : length * 4
     if (!Number.isSafeInteger(length) || length < 0 || at + bytes > aligned.byteLength)
       throw new ConnectionError(`an input of ${length} values was announced, ${aligned.byteLength - at} bytes came`)
-    const array = isFloat ? new Float32Array(aligned, at, length) : new Int32Array(aligned, at, length)
+    const start = at
     at += bytes
-    return array
+    if (isPacked) return unpackPatches(new Uint8Array(aligned, start, bytes), length, shape)
+    return field === 'patches' ? new Float32Array(aligned, start, length) : new Int32Array(aligned, start, length)
   }
   const parts = header.map((lengths, s) => {
     const [from, to] = (plan.sequences[s] as SequencePlan).bounds[self] as Run
     const arrays = FIELDS.map((field, i) => {
       const length = lengths[i] as number
-      return length < 0 ? [] : [[field, take(length, field === 'patches')]]
+      return length < 0 ? [] : [[field, take(length, field, field === 'patches' && lengths[FIELDS.length] === 1)]]
     })
     return { from, to, ...Object.fromEntries(arrays.flat()) } as Part
   })
@@ -96,5 +114,16 @@ export function unpackParts({ plan, self }: Share, header: readonly PartHeader[]
   return parts
 }
 
-/** Bytes of a part's arrays. */
-export const partBytes = (part: Part): number => FIELDS.reduce((sum, f) => sum + (part[f]?.byteLength ?? 0), 0)
+/** Bytes of a part's arrays, but for patches. */
+export const textBytes = (part: Part): number =>
+  FIELDS.reduce((sum, f) => sum + (f === 'patches' ? 0 : (part[f]?.byteLength ?? 0)), 0)
+
+/** An account as it travels: a stage is its name, operations, bytes sent and received, and milliseconds. */
+export const packDone = ({ stages, milliseconds, ...rest }: DoneMessage) => ({
+  ...rest,
+  milliseconds: microseconds(milliseconds),
+  stages: stages.map(s => [s.stage, s.flops, s.bytesSent, s.bytesReceived, microseconds(s.milliseconds)] as const),
+})
+
+/** Rounded to a microsecond: what a clock tells beyond it is noise that takes bytes. */
+const microseconds = (milliseconds: number): number => Math.round(milliseconds * 1000) / 1000

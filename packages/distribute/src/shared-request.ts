@@ -13,6 +13,7 @@ import {
   type Want,
 } from '@prismal/models'
 import { MemoryError, type PeakWatch, type Run, type Scope, type Tensor } from '@prismal/tensor'
+import { parseDone } from './checks.js'
 import type { SharedRunner } from './cluster.js'
 import { outputRows } from './cost.js'
 import type { Devices } from './devices.js'
@@ -180,7 +181,7 @@ export class SharedRequest implements Request {
         }
         const account = this.#accounts[device] as Account
         if (frame.kind === 'done') {
-          account.done = frame.json as DoneMessage
+          account.done = parseDone(frame.json)
           left--
         } else account.outputBytes += dataBytes(frame.data)
         yield next
@@ -216,7 +217,7 @@ export class SharedRequest implements Request {
       const [from, to] = sequence.bounds[self] as Run
       return this.#model.cut(sequences[s] as Part, from, to)
     })
-    const { header, data } = packParts(parts)
+    const { header, data } = packParts(parts, this.#model.shape)
     ;(this.#accounts[self] as Account).inputBytes += dataBytes(data)
     const options = this.#options
     const rows = plan.sequences.map(s => s.rows)

@@ -12,5 +12,5 @@ export {
   type ProgressInfo,
   pipeline,
 } from './pipeline.js'
-export { type CaseResult, type VerifyOptions, verifyFolder } from './verify/verify.js'
+export { type CaseResult, type SharedWay, type VerifyOptions, verifyFolder, WAYS } from './verify/verify.js'
 export { WorkerError } from './worker/errors.js'

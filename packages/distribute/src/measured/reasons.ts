@@ -73,5 +73,5 @@ function scaled(n: number): [string, string] {
     value /= 1000
     unit++
   }
-  return [unit === 0 || value >= 100 ? value.toFixed(0) : value.toPrecision(2), units[unit] as string]
+  return [value.toFixed(unit === 0 || value >= 9.95 ? 0 : 1), units[unit] as string]
 }

@@ -12,26 +12,37 @@ const LOW_BYTES = 256 << 10
 const CLOSE_TIMEOUT_MS = 3_000
 /** Most characters of a reason. */
 const MAX_REASON_CHARACTERS = 1000
-/** Milliseconds between an answer and its use, see {@link openChannel}. */
-const SETTLE_MS = 5
-
 export interface ChannelOptions {
   readonly iceServers: readonly IceServer[]
   /** The address of this machine to use; default: all of them. Not in browsers, which choose themselves. */
   readonly bindAddress?: string
   readonly signal: AbortSignal
-  /** The other side's offer, where it made one. */
-  readonly offered: string | undefined
+}
+
+/** What the two sides tell each other to find one another. */
+export interface Exchange {
+  send(description: Description): Promise<void>
+  /** The other side's next description, which must be of this type. */
+  next<T extends Description['type']>(type: T): Promise<Description & { readonly type: T }>
+}
+export type Description =
+  | { readonly type: 'offer' | 'answer'; readonly sdp: string }
+  | { readonly type: 'candidates'; readonly candidates: readonly string[] }
+
+export interface ChannelConnection extends Connection {
+  /** Resolves when nothing of it is left. */
+  readonly gone: Promise<void>
 }
 
 /**
- * Opens a channel: makes a description with all its candidates, hands it to `exchange`, and takes the other side's from it
- * where it made the offer. Rejects with what `signal` says, or with `ConnectionError`.
+ * Opens a channel. The dialling side offers without saying where it is, and says so when it has used the answer: one that is found
+ * before that fails, since it cannot know whom it speaks to. Rejects with what `signal` says, or with `ConnectionError`.
  */
 export async function openChannel(
-  { iceServers, bindAddress, signal, offered }: ChannelOptions,
-  exchange: (description: string) => Promise<string | undefined>,
-): Promise<Connection & { readonly gone: Promise<void> }> {
+  side: 'dialer' | 'listener',
+  exchange: Exchange,
+  { iceServers, bindAddress, signal }: ChannelOptions,
+): Promise<ChannelConnection> {
   const Peer = await peerConnections()
   signal.throwIfAborted()
   const configuration = { iceServers: iceServers.map(server => ({ ...server })), bindAddress }
@@ -43,27 +54,33 @@ export async function openChannel(
     })
   })
   stopped.catch(() => {})
-  const open = async (): Promise<Connection & { readonly gone: Promise<void> }> => {
-    if (offered !== undefined) {
-      const came = new Promise<RTCDataChannel>(resolve => {
-        peer.addEventListener('datachannel', ({ channel }) => resolve(channel))
-      }).then(channel => channelConnection(peer, channel))
-      await peer.setRemoteDescription({ type: 'offer', sdp: offered })
-      await describe(peer, await peer.createAnswer())
-      await exchange(await described(peer))
-      return came.then(({ opened }) => opened)
-    }
-    const { opened } = channelConnection(peer, peer.createDataChannel('prismal', { ordered: true }))
+  const dialled = async (): Promise<ChannelConnection> => {
+    const opened = channelConnection(peer, peer.createDataChannel('prismal', { ordered: true }))
     await describe(peer, await peer.createOffer())
-    const answer = await exchange(await described(peer))
-    if (answer === undefined) throw new ConnectionError('no answer came')
-    // Where both sides start in the same millisecond, DTLS's first flight meets a side that is not ready and is repeated a second later.
-    await new Promise(resolve => setTimeout(resolve, SETTLE_MS))
-    await peer.setRemoteDescription({ type: 'answer', sdp: answer })
+    const lines = (await described(peer)).split('\r\n')
+    const isPlace = (line: string): boolean => /^a=(candidate|end-of-candidates)/.test(line)
+    await exchange.send({ type: 'offer', sdp: lines.filter(line => !isPlace(line)).join('\r\n') })
+    const { sdp } = await exchange.next('answer')
+    await peer.setRemoteDescription({ type: 'answer', sdp })
+    const candidates = lines.filter(line => line.startsWith('a=candidate')).map(line => line.slice('a='.length))
+    await exchange.send({ type: 'candidates', candidates })
+    return opened
+  }
+  const answered = async (): Promise<ChannelConnection> => {
+    const opened = new Promise<RTCDataChannel>(resolve => {
+      peer.addEventListener('datachannel', ({ channel }) => resolve(channel))
+    }).then(channel => channelConnection(peer, channel))
+    const { sdp } = await exchange.next('offer')
+    await peer.setRemoteDescription({ type: 'offer', sdp })
+    await describe(peer, await peer.createAnswer())
+    await exchange.send({ type: 'answer', sdp: await described(peer) })
+    const { candidates } = await exchange.next('candidates')
+    const sdpMid = /^a=mid:(\S+)/m.exec(sdp)?.[1] ?? '0'
+    for (const candidate of candidates) await peer.addIceCandidate({ candidate, sdpMid })
     return opened
   }
   try {
-    return await Promise.race([open(), stopped])
+    return await Promise.race([side === 'dialer' ? dialled() : answered(), stopped])
   } catch (error) {
     letGo(peer)
     throw error
@@ -131,12 +148,8 @@ function letGo(peer: RTCPeerConnection, channel?: RTCDataChannel): void {
   peer.close()
 }
 
-interface Channel {
-  /** Resolves with the connection once the channel is open. */
-  readonly opened: Promise<Connection & { readonly gone: Promise<void> }>
-}
-
-function channelConnection(peer: RTCPeerConnection, channel: RTCDataChannel): Channel {
+/** Resolves once the channel is open. */
+function channelConnection(peer: RTCPeerConnection, channel: RTCDataChannel): Promise<ChannelConnection> {
   let resolveGone: () => void
   const gone = new Promise<void>(resolve => {
     resolveGone = resolve
@@ -177,32 +190,40 @@ function channelConnection(peer: RTCPeerConnection, channel: RTCDataChannel): Ch
     const state = stateOf(peer)
     if (state === 'failed' || state === 'closed') end('the connection broke')
   })
-  const opened = new Promise<Connection & { readonly gone: Promise<void> }>(resolve => {
+  return new Promise(resolve => {
     const ready = (): void => resolve(Object.assign(connection, { gone }))
     if (channel.readyState === 'open') ready()
     else channel.addEventListener('open', ready)
   })
-  return { opened }
 }
 
 /** The platform's class, or that of `node-datachannel`. */
 async function peerConnections(): Promise<typeof RTCPeerConnection> {
   if (typeof globalThis.RTCPeerConnection === 'function') return globalThis.RTCPeerConnection
-  refuseSecondThread()
+  const isLoaded = isLoadedHere()
   const purpose = 'a connection over WebRTC in Node'
   const polyfill = await optionalPackage<{ readonly RTCPeerConnection: typeof RTCPeerConnection }>(
     'node-datachannel/polyfill',
     purpose,
   )
+  const threads = globalThis.process?.getBuiltinModule?.('node:worker_threads')
+  if (!isLoaded && threads?.isMainThread === false) {
+    // A thread that ends with connections open would end the process. (One that is terminated still does: close first.)
+    const { cleanup } = await optionalPackage<{ readonly cleanup: () => void }>('node-datachannel', purpose)
+    process.once('exit', cleanup)
+  }
   return polyfill.RTCPeerConnection
 }
 
-/** The package keeps objects of the first thread that loads it, and the process ends when another uses it. */
-function refuseSecondThread(): void {
+/**
+ * Whether this thread has loaded the package. It keeps objects of the first thread that does, and the process ends when another
+ * uses it: that throws `ConnectionError`.
+ */
+function isLoadedHere(): boolean {
   const isBinary = (path: string): boolean => /node[_-]datachannel.*\.node$/.test(path)
   const { createRequire } = globalThis.process?.getBuiltinModule?.('node:module') ?? {}
   const here = Object.keys(createRequire?.(import.meta.url).cache ?? {})
-  if (here.some(isBinary)) return
+  if (here.some(isBinary)) return true
   const { sharedObjects = [] } = (globalThis.process?.report?.getReport() ?? {}) as {
     sharedObjects?: readonly string[]
   }
@@ -210,4 +231,5 @@ function refuseSecondThread(): void {
     throw new ConnectionError(
       'another thread of this process has used node-datachannel, which works in one thread of a process only',
     )
+  return false
 }

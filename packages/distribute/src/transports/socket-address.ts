@@ -8,7 +8,6 @@ export interface SocketAddress {
   /** Without the brackets of IPv6. */
   readonly host: string
   readonly port: number
-  readonly query: URLSearchParams
 }
 
 /** Reads `SCHEME://HOST[:PORT]`. Throws `ConnectionError` where it is something else or the scheme is none of `schemes`. */
@@ -23,10 +22,10 @@ export function readAddress(address: string, schemes: readonly string[]): Socket
   } catch (error) {
     throw new ConnectionError(`${address} is not an address like ${scheme}://192.0.2.7:7040`, { cause: error })
   }
-  if (url.pathname !== '/' || url.hash !== '' || url.username !== '' || url.password !== '')
+  if (url.pathname !== '/' || url.search !== '' || url.hash !== '' || url.username !== '' || url.password !== '')
     throw new ConnectionError(`${address} has more than a host and a port`)
   const port = url.port === '' ? (isSecure ? 443 : 80) : Number(url.port)
-  return { text: address, isSecure, host: url.hostname.replace(/^\[|\]$/g, ''), port, query: url.searchParams }
+  return { text: address, isSecure, host: url.hostname.replace(/^\[|\]$/g, ''), port }
 }
 
 /** `HOST:PORT`, in brackets where the host has colons. */

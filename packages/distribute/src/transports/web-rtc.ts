@@ -2,15 +2,16 @@
  * @prismal/distribute/transports/web-rtc: connections between machines over data channels, in a browser by its own WebRTC, in
  * Node by the package `node-datachannel`. How to reach each other is agreed over a web-socket at `/rtc` of the address; data then
  * goes over UDP. The agreement is not authenticated: whoever can change it can stand in between. The handshake that comes above, over
- * the data channel, tells: it proves the secret and encrypts.
+ * the data channel, tells: it proves the secret and encrypts. In Node one thread of a process may use it, and must close its connections
+ * before it is terminated.
  */
 import type { WebSocket as WsSocket } from 'ws'
 import { ConnectionError } from '../errors.js'
 import type { Connection, DialOptions, IceServer, Listener, ListenOptions, Transport } from '../transport.js'
-import { allGone, openChannel } from './data-channel.js'
+import { allGone, type ChannelConnection, type Description, type Exchange, openChannel } from './data-channel.js'
 import { isIpAddress, isLoopback, isWildcard, readAddress, type SocketAddress } from './socket-address.js'
-import { dialPath } from './web-socket.js'
 import { wsConnection } from './web-socket-connection.js'
+import { dialPath } from './web-socket-dialer.js'
 import { listenForUpgrades } from './web-socket-listener.js'
 
 const SCHEMES = ['rtc+ws', 'rtc+wss'] as const
@@ -18,6 +19,8 @@ const PATH = '/rtc'
 const TIMEOUT_MS = 10_000
 /** Longest description that is read, in bytes. One with ten candidates has two thousand. */
 const MAX_DESCRIPTION_BYTES = 64 << 10
+/** Descriptions that may wait to be read. */
+const MAX_DESCRIPTIONS = 2
 
 /**
  * Connections over data channels: `rtc+ws://192.0.2.7:7040`. Who listens there takes web-sockets at the same port too. Without `iceServers`
@@ -60,7 +63,7 @@ export const transport: Transport = {
       },
       async [PATH](socket: WsSocket, from: string) {
         const signalling = wsConnection(socket)
-        let connection: Connection & { readonly gone: Promise<void> }
+        let connection: ChannelConnection
         try {
           connection = await answerChannel(signalling, address, options)
         } catch (error) {
@@ -86,33 +89,21 @@ export const transport: Transport = {
   },
 }
 
-/** What one side tells the other, as JSON. */
-interface Description {
-  readonly type: 'offer' | 'answer'
-  readonly sdp: string
-}
-type Open = Awaited<ReturnType<typeof openChannel>>
-
 async function dialChannel(signalling: Connection, address: SocketAddress, options: DialOptions): Promise<Connection> {
-  const answer = nextDescription(signalling, 'answer')
-  answer.catch(() => {})
-  return attempt(signalling, options.timeoutMs ?? TIMEOUT_MS, options.signal, async signal =>
-    openChannel({ ...placeOf(address, options), signal, offered: undefined }, async offer => {
-      await sendDescription(signalling, { type: 'offer', sdp: offer })
-      return (await answer).sdp
-    }),
+  const limitMs = options.timeoutMs ?? TIMEOUT_MS
+  return attempt(signalling, limitMs, options.signal, signal =>
+    openChannel('dialer', exchangeOver(signalling), { ...placeOf(address, options), signal }),
   )
 }
 
-async function answerChannel(signalling: Connection, address: SocketAddress, options: ListenOptions): Promise<Open> {
-  const limit = options.requestTimeoutMs ?? TIMEOUT_MS
-  return attempt(signalling, limit, undefined, async signal => {
-    const offered = await Promise.race([nextDescription(signalling, 'offer'), rejection(signal)])
-    return openChannel({ ...placeOf(address, options), signal, offered: offered.sdp }, async answer => {
-      await sendDescription(signalling, { type: 'answer', sdp: answer })
-      return undefined
-    })
-  })
+async function answerChannel(
+  signalling: Connection,
+  address: SocketAddress,
+  options: ListenOptions,
+): Promise<ChannelConnection> {
+  return attempt(signalling, options.requestTimeoutMs ?? TIMEOUT_MS, undefined, signal =>
+    openChannel('listener', exchangeOver(signalling), { ...placeOf(address, options), signal }),
+  )
 }
 
 /** Runs until it is done, the time is over, the caller has enough, or the other side leaves. */
@@ -120,8 +111,8 @@ async function attempt(
   signalling: Connection,
   limitMs: number,
   signal: AbortSignal | undefined,
-  run: (signal: AbortSignal) => Promise<Open>,
-): Promise<Open> {
+  run: (signal: AbortSignal) => Promise<ChannelConnection>,
+): Promise<ChannelConnection> {
   const stop = new AbortController()
   const over = (why: string): void => stop.abort(new ConnectionError(why))
   const aborted = (): void =>
@@ -139,9 +130,6 @@ async function attempt(
   }
 }
 
-const rejection = (signal: AbortSignal): Promise<never> =>
-  new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
-
 /** Addresses of this side that are used and told: those of the address, where it names one. */
 function placeOf(
   { host }: SocketAddress,
@@ -151,25 +139,44 @@ function placeOf(
   return isLoopback(host) && isIpAddress(host) && !isWildcard(host) ? { iceServers, bindAddress: host } : { iceServers }
 }
 
-async function sendDescription(signalling: Connection, description: Description): Promise<void> {
-  await signalling.send(new TextEncoder().encode(JSON.stringify(description)))
+/** Descriptions as JSON; who sends more, or others, than is asked for is left. */
+function exchangeOver(signalling: Connection): Exchange {
+  const came: Uint8Array[] = []
+  let asked: (() => void) | undefined
+  signalling.receive(message => {
+    came.push(message)
+    if (came.length > MAX_DESCRIPTIONS) signalling.close('it sends too much')
+    asked?.()
+  })
+  return {
+    send: description => signalling.send(new TextEncoder().encode(JSON.stringify(description))),
+    async next(type) {
+      if (came.length === 0)
+        await new Promise<void>((resolve, reject) => {
+          asked = resolve
+          signalling.closed.then(reason => reject(new ConnectionError(`the other side left: ${reason}`)))
+        })
+      return readDescription(came.shift() as Uint8Array, type)
+    },
+  }
 }
 
-function nextDescription(signalling: Connection, type: Description['type']): Promise<Description> {
-  return new Promise((resolve, reject) => {
-    let isFirst = true
-    signalling.receive(message => {
-      if (!isFirst) return signalling.close('one description is enough')
-      isFirst = false
-      try {
-        if (message.byteLength > MAX_DESCRIPTION_BYTES) throw new Error(`it has ${message.byteLength} bytes`)
-        const found = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(message)) as Partial<Description>
-        if (found?.type !== type || typeof found.sdp !== 'string') throw new Error(`it is not an ${type}`)
-        resolve({ type, sdp: found.sdp })
-      } catch (error) {
-        reject(new ConnectionError(`the other side's description cannot be read: ${(error as Error).message}`))
-      }
-    })
-    signalling.closed.then(reason => reject(new ConnectionError(`the other side left: ${reason}`)))
-  })
+function readDescription<T extends Description['type']>(
+  message: Uint8Array,
+  type: T,
+): Description & { readonly type: T } {
+  try {
+    if (message.byteLength > MAX_DESCRIPTION_BYTES) throw new Error(`it has ${message.byteLength} bytes`)
+    const found = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(message)) as Record<string, unknown>
+    if (found?.type !== type) throw new Error(`it is not of type ${type}`)
+    const { sdp, candidates } = found
+    const isWhole =
+      type === 'candidates'
+        ? Array.isArray(candidates) && candidates.every(each => typeof each === 'string')
+        : typeof sdp === 'string'
+    if (!isWhole) throw new Error('something is missing')
+    return found as unknown as Description & { readonly type: T }
+  } catch (error) {
+    throw new ConnectionError(`the other side's description cannot be read: ${(error as Error).message}`)
+  }
 }

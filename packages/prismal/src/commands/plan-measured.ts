@@ -2,6 +2,7 @@
 
 import { existsSync } from 'node:fs'
 import {
+  type Candidate,
   type Choice,
   compare,
   type Measurements,
@@ -89,7 +90,8 @@ async function measuredPlan(
   if (refused) throw new SharingError(`sharing would not pay: ${choice.reason} (--force shares all the same)`)
 }
 
-const rowsText = (weights: SharingOptions['weights']): string => weights?.map(w => Math.round(w)).join(' + ') ?? ''
+const rowsText = (candidate: Candidate): string =>
+  Array.from({ length: candidate.plan.devices }, (_, p) => rowsHere(candidate, p)).join(' + ')
 
 function devicesTable({ devices }: Measurements, { candidates }: Choice): string {
   const laidOut = candidates.find(c => c.strategy !== 'one device')
@@ -105,7 +107,7 @@ function devicesTable({ devices }: Measurements, { candidates }: Choice): string
   ])
 }
 
-const rowsHere = (candidate: Choice['chosen'] | undefined, p: number): number =>
+const rowsHere = (candidate: Candidate | undefined, p: number): number =>
   candidate?.plan.sequences.reduce((sum, { bounds }) => sum + (bounds[p]?.[1] ?? 0) - (bounds[p]?.[0] ?? 0), 0) ?? 0
 
 function linksTable({ links, controls }: Measurements): string {
@@ -122,17 +124,14 @@ function linksTable({ links, controls }: Measurements): string {
 }
 
 const predictedTable = ({ candidates }: Choice): string =>
-  table([
-    ['', 'rows', 'predicted'],
-    ...candidates.map(c => [c.name, rowsText(c.sharing.weights), duration(c.milliseconds)]),
-  ])
+  table([['', 'rows', 'predicted'], ...candidates.map(c => [c.name, rowsText(c), duration(c.milliseconds)])])
 
 function verifiedTable({ candidates }: Choice, verified: readonly Verified[]): string {
   const lines = candidates.map(c => {
     const found = verified.find(v => v.candidate === c)
-    if (!found) return [c.name, rowsText(c.sharing.weights), duration(c.milliseconds), 'not run', '']
+    if (!found) return [c.name, rowsText(c), duration(c.milliseconds), 'not run', '']
     const error = `${found.error >= 0 ? '+' : '−'}${Math.abs(100 * found.error).toFixed(1)} %`
-    return [c.name, rowsText(c.sharing.weights), duration(found.predictedMs), duration(found.measuredMs), error]
+    return [c.name, rowsText(c), duration(found.predictedMs), duration(found.measuredMs), error]
   })
   return `${table([['', 'rows', 'predicted', 'measured', 'error'], ...lines])}\n\nMedians of ${verified[0]?.requests ?? 0} requests each, interleaved, devices' speeds measured in between.`
 }

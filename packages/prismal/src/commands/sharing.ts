@@ -1,4 +1,5 @@
 /** The options that say how devices share, as commands take them. */
+import { readFile } from 'node:fs/promises'
 import {
   type Cluster,
   cluster,
@@ -30,6 +31,7 @@ export interface DeviceFlags extends SharingFlags, NatsFlags {
   readonly device?: readonly string[]
   readonly secretFile?: string
   readonly mixed?: true
+  readonly ca?: string
   readonly connectTimeout?: number
 }
 
@@ -107,6 +109,7 @@ export function withDevices(command: Command): Command {
       'the devices, in order: local, thread, or the address of a prismal worker (ws://192.0.2.7:7040)',
     )
     .option('--secret-file <file>', 'the secret that devices share; needed for addresses off this machine')
+    .option('--ca <file>', 'certificates, PEM, that wss:// addresses are trusted by besides the usual ones')
     .option('--mixed', 'take devices whose results differ in the last bits (another build or runtime)')
     .option('--connect-timeout <s>', 'seconds until an address counts as not answering (default: 10)', atLeast(0.001))
 }
@@ -136,6 +139,7 @@ async function namedDevices(named: readonly string[], flags: DeviceFlags): Promi
   const secret = secretFile === undefined ? undefined : await readSecretFile(secretFile)
   const options: RemoteOptions = {
     ...(secret && { secret }),
+    ...(flags.ca !== undefined && { authorities: await readFile(flags.ca, 'utf8') }),
     ...(flags.mixed && { mixed: true }),
     ...(connectTimeout !== undefined && { timeoutMs: connectTimeout * 1000 }),
   }

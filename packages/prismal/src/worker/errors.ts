@@ -1,5 +1,5 @@
 /** What a pipeline's worker fails with, and errors as messages carry them: the same classes on both sides. */
-import { ConnectionError, DeviceError, PlanError } from '@prismal/distribute'
+import { ConnectionError, DeviceError, HandshakeError, PlanError, SharingError } from '@prismal/distribute'
 import { InputError, ModelError } from '@prismal/models'
 import {
   DisposedError,
@@ -45,6 +45,8 @@ const CLASSES: Readonly<Record<string, ErrorClass>> = {
   UnavailableError,
   ThreadError,
   PlanError,
+  SharingError,
+  HandshakeError,
   DeviceError,
   ConnectionError,
   WorkerError,
