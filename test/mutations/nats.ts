@@ -46,7 +46,7 @@ export const NATS_MUTATIONS: readonly Mutation[] = [
     'if (!last && last)',
   ),
   broken('an answer answers every question', DISCOVERY, 'nats/announcement.ts', '&& told.nonce === nonce', ''),
-  broken('names may command a terminal', DISCOVERY, 'nats/announcement.ts', '&& !/[\\u0000-', '&& !/[\\uffff-'),
+  broken('names may command a terminal', DISCOVERY, 'nats/announcement.ts', '&& !/[\\u0000-', '&& !/\\uffff[\\u0000-'),
   broken('the busy come first', DISCOVERY, 'nats/directory.ts', 'a.sessions - b.sessions', 'b.sessions - a.sessions'),
   broken('other models are taken', DISCOVERY, 'nats/directory.ts', 'm => m.digest === digest)\n  if', 'm => m)\n  if'),
   broken('a busy group takes more', REQUESTS, 'nats/serve.ts', '|| this.#running.size >= this.#limit)', ')'),

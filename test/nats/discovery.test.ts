@@ -142,7 +142,9 @@ describe.skipIf(!hasNatsServer)('discovery', () => {
     expect(log.join()).not.toContain(secret.reveal())
   })
 
-  it('believes no announcement twice, none of another group or question, and none that was altered', async () => {
+  it('believes no announcement twice, none of another group or question, and none that was altered', {
+    timeout: 15_000,
+  }, async () => {
     const { url } = await started()
     const secret = Secret.create()
     const nc = await connected(url)
