@@ -49,7 +49,13 @@ export const NATS_MUTATIONS: readonly Mutation[] = [
   broken('names may command a terminal', DISCOVERY, 'nats/announcement.ts', '&& !/[\\u0000-', '&& !/\\uffff[\\u0000-'),
   broken('the busy come first', DISCOVERY, 'nats/directory.ts', 'a.sessions - b.sessions', 'b.sessions - a.sessions'),
   broken('other models are taken', DISCOVERY, 'nats/directory.ts', 'm => m.digest === digest)\n  if', 'm => m)\n  if'),
-  broken('a busy group takes more', REQUESTS, 'nats/serve.ts', '|| this.#running.size >= this.#limit)', ')'),
+  {
+    ...broken('a busy group takes more', REQUESTS, 'nats/serve.ts', '|| this.#running.size >= this.#limit)', ')'),
+    edits: [
+      ['|| this.#running.size >= this.#limit)', ')'],
+      ['if (this.#running.size >= this.#limit) this.#leaveQueue()', ''],
+    ].map(([find = '', replace = '']) => ({ file: `${SOURCE}/nats/serve.ts`, find, replace })),
+  },
   broken(
     'what is sealed opens anywhere',
     REQUESTS,

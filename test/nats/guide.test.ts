@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { hasNatsServer } from '../nats-server.js'
 import { CLI, type Running, start } from '../network/processes.js'
@@ -72,6 +72,37 @@ describe('docs/nats.md', () => {
     }
     // Groups and workers leave in peace, and the server last.
     expect(background.map(r => r.child.exitCode)).toEqual([0, 0, 0, 0, 1])
+  })
+
+  it.skipIf(!hasNatsServer)('sets a server up for three machines', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'prismal-guide-'))
+    const port = await freePort()
+    const commands = commandsOf(section('On three machines'))
+    const [own, ...rest] = commands.filter(command => /^(npx prismal secret|openssl|printf|nats-server)/.test(command))
+    expect(rest).toHaveLength(3)
+    const run = (command: string) =>
+      start('bash', ['-c', `cd ${folder} && ${command.replace('npx prismal', `${process.execPath} ${resolve(CLI)}`)}`])
+    let server: Running | undefined
+    try {
+      for (const command of [own as string, ...rest.slice(0, 2)])
+        expect((await run(command).ended).code, command).toBe(0)
+      server = run(
+        (rest[2] as string)
+          .replace('0.0.0.0', '127.0.0.1')
+          .replace('nats-server', `exec nats-server -p ${port}`)
+          .replace(' &', ''),
+      )
+      await server.until(/Server is ready/)
+      const [, url = ''] = /^export PRISMAL_NATS="(.*)"$/.exec(commands.find(c => c.startsWith('export')) ?? '') ?? []
+      const reached = url.replace('192.0.2.1:4222', `127.0.0.1:${port}`)
+      const devices = run(`npx prismal devices --nats "${reached}" --secret-file secret`)
+      expect(await devices.ended).toMatchObject({ code: 0, out: 'no devices in group default\n', err: '' })
+      const refused = run(`npx prismal devices --nats nats://127.0.0.1:${port}`)
+      expect((await refused.ended).err).toMatch(/it refuses the credentials/)
+    } finally {
+      await server?.end()
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 
   it('names no command or option that does not exist', () => {

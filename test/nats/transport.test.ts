@@ -1,5 +1,9 @@
 /** What is the nats transport's own: its server, which may be absent, go away, come back or forbid; the contract is in test/transports. */
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { ConnectionError } from '@prismal/distribute'
 import { connectNats, natsAddress } from '@prismal/distribute/nats'
@@ -17,6 +21,8 @@ const started = async (options?: Parameters<typeof natsServer>[0]): Promise<Nats
   open.push(() => server.stop())
   return server
 }
+const hasOpenssl = spawnSync('openssl', ['version']).status === 0
+if (!hasOpenssl) console.log('skipped: openssl is not installed, so TLS to the server is not tested')
 const SUBJECT = 'prismal.test.device.a'
 
 /** A listener that gives its arrivals one by one. */
@@ -201,6 +207,26 @@ describe.skipIf(!hasNatsServer)('the nats transport', () => {
     )
     await expect(natsTransport().dial(address('some:wrong'))).rejects.toThrow(/refuses the credentials/)
     await expect(natsTransport().dial(address('some:wrong'))).rejects.not.toThrow(/wrong/)
+  })
+
+  it.skipIf(!hasOpenssl)('encrypts the way to the server, and trusts only those that it was told of', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'prismal-tls-'))
+    open.push(async () => rmSync(folder, { recursive: true }))
+    const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
+    const made = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost'
+    const names = ['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', cert]
+    expect(spawnSync('openssl', [...made.split(' '), ...names]).status).toBe(0)
+    const { port } = await started({ flags: ['--tls', '--tlscert', cert, '--tlskey', key] })
+    const address = `nats+tls://localhost:${port}`
+    const authorities = readFileSync(cert, 'utf8')
+    const nc = await connectNats(address, { authorities })
+    open.push(() => nc.close())
+    await nc.flush()
+    await expect(connectNats(address)).rejects.toThrow(/no NATS server at nats\+tls:.*self-signed certificate/)
+    await expect(natsTransport().dial(`${address}/${SUBJECT}`, { authorities })).rejects.toThrow(/nobody listens/)
+    // A server without a certificate is not talked to in the clear.
+    const plain = await started()
+    await expect(connectNats(`nats+tls://127.0.0.1:${plain.port}`)).rejects.toThrow(/tls/)
   })
 
   it('shares one client of a server, and lets the process end', async () => {
