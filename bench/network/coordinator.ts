@@ -50,6 +50,9 @@ async function open(load: CoordinatorLoad): Promise<Held> {
 const headFor = ({ kind }: Subject): Head => (kind === 'image' ? 'classify' : 'vocabulary')
 const wantOf = ({ kind }: Subject): Want => (kind === 'image' ? 'first' : 'last')
 
+/** One of the 256 values that a picture's channel has once it is scaled to [−1, 1]. */
+const level = (random: number): number => Math.floor(256 * random) / 127.5 - 1
+
 /** Inputs without a pattern; what they hold changes nothing about the work. */
 function inputsOf({ model: { shape }, load: { subject } }: Held, batch: number): Part[] {
   return Array.from({ length: batch }, (_, i) => {
@@ -57,7 +60,7 @@ function inputsOf({ model: { shape }, load: { subject } }: Held, batch: number):
     if (subject.kind === 'prompt')
       return textPart(Array.from({ length: subject.tokens }, () => 1 + Math.floor(random() * LEAST_VOCABULARY)))
     const values = (shape.positions - shape.prefixRows) * shape.patchWidth
-    return { from: 0, to: shape.positions, patches: Float32Array.from({ length: values }, () => 2 * random() - 1) }
+    return { from: 0, to: shape.positions, patches: Float32Array.from({ length: values }, () => level(random())) }
   })
 }
 /** Every model that is timed here knows so many ids. */

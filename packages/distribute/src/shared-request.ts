@@ -171,7 +171,12 @@ export class SharedRequest implements Request {
     this.#signal?.addEventListener('abort', onAbort)
     let left = plan.devices
     try {
-      for (let self = 0; self < plan.devices; self++) this.#deal(request, plan, sequences, self, asked)
+      // Those elsewhere first: their inputs travel while this thread prepares the others.
+      const { members } = this.#runner
+      const devices = Array.from({ length: plan.devices }, (_, p) => p)
+      const isElsewhere = (p: number): boolean => members[p]?.takes === 'port'
+      for (const self of [...devices.filter(isElsewhere), ...devices.filter(p => !isElsewhere(p))])
+        this.#deal(request, plan, sequences, self, asked)
       while (left > 0) {
         const next = await queue.take()
         const { device, frame } = next
