@@ -66,7 +66,9 @@ export function portConnection(port: MessagePort): Connection {
       if (reason !== undefined) throw closedError()
       const isWhole = message.byteOffset === 0 && message.byteLength === message.buffer.byteLength
       untakenThere += untakenCost(message)
-      port.postMessage(message, isWhole ? [message.buffer as ArrayBuffer] : [])
+      // A view's whole buffer would be copied: its own bytes are, and go over without another copy.
+      const bytes = isWhole ? message : new Uint8Array(message)
+      port.postMessage(bytes, [bytes.buffer as ArrayBuffer])
       if (untakenThere <= FULL_BYTES) return
       await new Promise<void>(resolve => senders.push(resolve))
       if (reason !== undefined) throw closedError()
