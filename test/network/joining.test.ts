@@ -27,10 +27,11 @@ import {
   sequenceFor,
   tokensOf,
 } from '../distribution/subjects.js'
-import { prismal, startWorker } from './processes.js'
+import { CLI, prismal, type Running, start, startWorker } from './processes.js'
 
 const [subject] = families
 const VIT = 'models/vit-cifar10'
+const PLANE = 'examples/images/plane.png'
 
 /** This device and those at the addresses. */
 const joined = async (
@@ -168,6 +169,55 @@ test.skipIf(!subject)('a transport of one’s own serves both sides', async () =
   }
 })
 
+describe.skipIf(!subject)('while a device computes', () => {
+  const of = subject as (typeof families)[number]
+  /** Silence after which a side counts as gone: less than a request takes. */
+  const limits = { heartbeatMs: 50, silenceMs: 300 }
+
+  test('its signs of life go on, and an abort reaches it', async () => {
+    const device = await host({ model: of.location, listen: ['ws://127.0.0.1:0'], ...limits })
+    // All rows are the other device's, and this thread only waits.
+    const options = { strategy: 'whole' as const, weights: [0, 1] }
+    const runner = await joined(of, device.addresses, options, limits)
+    try {
+      const batch = Array.from({ length: 2000 }, (_, seed) => sequenceFor(runner.model, of.rows.max, seed))
+      const request = runner.begin()
+      await request.rows(batch, 'first')
+      const took = request.report().milliseconds
+      request.end()
+      expect(took).toBeGreaterThan(limits.silenceMs)
+
+      const controller = new AbortController()
+      const aborted = runner.begin(controller.signal)
+      const rows = aborted.rows(batch, 'first')
+      await new Promise(resolve => setTimeout(resolve, took / 10))
+      controller.abort(new Error('enough'))
+      await expect(rows).rejects.toThrow('enough')
+      aborted.end()
+      // The device has stopped: the next request does not wait for what was left of that one.
+      const started = performance.now()
+      await rowsOf(runner, batch.slice(0, 1), 'first')
+      expect(performance.now() - started).toBeLessThan(took / 2)
+    } finally {
+      await runner.dispose()
+      await device.close()
+    }
+  })
+})
+
+test.each(['ws', 'rtc+ws'])('a worker whose coordinator was killed serves others and ends (%s)', async scheme => {
+  const worker = await startWorker('--model', 'models/gpt2-chronicle', '--listen', `${scheme}://127.0.0.1:0`)
+  const generate = (tokens: number): Running => {
+    const args = ['text-generation', 'And it came to pass', '--max-new-tokens', String(tokens)]
+    return start(process.execPath, [CLI, 'run', ...args, '--device', 'local', worker.address])
+  }
+  const doomed = generate(400)
+  await doomed.until(/And it came to pass\S* \S+ \S+/) // the worker decodes
+  await doomed.end('SIGKILL')
+  expect(await generate(4).ended).toMatchObject({ code: 0, err: '' })
+  expect(await worker.end()).toMatchObject({ code: 0 })
+})
+
 describe('prismal worker', () => {
   test('refuses weights that do not fit its memory', async () => {
     const { code, err, out } = await prismal(
@@ -207,7 +257,6 @@ describe('prismal worker', () => {
 })
 
 describe('prismal run --device', () => {
-  const PLANE = 'examples/images/plane.png'
 
   test('shares with workers', async () => {
     const workers = await Promise.all([1, 2].map(() => startWorker('--model', VIT)))
