@@ -6,7 +6,7 @@ import { FULL, meansName, SUITE, type TopicFindings, type TopicOptions, VIT, WHO
 
 const BATCHES = [8, 32] as const
 /** The pick's time may be so many times the fastest one's: less than that is not a difference between turns. */
-const MOST_OVER_FASTEST = 1.03
+const MOST_OVER_FASTEST = 1.05
 
 export async function strategies(options: TopicOptions): Promise<TopicFindings> {
   const runners = { alone: 'alone', whole: WHOLE, full: FULL, means: VIT.means } as const

@@ -257,7 +257,6 @@ describe('prismal worker', () => {
 })
 
 describe('prismal run --device', () => {
-
   test('shares with workers', async () => {
     const workers = await Promise.all([1, 2].map(() => startWorker('--model', VIT)))
     const [a, b] = workers.map(w => w.address) as [string, string]
