@@ -141,6 +141,18 @@ describe.skipIf(!subject)('a worker', () => {
   })
 })
 
+test.skipIf(!subject)('options that must be the same are compared, naming both', async () => {
+  const of = subject as (typeof families)[number]
+  const device = await host({ model: of.location, listen: ['ws://127.0.0.1:0'], windowBytes: 2 ** 20 })
+  const error = await joined(of, device.addresses).catch((e: Error) => e)
+  expect(error).toBeInstanceOf(DeviceError)
+  expect((error as Error).message).toMatch(/ lets 1048576 bytes be on their way, the dialling side 8388608: /)
+  const runner = await joined(of, device.addresses, {}, { windowBytes: 2 ** 20 })
+  expect((await rowsOf(runner, [sequenceFor(runner.model, 20, 1)], 'first')).length).toBe(runner.model.shape.width)
+  await runner.dispose()
+  await device.close()
+})
+
 test.skipIf(!subject)('a transport of one’s own serves both sides', async () => {
   const of = subject as (typeof families)[number]
   const folder = await mkdtemp(join(tmpdir(), 'prismal-'))
@@ -316,6 +328,7 @@ describe('prismal run --device', () => {
     [['--device', 'local', 'gopher://x'], /no transport has the scheme gopher/],
     [['--device', 'local', 'nonsense'], /not an address/],
     [['--device', 'local', 'ws://192.0.2.7:7040'], /share a secret/],
+    [['--nats', 'nats://127.0.0.1:4222'], /say how many with --devices/],
   ])('%j is refused', async (flags, message) => {
     const { code, err, out } = await prismal('run', 'image-classification', PLANE, ...flags)
     expect(code).toBeGreaterThan(0)

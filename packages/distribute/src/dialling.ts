@@ -107,7 +107,9 @@ async function reachOne(address: string, greeting: Greeting, options: ReachOptio
   try {
     const established = await handshake(raw, 'dialer', options)
     const { joinMs = 120_000 } = options
-    const { connection, device } = await within(joinMs, greet(established, greeting, shownAddress(address)), () =>
+    const { windowBytes } = options
+    const told = { ...greeting, ...(windowBytes !== undefined && { windowBytes }) }
+    const { connection, device } = await within(joinMs, greet(established, told, shownAddress(address)), () =>
       established.close(`no answer to the greeting within ${joinMs} ms`),
     )
     return { connection, address, ...(device && { device }) }

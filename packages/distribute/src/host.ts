@@ -14,6 +14,7 @@ import {
   type Greeting,
   type JoinGreeting,
   mismatch,
+  optionsMismatch,
   pipe,
 } from './joining.js'
 import type { LinkMessage } from './messages.js'
@@ -219,6 +220,8 @@ class Serving {
   async #answer(greeting: Greeting, connection: Connection): Promise<void> {
     const say = (answer: Answer): Promise<void> => connection.send(encodeGreeting(answer))
     try {
+      const why = optionsMismatch(this.#name, this.#options.windowBytes, greeting)
+      if (why !== undefined) throw new HandshakeError(why)
       await (greeting.purpose === 'join'
         ? this.#join(greeting, connection, say)
         : this.#link(greeting, connection, say))

@@ -1,6 +1,7 @@
 /** Greetings on an established connection: what the dialling side wants, and what the other side is. */
 import type { Build, Precision } from '@prismal/tensor'
 import { ConnectionError, HandshakeError } from './errors.js'
+import { DEFAULT_WINDOW_BYTES } from './reliable.js'
 import type { Connection } from './transport.js'
 
 /** What a device says of itself. */
@@ -44,7 +45,10 @@ export interface LinkGreeting {
   readonly peer: number
 }
 
-export type Greeting = JoinGreeting | LinkGreeting
+export type Greeting = (JoinGreeting | LinkGreeting) & {
+  /** Bytes that the dialling side lets be on their way; both sides must have the same. */
+  readonly windowBytes?: number
+}
 
 /** What a greeting is answered with; a link's answer has no device. */
 export type Answer =
@@ -62,15 +66,18 @@ export function decodeGreeting(bytes: Uint8Array): Greeting {
   const named = (keys: readonly string[], length: number): boolean =>
     keys.every(k => typeof value[k] === 'string' && (value[k] as string).length <= length)
   if (!named(['session'], 64) || (session as string).length < 16) throw notOne('a greeting', bytes)
+  const { windowBytes } = value
+  if (windowBytes !== undefined && !Number.isSafeInteger(windowBytes)) throw notOne('a greeting', bytes)
+  const window = windowBytes === undefined ? {} : { windowBytes: windowBytes as number }
   if (
     purpose === 'link' &&
     Number.isSafeInteger(value.peer) &&
     (value.peer as number) >= 0 &&
     (value.peer as number) < 65_536
   )
-    return { purpose, session: session as string, peer: value.peer as number }
+    return { purpose, session: session as string, peer: value.peer as number, ...window }
   if (purpose === 'join' && named(['model', 'digest', 'numericsClass'], 256) && typeof value.mixed === 'boolean')
-    return value as unknown as JoinGreeting
+    return value as unknown as JoinGreeting & typeof window
   throw notOne('a greeting', bytes)
 }
 
@@ -118,6 +125,19 @@ export function mismatch(
   if (device.numericsClass !== asked.numericsClass && !asked.mixed)
     return `${where} computes as ${device.numericsClass}, the coordinator as ${asked.numericsClass}: start both with the same --dtype and --backend on the same Node, or allow it (mixed numerics: answers are then equivalent, not identical)`
   return undefined
+}
+
+/** Why two sides cannot speak with their options, naming both; undefined where they can. `where` is the listening side. */
+export function optionsMismatch(
+  where: string,
+  windowBytes: number | undefined,
+  greeting: Greeting,
+): string | undefined {
+  const { windowBytes: theirs = DEFAULT_WINDOW_BYTES } = greeting
+  const ours = windowBytes ?? DEFAULT_WINDOW_BYTES
+  return ours === theirs
+    ? undefined
+    : `${where} lets ${ours} bytes be on their way, the dialling side ${theirs}: start both with the same windowBytes`
 }
 
 /** A connection's first message, and the connection for what follows it. */

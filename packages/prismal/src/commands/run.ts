@@ -80,7 +80,9 @@ export function withTask(command: Command): Command {
     .option('--stop <text...>', 'texts that end the generation')
 }
 
-async function run(name: Task, inputs: readonly string[], flags: RunFlags): Promise<void> {
+async function run(name: Task, inputs: readonly string[], flags: RunFlags, command: Command): Promise<void> {
+  if (command.getOptionValueSource('nats') === 'cli' && flags.devices === undefined)
+    throw new PlanError('plan: --nats finds devices: say how many with --devices')
   const devices = measuredCluster(await clusterOf(flags), flags)
   const warn = (message: string): void => console.error(`warning: ${message}`)
   const { backend } = flags

@@ -125,7 +125,9 @@ export function withDevices(command: Command): Command {
  */
 export async function clusterOf(flags: DeviceFlags): Promise<Cluster | undefined> {
   const options = sharingOptions(flags)
-  if (flags.device || flags.nats) return cluster(await namedDevices(flags.device ?? [], flags), options)
+  // An address in the environment finds devices only where some are asked for.
+  if (flags.device || (flags.nats && flags.devices !== undefined))
+    return cluster(await namedDevices(flags.device ?? [], flags), options)
   const { devices = flags.weights?.length ?? 1 } = flags
   if (devices === 1 && Object.keys(options).length === 0) return undefined
   const others = Array.from({ length: devices - 1 }, (_, i) => thread({ name: `thread ${i + 1}` }))
@@ -137,7 +139,7 @@ const warn = (message: string): void => console.error(`warning: ${message}`)
 
 async function namedDevices(named: readonly string[], flags: DeviceFlags): Promise<DeviceSpec[]> {
   const { nats, group, via, secretFile, connectTimeout } = flags
-  const { devices = nats ? Math.max(2, named.length) : named.length } = flags
+  const { devices = named.length } = flags
   if (devices < named.length || (devices > named.length && !nats))
     throw new PlanError(`plan: --devices is ${devices}, but ${named.length} were named with --device`)
   if (named.filter(where => where === 'local').length > 1) throw new PlanError('plan: --device local was given twice')
