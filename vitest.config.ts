@@ -11,5 +11,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 60_000,
     pool: 'forks',
+    // By default one core stays free; most of these wait for processes and sockets.
+    maxWorkers: 2,
   },
 })

@@ -29,7 +29,7 @@ describe('patches of few different values', () => {
           if (packed) expect(bitsOf(unpackPatches(packed, patches.length, shape))).toEqual(bitsOf(patches))
         },
       ),
-      { numRuns: RUNS },
+      { numRuns: RUNS / 4 },
     )
   })
 
