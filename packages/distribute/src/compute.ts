@@ -33,7 +33,11 @@ export class ComputeThread {
 
   /** Resolves once the model is loaded. Throws {@link DeviceError} where it cannot be. */
   static async start({ name, script, dial, ...start }: ComputeOptions): Promise<ComputeThread> {
-    const worker = new Worker(script ?? new URL('./worker-thread.js', import.meta.url), { workerData: start, name })
+    const worker = new Worker(script ?? new URL('./worker-thread.js', import.meta.url), {
+      workerData: start,
+      name,
+      execArgv: [],
+    })
     const ended = new Promise<string>(resolve => {
       worker.once('error', error => resolve(`it threw ${(error as Error).message}`))
       worker.once('exit', code => resolve(`it exited with code ${code}`))

@@ -20,6 +20,7 @@ const used = new Set<Transport>()
 own?.on('message', (message: ToNetwork) => {
   if ('abort' in message) dialling.get(message.abort)?.abort(new Error('aborted'))
   else if ('end' in message) void end()
+  else if ('exit' in message) process.exit(0)
   else void dial(message)
 })
 

@@ -34,6 +34,8 @@ export type ToNetwork =
     })
   | { readonly abort: number }
   | { readonly end: true }
+  /** The process ends. */
+  | { readonly exit: true }
 export type FromNetwork =
   | (Dialled & { readonly dialled: number })
   | { readonly dialled: number; readonly failed: string; readonly code?: string }
@@ -63,6 +65,10 @@ export async function networkOf(onThread = nodeThreads() !== undefined): Promise
     await release(undefined)
     throw error
   })
+  // One that failed is of no use to whoever comes next.
+  void network.ended.then(() => {
+    if (current === held) current = undefined
+  })
   let isReleased = false
   return {
     dial: (dial, port) => network.dial(dial, port),
@@ -88,16 +94,18 @@ const here: Network = {
 class ThreadNetwork {
   readonly #worker: NodeWorker
   readonly #waiting = new Map<number, { resolve: (d: Dialled) => void; reject: (e: Error) => void }>()
-  readonly #ended: Promise<void>
+  readonly ended: Promise<void>
   #dials = 0
+  #exits = false
   #lost: Error | undefined
-  #rested = (_stays: boolean): void => {}
+  /** Whoever waits for the connections to close, in the order in which they asked. */
+  readonly #resting: ((stays: boolean) => void)[] = []
 
   private constructor(worker: NodeWorker) {
     this.#worker = worker
     worker.unref()
     worker.on('message', (message: FromNetwork) => this.#take(message))
-    this.#ended = new Promise(resolve => {
+    this.ended = new Promise(resolve => {
       const lose = (why: string): void => {
         this.#lost ??= new ConnectionError(`the thread of this process' connections ended: ${why}`)
         for (const { reject } of this.#waiting.values()) reject(this.#lost)
@@ -146,13 +154,22 @@ class ThreadNetwork {
   /** Resolves when its connections have closed: to whether the thread must stay. */
   async rest(): Promise<boolean> {
     this.#worker.ref()
-    const rested = new Promise<boolean>(resolve => {
-      this.#rested = resolve
-    })
+    const rested = new Promise<boolean>(resolve => this.#resting.push(resolve))
     this.#worker.postMessage({ end: true } satisfies ToNetwork)
-    const stays = await Promise.race([rested, this.#ended.then(() => false)])
+    const stays = await Promise.race([rested, this.ended.then(() => false)])
+    if (stays) this.#exitWithProcess()
     if (this.#waiting.size === 0) this.#worker.unref()
     return stays
+  }
+
+  /** A thread that stays ends by itself when nothing else is left: ended by the process it would end that with an error. */
+  #exitWithProcess(): void {
+    if (this.#exits) return
+    this.#exits = true
+    process.once('beforeExit', () => {
+      this.#worker.ref()
+      this.#worker.postMessage({ exit: true } satisfies ToNetwork)
+    })
   }
 
   async end(): Promise<void> {
@@ -161,7 +178,7 @@ class ThreadNetwork {
 
   #take(message: FromNetwork): void {
     if ('ended' in message) {
-      this.#rested(message.stays)
+      this.#resting.shift()?.(message.stays)
       return
     }
     const waiting = this.#waiting.get(message.dialled)

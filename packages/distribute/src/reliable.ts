@@ -243,7 +243,8 @@ class Reliable implements ReliableConnection {
         if (this.#queue.length > 0) this.#pump()
       },
       (error: Error) => {
-        this.#break(error.message)
+        // A transport that is closed knows why; the reason then ends this side too.
+        this.#raw.close(error.message)
         settled?.()
       },
     )
