@@ -7,6 +7,9 @@ export interface Wire {
   readonly bitsPerSecond: number
 }
 
+/** What is late finds the connection closed: both sides have heard why. */
+const gone = (): void => {}
+
 /** The same device; whatever it sends to other devices takes a wire's time, one message after the other on each link. */
 export function throttled(source: DeviceSource, wire: Wire): DeviceSource {
   return {
@@ -32,9 +35,9 @@ function pass(device: Connection, far: Connection, { latencyMs, bitsPerSecond }:
   device.receive(message => {
     const now = performance.now()
     free = Math.max(now, free) + (message.length * 8000) / bitsPerSecond
-    setTimeout(() => void far.send(message), free + latencyMs - now)
+    setTimeout(() => far.send(message).catch(gone), free + latencyMs - now)
   })
-  far.receive(message => void device.send(message.slice()))
+  far.receive(message => device.send(message.slice()).catch(gone))
   void device.closed.then(reason => far.close(reason))
   void far.closed.then(reason => device.close(reason))
 }
