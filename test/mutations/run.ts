@@ -75,14 +75,15 @@ function build(workspaces: readonly string[]): void {
   }
 }
 
-/** Whether all suites pass. */
-function passes(suites: readonly string[]): boolean {
+/** Whether all suites pass; `tell` is given what vitest said where they do not. */
+function passes(suites: readonly string[], tell: (said: string) => void = () => {}): boolean {
   const { status, stdout } = spawnSync(node, [bin('vitest/vitest.mjs'), 'run', '--bail=1', ...suites], {
     cwd: copy,
     encoding: 'utf8',
     env: { ...process.env, CI: '' },
   })
   if (/No test files found/.test(stdout)) throw new Error(`there is no suite ${suites.join(', ')}`)
+  if (status !== 0) tell(stdout)
   return status === 0
 }
 
@@ -107,7 +108,8 @@ function main(): boolean {
   )
   makeCopy()
   const suites = [...new Set(chosen.flatMap(m => m.suites))]
-  if (!passes(suites)) throw new Error(`the suites fail before anything is broken: ${suites.join(', ')}`)
+  if (!passes(suites, said => console.error(said)))
+    throw new Error(`the suites fail before anything is broken: ${suites.join(', ')}`)
   let survived = 0
   for (const mutation of chosen) {
     const undo = apply(mutation)
