@@ -129,7 +129,7 @@ export const MUTATIONS: readonly Mutation[] = [
     name: 'an estimate sizes caches for one token',
     edits: one(
       'packages/distribute/src/work.ts',
-      '{ maxNewTokens: message.generate.maxNewTokens }',
+      '{ maxNewTokens: share.generate.maxNewTokens }',
       '{ maxNewTokens: 1 }',
     ),
     build: distribute,
