@@ -92,7 +92,15 @@ export function natsTransport(): Transport {
         parseNatsAddress(address).subject === '' ? natsAddress(address, subjectsOf().device(randomId())) : address
       const { subject, base } = subjectOf(own)
       const server = await lease(withServer(own, options.natsServer), {})
-      return listenAt(server, subject, `${base}/${subject}`, accept, options)
+      const listener = listenAt(server, subject, `${base}/${subject}`, accept, options)
+      try {
+        // Whoever is told the address may dial at once: the server knows of the subscription by then.
+        await server.nc.flush()
+      } catch (error) {
+        await listener.close()
+        throw error
+      }
+      return listener
     },
   }
 }
