@@ -128,6 +128,17 @@ describe.skipIf(!subject)('a worker', () => {
     await worker.until(/refused 127\.0\.0\.1:\d+: /)
   })
 
+  test('of another model is refused over data channels without ending the process', async () => {
+    const worker = await startWorker('--model', of.location, '--listen', 'rtc+ws://127.0.0.1:0')
+    // A thread that has used node-datachannel and is terminated ends its process more often than not.
+    for (let round = 0; round < 4; round++) {
+      const args = ['image-classification', PLANE, '--model', VIT, '--device', 'local', '--device', worker.address]
+      const { code, err } = await prismal('run', ...args)
+      expect(err).toMatch(/ holds bert-classify sha256 [\da-f]{8}…, the coordinator vit-cifar10 sha256 /)
+      expect(code).toBe(1)
+    }
+  })
+
   test('of another numerics class is refused, naming both, or taken where that is said', async () => {
     const worker = await startWorker('--model', of.location, '--backend', 'simd', '--dtype', 'q8')
     const error = await joined(of, [worker.address]).catch((e: Error) => e)

@@ -80,14 +80,19 @@ export interface Reached {
 }
 
 /**
- * Connects to the first of the addresses that answers, and greets it. Rejects with the error where there is one address,
- * else with a `ConnectionError` that says what came of each.
+ * Connects to the first of the addresses that answers, and greets it. `dials` is told of each transport before it dials, since one
+ * that fails was used too. Rejects with the error where there is one address, else with a `ConnectionError` that says what came of each.
  */
-export async function reach(addresses: readonly string[], greeting: Greeting, options: ReachOptions): Promise<Reached> {
+export async function reach(
+  addresses: readonly string[],
+  greeting: Greeting,
+  options: ReachOptions,
+  dials: (transport: Transport) => void = () => {},
+): Promise<Reached> {
   const failures: Error[] = []
   for (const address of addresses) {
     try {
-      return await reachOne(address, greeting, options)
+      return await reachOne(address, greeting, options, dials)
     } catch (error) {
       failures.push(error as Error)
     }
@@ -100,9 +105,15 @@ export async function reach(addresses: readonly string[], greeting: Greeting, op
   )
 }
 
-async function reachOne(address: string, greeting: Greeting, options: ReachOptions): Promise<Reached> {
+async function reachOne(
+  address: string,
+  greeting: Greeting,
+  options: ReachOptions,
+  dials: (transport: Transport) => void,
+): Promise<Reached> {
   const transport = await transportOf(address, options.transport)
   expectSecret(address, options)
+  dials(transport)
   const raw = await transport.dial(address, options)
   try {
     const established = await handshake(raw, 'dialer', options)

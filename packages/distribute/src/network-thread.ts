@@ -1,7 +1,7 @@
 /** What runs in the thread of a process' connections: it dials, and passes on what comes and goes. */
 
 import { PrismalError } from '@prismal/tensor'
-import { reach, transportOf } from './dialling.js'
+import { reach } from './dialling.js'
 import { pipe } from './joining.js'
 import type { FromNetwork, ToNetwork } from './network.js'
 import { Secret } from './secret.js'
@@ -29,11 +29,15 @@ async function dial({ dial: id, addresses, greeting, options, secret, port }: Ex
   const controller = new AbortController()
   dialling.set(id, controller)
   try {
-    const { connection, ...dialled } = await reach(addresses, greeting, {
-      ...{ ...options, signal: controller.signal },
-      ...(secret !== undefined && { secret: Secret.fromBytes(secret) }),
-    })
-    used.add(await transportOf(dialled.address, options.transport))
+    const { connection, ...dialled } = await reach(
+      addresses,
+      greeting,
+      {
+        ...{ ...options, signal: controller.signal },
+        ...(secret !== undefined && { secret: Secret.fromBytes(secret) }),
+      },
+      transport => used.add(transport),
+    )
     open.add(connection)
     void connection.closed.then(() => open.delete(connection))
     pipe(connection, local)
