@@ -1,5 +1,6 @@
 /** @prismal/distribute/host: a device that others join over a network. Sockets live on the calling thread, the engine in a worker thread. */
 import { networkInterfaces } from 'node:os'
+import { folderName } from '@prismal/models'
 import type { Build, Precision } from '@prismal/tensor'
 import { ComputeThread } from './compute.js'
 import { expectSecret, reach, shownAddress, transportOf, within } from './dialling.js'
@@ -162,8 +163,7 @@ class Serving {
       dial: link => this.#dial(link),
     })
     this.#compute = compute
-    const folder = location.split(/[\\/]/).filter(Boolean).at(-1) ?? location
-    this.device = { ...compute.loaded, name: this.#name, model: called ?? folder }
+    this.device = { ...compute.loaded, name: this.#name, model: called ?? folderName(location) }
     void compute.ended.then(reason => {
       if (this.#compute === compute) this.#end(`the engine's thread ended: ${reason}`)
     })

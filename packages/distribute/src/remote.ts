@@ -1,4 +1,5 @@
 /** Devices at addresses: what a coordinator joins over a network. */
+import { folderName } from '@prismal/models'
 import type { DeviceSource } from './cluster.js'
 import { type ReachOptions, shownAddress } from './dialling.js'
 import { DeviceError } from './errors.js'
@@ -32,7 +33,7 @@ export function remote(address: string | readonly string[], options: RemoteOptio
         '',
       )
       const greeting: JoinGreeting = {
-        ...{ purpose: 'join', session, mixed, digest: model.digest, model: nameOf(model.location) },
+        ...{ purpose: 'join', session, mixed, digest: model.digest, model: folderName(model.location) },
         numericsClass: model.engine.numericsClass(model.precision),
       }
       const network = await networkOf(networkThread)
@@ -71,5 +72,3 @@ export function remote(address: string | readonly string[], options: RemoteOptio
     },
   }
 }
-
-const nameOf = (location: string): string => location.split(/[\\/]/).filter(Boolean).at(-1) ?? location

@@ -20,6 +20,13 @@ export interface ModelFiles {
   close?(): Promise<void>
 }
 
+/** What people call a model by its location: the last part of a folder's path or of a URL, or the one `above` parts before it. */
+export const folderName = (location: string, above = 0): string =>
+  location
+    .split(/[\\/]/)
+    .filter(Boolean)
+    .at(-1 - above) ?? location
+
 /** Bytes that are read at a time: few calls, and still small beside a cache. */
 export const CHUNK_BYTES = 1 << 20
 

@@ -1,6 +1,6 @@
 /** `prismal run TASK INPUT…`: one inference, its answer and what it cost. */
 import { type Cluster, measured, PlanError } from '@prismal/distribute'
-import type { Filled, Generated, Label, NumberArray, Report } from '@prismal/models'
+import { type Filled, folderName, type Generated, type Label, type NumberArray, type Report } from '@prismal/models'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { TASKS, type Task } from '../locate.js'
 import { type PipelineCapabilities, type Pipelines, pipeline } from '../pipeline.js'
@@ -217,9 +217,9 @@ export function summary(
 ): string {
   const devices = report.devices.filter(d => d.device !== 'coordinator')
   const exchanged = devices.reduce((sum, d) => sum + d.bytesReceived, 0)
-  const name = location.split(/[\\/]/).filter(Boolean).at(-1) ?? location
+  const name = folderName(location)
   const parts = [
-    name === 'model' ? (location.split(/[\\/]/).filter(Boolean).at(-2) ?? name) : name,
+    name === 'model' ? folderName(location, 1) : name,
     dtype,
     `${build}, ${threads === 1 ? '1 thread' : `${threads} threads`}`,
     devices.length === 1 ? '1 device' : `${devices.length} devices`,

@@ -1,7 +1,7 @@
 /** `prismal serve`: a group of devices that answers requests of a task from a NATS server's queue. */
 import { hostname } from 'node:os'
 import { serveRequests, type TaskRequest } from '@prismal/distribute/nats'
-import { InputError } from '@prismal/models'
+import { folderName, InputError } from '@prismal/models'
 import { PrismalError } from '@prismal/tensor'
 import { type Command, Option } from 'commander'
 import type { Task } from '../locate.js'
@@ -67,7 +67,7 @@ async function serve(flags: ServeFlags): Promise<void> {
         },
         { ...among, name: group },
       )
-      console.log(`serving ${name} as ${group} · ${nameOf(model.location)} (sha256 ${model.digest.slice(0, 8)}…)`)
+      console.log(`serving ${name} as ${group} · ${folderName(model.location)} (sha256 ${model.digest.slice(0, 8)}…)`)
       const lost = nc.closed().then(error => error?.message ?? 'the connection was closed')
       await Promise.race([lost, new Promise(resolve => ended.addEventListener('abort', resolve))])
       await serving.stop()
@@ -140,10 +140,8 @@ async function answered(
     options.stream === true && name === 'text-generation' && inputs.length === 1
       ? await callStream(tool as Pipelines['text-generation'], prompt as string, flags, piece)
       : await callTool(name, tool, inputs, flags)
-  return { ...outcome, engine: tool.capabilities(), versions: versions(), model: nameOf(model.location) }
+  return { ...outcome, engine: tool.capabilities(), versions: versions(), model: folderName(model.location) }
 }
-
-const nameOf = (location: string): string => location.split(/[\\/]/).filter(Boolean).at(-1) ?? location
 
 const KINDS: { readonly [K in keyof Omit<TaskFlags, 'signal'>]-?: (value: unknown) => boolean } = {
   topk: isNumber,
