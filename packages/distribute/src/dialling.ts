@@ -3,7 +3,9 @@ import { ConnectionError, HandshakeError } from './errors.js'
 import { type HandshakeOptions, handshake } from './handshake.js'
 import { type DeviceInfo, type Greeting, greet } from './joining.js'
 import { withServer } from './nats/connect.js'
+import { shownAddress } from './shown-address.js'
 import type { Connection, DialOptions, Transport } from './transport.js'
+import { isLoopback as isLoopbackHost } from './transports/socket-address.js'
 
 /** Where the transports of each scheme are. Only what is used is loaded. */
 const TRANSPORTS: Readonly<Record<string, () => Promise<{ readonly transport: Transport }>>> = {
@@ -18,14 +20,9 @@ const TRANSPORTS: Readonly<Record<string, () => Promise<{ readonly transport: Tr
 
 /** Whether an address' host is this machine and reachable from it only. */
 export function isLoopback(address: string): boolean {
-  const host = hostOf(address)
-  return host === 'localhost' || host.endsWith('.localhost') || /^127(\.\d{1,3}){3}$/.test(host) || host === '[::1]'
-}
-
-function hostOf(address: string): string {
   // URL knows hosts of special schemes only as such: `nats://LOCALHOST` stays as it is.
-  const { hostname } = url(address)
-  return hostname.toLowerCase()
+  const host = url(address).hostname.toLowerCase()
+  return isLoopbackHost(host.replace(/^\[|\]$/g, '')) || host.endsWith('.localhost')
 }
 
 function url(address: string): URL {
@@ -60,9 +57,6 @@ export function expectSecret(address: string, options: HandshakeOptions & Pick<D
     `${shownAddress(address)} is not on this machine alone, so devices must share a secret: make one with prismal secret, and give it to each (--secret-file)`,
   )
 }
-
-/** An address as messages may name it: without what lets one in. */
-export const shownAddress = (address: string): string => address.replace(/\/\/[^/@]*@/, '//')
 
 export interface ReachOptions extends HandshakeOptions, DialOptions {
   /** URL of a module that exports the `transport` of the address. */

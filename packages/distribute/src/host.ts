@@ -3,7 +3,7 @@ import { networkInterfaces } from 'node:os'
 import { folderName } from '@prismal/models'
 import type { Build, Precision } from '@prismal/tensor'
 import { ComputeThread } from './compute.js'
-import { expectSecret, reach, shownAddress, transportOf, within } from './dialling.js'
+import { expectSecret, reach, transportOf, within } from './dialling.js'
 import { ConnectionError, DeviceError, HandshakeError } from './errors.js'
 import { type HandshakeOptions, handshake } from './handshake.js'
 import {
@@ -19,6 +19,7 @@ import {
   pipe,
 } from './joining.js'
 import type { LinkMessage } from './messages.js'
+import { shownAddress } from './shown-address.js'
 import type { Arrival, Connection, Listener, ListenOptions } from './transport.js'
 import { portConnection } from './transports/message-port.js'
 

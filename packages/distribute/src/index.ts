@@ -15,7 +15,7 @@ export {
 } from './cluster.js'
 export { type CostOptions, cost, type DeviceCost } from './cost.js'
 export { Device, type DeviceOptions } from './device.js'
-export { isLoopback, type ReachOptions, shownAddress } from './dialling.js'
+export { isLoopback, type ReachOptions } from './dialling.js'
 export * from './errors.js'
 export { type DeviceEstimate, type EstimateOptions, estimate } from './estimate.js'
 export { type HandshakeOptions, handshake } from './handshake.js'
@@ -28,6 +28,7 @@ export type { Seal } from './seal.js'
 export { Secret } from './secret.js'
 export { type Exchange, layoutOf, shared } from './shared-context.js'
 export type { SharedRequest } from './shared-request.js'
+export { shownAddress } from './shown-address.js'
 export type {
   Arrival,
   Connection,

@@ -1,10 +1,11 @@
 /** Devices at addresses: what a coordinator joins over a network. */
 import { folderName } from '@prismal/models'
 import type { DeviceSource } from './cluster.js'
-import { type ReachOptions, shownAddress } from './dialling.js'
+import type { ReachOptions } from './dialling.js'
 import { DeviceError } from './errors.js'
 import type { Greeting, JoinGreeting } from './joining.js'
 import { type Dialled, networkOf } from './network.js'
+import { shownAddress } from './shown-address.js'
 import { portConnection } from './transports/message-port.js'
 
 export interface RemoteOptions extends ReachOptions {

@@ -1,6 +1,7 @@
 /** Connections to a NATS server: its client is an optional peer dependency, and its errors name the server. */
 import type { NatsConnection } from '@nats-io/nats-core'
 import { ConnectionError } from '../errors.js'
+import { shownAddress } from '../shown-address.js'
 import { optionalPackage } from '../transports/optional-package.js'
 
 export interface ConnectNatsOptions {
@@ -39,18 +40,18 @@ export function parseNatsAddress(address: string): NatsAddress {
   const scheme = /^([a-z+]+):\/\//.exec(address)?.[1] ?? ''
   if (!SCHEMES.includes(scheme as (typeof SCHEMES)[number]))
     throw new ConnectionError(
-      `"${withoutCredentials(address)}" is not the address of a NATS server: it begins with nats:// or nats+tls://`,
+      `"${shownAddress(address)}" is not the address of a NATS server: it begins with nats:// or nats+tls://`,
     )
   let url: URL
   try {
     // Of a scheme that every runtime takes apart alike.
     url = new URL(`ws://${address.slice(scheme.length + 3)}`)
   } catch (cause) {
-    throw new ConnectionError(`"${withoutCredentials(address)}" is not the address of a NATS server`, { cause })
+    throw new ConnectionError(`"${shownAddress(address)}" is not the address of a NATS server`, { cause })
   }
   const { username, password, hostname } = url
   if (hostname === '' || url.search !== '' || url.hash !== '')
-    throw new ConnectionError(`"${withoutCredentials(address)}" is not the address of a NATS server`)
+    throw new ConnectionError(`"${shownAddress(address)}" is not the address of a NATS server`)
   const isTls = scheme !== 'nats'
   // A URL of ws leaves its default port out.
   const port = url.port || (/:80(\/|$)/.test(address) ? '80' : '4222')
@@ -160,6 +161,3 @@ async function within<T>(promise: Promise<T>, timeoutMs: number, signal?: AbortS
     if (onAbort) signal?.removeEventListener('abort', onAbort)
   }
 }
-
-/** An address as messages may name it. */
-export const withoutCredentials = (address: string): string => address.replace(/\/\/[^/@]*@/, '//')

@@ -9,16 +9,9 @@
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core'
 import { ConnectionError } from '../errors.js'
-import {
-  ANY_SERVER,
-  connectNats,
-  natsAddress,
-  parseNatsAddress,
-  SCHEMES,
-  withoutCredentials,
-  withServer,
-} from '../nats/connect.js'
+import { ANY_SERVER, connectNats, natsAddress, parseNatsAddress, SCHEMES, withServer } from '../nats/connect.js'
 import { randomId, subjectsOf } from '../nats/subjects.js'
+import { shownAddress } from '../shown-address.js'
 import type { Arrival, Connection, DialOptions, Listener, ListenOptions, Transport } from '../transport.js'
 
 /** What both sides of a dial must speak alike. */
@@ -81,7 +74,7 @@ export function natsTransport(): Transport {
       const server = await lease(withServer(address, options.natsServer), { ...options, timeoutMs })
       try {
         const left = Math.max(1, timeoutMs - (Date.now() - started))
-        return await dialled(server, subject, withoutCredentials(address), left, signal)
+        return await dialled(server, subject, shownAddress(address), left, signal)
       } finally {
         server.release()
       }
@@ -112,7 +105,7 @@ function subjectOf(address: string): { subject: string; base: string } {
   const { subject, server } = parseNatsAddress(address)
   if (!SUBJECT.test(subject) || subject.length > 200)
     throw new ConnectionError(
-      `${withoutCredentials(address)} names no device: its subject follows the server, as in ${server}/prismal.default.device.ID`,
+      `${shownAddress(address)} names no device: its subject follows the server, as in ${server}/prismal.default.device.ID`,
     )
   return { subject, base: address.startsWith(`${ANY_SERVER}/`) ? ANY_SERVER : server }
 }
