@@ -1,5 +1,6 @@
 /** Devices at addresses: what a coordinator joins over a network. */
 import { folderName } from '@prismal/models'
+import { randomId } from './bytes-as-text.js'
 import type { DeviceSource } from './cluster.js'
 import type { ReachOptions } from './dialling.js'
 import { DeviceError } from './errors.js'
@@ -30,9 +31,7 @@ export function remote(address: string | readonly string[], options: RemoteOptio
   return {
     name,
     async join(model) {
-      const session = Array.from(crypto.getRandomValues(new Uint8Array(16)), b => b.toString(16).padStart(2, '0')).join(
-        '',
-      )
+      const session = randomId()
       const greeting: JoinGreeting = {
         ...{ purpose: 'join', session, mixed, digest: model.digest, model: folderName(model.location) },
         numericsClass: model.engine.numericsClass(model.precision),

@@ -1,4 +1,5 @@
 /** The secret that devices share: 32 random bytes, made by `prismal secret`. */
+import { base64url, fromBase64url } from './bytes-as-text.js'
 import { HandshakeError } from './errors.js'
 
 export const SECRET_BYTES = 32
@@ -65,7 +66,7 @@ export class Secret {
     const bytes = new Uint8Array(SECRET_BYTES + CHECKSUM_BYTES)
     bytes.set(this.#bytes)
     new DataView(bytes.buffer).setUint32(SECRET_BYTES, checksum(this.#bytes))
-    return PREFIX + toBase64url(bytes)
+    return PREFIX + base64url(bytes)
   }
 
   /** A copy of the bytes, to be posted to another thread of this process ({@link Secret.fromBytes} takes them there) and nowhere else. */
@@ -102,14 +103,4 @@ function checksum(bytes: Uint8Array): number {
     for (let bit = 0; bit < 8; bit++) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0)
   }
   return ~crc >>> 0
-}
-
-const toBase64url = (bytes: Uint8Array): string =>
-  btoa(String.fromCharCode(...bytes))
-    .replaceAll('+', '-')
-    .replaceAll('/', '_')
-
-function fromBase64url(text: string): Uint8Array<ArrayBuffer> | undefined {
-  if (!/^[\w-]*$/.test(text)) return undefined
-  return Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), letter => letter.charCodeAt(0))
 }

@@ -2,6 +2,7 @@
 import type { NatsConnection } from '@nats-io/nats-core'
 import { InputError } from '@prismal/models'
 import { PrismalError } from '@prismal/tensor'
+import { randomId } from '../bytes-as-text.js'
 import { ConnectionError, DeviceError } from '../errors.js'
 import type { GroupOptions } from './announcement.js'
 import { type Sealer, sealer } from './keys.js'
@@ -19,7 +20,7 @@ import {
 } from './requests.js'
 import { messageRoom, REQUESTS_BUCKET } from './serve.js'
 import { openStore } from './store.js'
-import { randomId, type Subjects, subjectsOf } from './subjects.js'
+import { type Subjects, subjectsOf } from './subjects.js'
 
 export interface AskOptions extends Omit<GroupOptions, 'log'> {
   /** Most milliseconds until the answer is there; default 300,000. */

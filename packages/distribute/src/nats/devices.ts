@@ -1,5 +1,6 @@
 /** Devices that announce themselves, as sources of a cluster; and a host that announces itself. */
 import type { NatsConnection } from '@nats-io/nats-core'
+import { randomId } from '../bytes-as-text.js'
 import type { DeviceSource } from '../cluster.js'
 import { ConnectionError } from '../errors.js'
 import type { Host } from '../host.js'
@@ -7,7 +8,7 @@ import { type RemoteOptions, remote } from '../remote.js'
 import { type AnnounceOptions, type Announcing, announce } from './announce.js'
 import { ANY_SERVER } from './connect.js'
 import { type DiscoverOptions, discover } from './directory.js'
-import { randomId, subjectsOf } from './subjects.js'
+import { subjectsOf } from './subjects.js'
 
 export interface NatsDevicesOptions
   extends DiscoverOptions,

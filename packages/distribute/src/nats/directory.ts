@@ -1,8 +1,8 @@
 /** Who is there, as a coordinator sees it. Everything is asked anew: a restart misses nothing. */
 import type { Msg, NatsConnection } from '@nats-io/nats-core'
+import { randomId } from '../bytes-as-text.js'
 import { DeviceError } from '../errors.js'
 import { type Announcement, type GroupOptions, type Told, Town } from './announcement.js'
-import { randomId } from './subjects.js'
 
 export interface DirectoryOptions extends GroupOptions {
   /** Told of each device that comes, changes or goes. */

@@ -1,4 +1,5 @@
 /** @prismal/distribute/nats: discovery, requests and models through a NATS server. */
+export { randomId } from '../bytes-as-text.js'
 export { type AnnounceOptions, type Announcing, announce } from './announce.js'
 export type { Announcement, GroupOptions, HeldModel } from './announcement.js'
 export { type Answered, type AskOptions, ask } from './ask.js'
@@ -14,4 +15,4 @@ export { type Change, Directory, type DirectoryOptions, type DiscoverOptions, di
 export { fetchModel, type ModelFolder, type ModelStoreOptions, pushModel } from './models.js'
 export type { TaskRequest } from './requests.js'
 export { type Answerer, type ServeOptions, type Serving, serveRequests } from './serve.js'
-export { DEFAULT_GROUP, randomId, subjectsOf } from './subjects.js'
+export { DEFAULT_GROUP, subjectsOf } from './subjects.js'

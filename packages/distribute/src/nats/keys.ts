@@ -1,4 +1,5 @@
 /** What a shared secret does for messages that pass a broker: announcements carry a MAC, requests are sealed. */
+import { base64url, fromBase64url } from '../bytes-as-text.js'
 import { HandshakeError } from '../errors.js'
 import type { Secret } from '../secret.js'
 
@@ -106,15 +107,4 @@ function tagged(kind: number, ...parts: readonly Uint8Array[]): Uint8Array<Array
     at += part.length
   }
   return all
-}
-
-const base64url = (bytes: Uint8Array): string =>
-  btoa(String.fromCharCode(...bytes))
-    .replaceAll('+', '-')
-    .replaceAll('/', '_')
-    .replaceAll('=', '')
-
-function fromBase64url(text: string): Uint8Array<ArrayBuffer> | undefined {
-  if (!/^[\w-]{1,64}$/.test(text)) return undefined
-  return Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), letter => letter.charCodeAt(0))
 }

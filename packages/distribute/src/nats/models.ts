@@ -9,6 +9,7 @@
  */
 import type { NatsConnection } from '@nats-io/nats-core'
 import { ModelError, type ModelFiles } from '@prismal/models'
+import { fromBase64url, hex } from '../bytes-as-text.js'
 import type { Secret } from '../secret.js'
 import { authenticator, utf8 } from './keys.js'
 import { openStore, readObject } from './store.js'
@@ -196,14 +197,12 @@ function checkDigest(digest: string): void {
   if (!/^[0-9a-f]{64}$/.test(digest)) throw new ModelError(`"${digest}" is not a model's digest: 64 hexadecimal digits`)
 }
 
-const hex = (bytes: Uint8Array): string => [...bytes].map(b => b.toString(16).padStart(2, '0')).join('')
-
 const sha256Of = async (bytes: Uint8Array): Promise<string> =>
   hex(new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>)))
 
 /** `SHA-256=base64url`, as the store has it. */
 function hexOf(digest: string): string | undefined {
-  const [, base64 = ''] = /^SHA-256=([\w-]+)=*$/.exec(digest) ?? []
-  if (base64 === '') return undefined
-  return hex(Uint8Array.from(atob(base64.replaceAll('-', '+').replaceAll('_', '/')), c => c.charCodeAt(0)))
+  const [, letters] = /^SHA-256=([\w-]+)=*$/.exec(digest) ?? []
+  const bytes = letters === undefined ? undefined : fromBase64url(letters)
+  return bytes && hex(bytes)
 }

@@ -1,6 +1,7 @@
 /** A group of devices answers requests of a task, beside others that do: a queue deals them out. */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core'
 import { PrismalError } from '@prismal/tensor'
+import { randomId } from '../bytes-as-text.js'
 import type { GroupOptions } from './announcement.js'
 import { SEAL_BYTES, type Sealer, sealer, utf8 } from './keys.js'
 import {
@@ -14,7 +15,7 @@ import {
   unpackRequest,
 } from './requests.js'
 import { openStore, readObject } from './store.js'
-import { randomId, type Subjects, subjectsOf } from './subjects.js'
+import { type Subjects, subjectsOf } from './subjects.js'
 
 export interface ServeOptions extends GroupOptions {
   /** As those who ask are told. */

@@ -30,7 +30,3 @@ function token(what: string, text: string): string {
     throw new InputError(`${what} is ${JSON.stringify(text)}: letters, digits, - and _ make one, at most 64`)
   return text
 }
-
-/** 16 random bytes as hexadecimal: an identity, or a number that is used once. */
-export const randomId = (): string =>
-  [...crypto.getRandomValues(new Uint8Array(16))].map(b => b.toString(16).padStart(2, '0')).join('')

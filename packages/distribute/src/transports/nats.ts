@@ -8,9 +8,10 @@
  * Data names `INBOX.none` as its reply, to which the server says so where nobody listens any more.
  */
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core'
+import { randomId } from '../bytes-as-text.js'
 import { ConnectionError } from '../errors.js'
 import { ANY_SERVER, connectNats, natsAddress, parseNatsAddress, SCHEMES, withServer } from '../nats/connect.js'
-import { randomId, subjectsOf } from '../nats/subjects.js'
+import { subjectsOf } from '../nats/subjects.js'
 import { shownAddress } from '../shown-address.js'
 import type { Arrival, Connection, DialOptions, Listener, ListenOptions, Transport } from '../transport.js'
 
