@@ -2,6 +2,7 @@
 import { base64url, fromBase64url } from '../bytes-as-text.js'
 import { HandshakeError } from '../errors.js'
 import type { Secret } from '../secret.js'
+import { bytesOf, joined } from '../wire.js'
 
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
@@ -62,11 +63,11 @@ export function sealer(secret: Secret | undefined, purpose: string): Sealer {
   key?.catch(() => {}) // it is thrown where it is awaited
   return {
     async seal(context, bytes) {
-      if (!key) return tagged(PLAIN, bytes)
+      if (!key) return joined([Uint8Array.of(PLAIN), bytes])
       const iv = crypto.getRandomValues(new Uint8Array(NONCE_BYTES))
       const gcm = { name: 'AES-GCM', iv, additionalData: utf8(context) }
       const sealed = new Uint8Array(await crypto.subtle.encrypt(gcm, await key, bytes as Uint8Array<ArrayBuffer>))
-      return tagged(SEALED, iv, sealed)
+      return joined([Uint8Array.of(SEALED), iv, sealed])
     },
     async open(context, bytes) {
       const [kind] = bytes
@@ -91,20 +92,7 @@ export const utf8 = (text: string): Uint8Array<ArrayBuffer> => new TextEncoder()
 /** The context's length before it, so that no two pairs give the same bytes. */
 function framed(context: string, bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   const head = utf8(context)
-  const all = new Uint8Array(4 + head.length + bytes.length)
-  new DataView(all.buffer).setUint32(0, head.length)
-  all.set(head, 4)
-  all.set(bytes, 4 + head.length)
-  return all
-}
-
-function tagged(kind: number, ...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const all = new Uint8Array(1 + parts.reduce((sum, part) => sum + part.length, 0))
-  all[0] = kind
-  let at = 1
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
+  const length = new DataView(new ArrayBuffer(4))
+  length.setUint32(0, head.length)
+  return joined([bytesOf(length), head, bytes])
 }

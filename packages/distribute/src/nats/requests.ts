@@ -1,5 +1,6 @@
 /** Messages of requests and their replies: a length, JSON, bytes; sealed where there is a secret. */
 import { ConnectionError } from '../errors.js'
+import { bytesOf, joined } from '../wire.js'
 import { utf8 } from './keys.js'
 
 /** A request: texts, or the bytes of images. */
@@ -35,17 +36,16 @@ export type ReplyHead =
 export const MOST_REQUEST_BYTES = 64 << 20
 export const MOST_REPLY_BYTES = 256 << 20
 
+/** Four bytes, little-endian. */
+function uint32(value: number): Uint8Array {
+  const view = new DataView(new ArrayBuffer(4))
+  view.setUint32(0, value, true)
+  return bytesOf(view)
+}
+
 export function pack(head: RequestHead | ReplyHead, ...data: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const json = utf8(JSON.stringify(head))
-  const bytes = new Uint8Array(4 + json.length + data.reduce((sum, d) => sum + d.length, 0))
-  new DataView(bytes.buffer).setUint32(0, json.length, true)
-  bytes.set(json, 4)
-  let at = 4 + json.length
-  for (const part of data) {
-    bytes.set(part, at)
-    at += part.length
-  }
-  return bytes
+  return joined([uint32(json.length), json, ...data])
 }
 
 /** Throws {@link ConnectionError} where the bytes are none of prismal's. */
@@ -97,12 +97,7 @@ export const requestContext = (group: string, task: string, id: string): string 
 export const replyContext = (id: string, index: number): string => `reply ${id} ${index}`
 
 /** A reply with its number before it: NATS delivers at most once, and what is missing must be noticed. */
-export function numbered(number: number, bytes: Uint8Array): Uint8Array {
-  const all = new Uint8Array(4 + bytes.length)
-  new DataView(all.buffer).setUint32(0, number, true)
-  all.set(bytes, 4)
-  return all
-}
+export const numbered = (number: number, bytes: Uint8Array): Uint8Array => joined([uint32(number), bytes])
 
 /** What follows the number, which must be the one that is due. */
 export function inOrder(bytes: Uint8Array, due: number): Uint8Array {
