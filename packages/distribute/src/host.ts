@@ -20,7 +20,7 @@ import {
 } from './joining.js'
 import type { LinkMessage } from './messages.js'
 import { shownAddress } from './shown-address.js'
-import type { Arrival, Connection, Listener, ListenOptions } from './transport.js'
+import type { Arrival, Connection, Listener, ListenOptions, Transport } from './transport.js'
 import { portConnection } from './transports/message-port.js'
 
 export interface HostOptions extends HandshakeOptions, ListenOptions {
@@ -70,18 +70,17 @@ export interface Host {
  */
 export async function host(options: HostOptions): Promise<Host> {
   const { listen, log = () => {}, ...rest } = options
+  const asked: { readonly address: string; readonly transport: Transport }[] = []
   for (const address of listen) {
-    await transportOf(address, options.transport)
+    asked.push({ address, transport: await transportOf(address, options.transport) })
     expectSecret(address, options)
   }
   const serving = new Serving({ ...rest, log })
   const listeners: Listener[] = []
   try {
     // The ports first: a port in use is told before a model is loaded for seconds.
-    for (const address of listen) {
-      const transport = await transportOf(address, options.transport)
+    for (const { address, transport } of asked)
       listeners.push(await transport.listen(address, arrival => void serving.accept(arrival), { ...rest, log }))
-    }
     const addresses = listeners.flatMap(l => reachable(l.address))
     await serving.begin(options.name ?? shownAddress(addresses[0] ?? 'device'))
     const close = async (reason = 'the device was ended'): Promise<void> => {
@@ -228,7 +227,7 @@ class Serving {
         : this.#link(greeting, connection, say))
     } catch (error) {
       const { message } = error as Error
-      await say({ refused: message, code: 'handshake' }).catch(() => {})
+      await say({ refused: message }).catch(() => {})
       // Closing sends what was said before it.
       connection.close(message)
       throw error
@@ -264,16 +263,12 @@ class Serving {
   ): Promise<void> {
     const session = this.#open.get(name)
     if (!session) throw new HandshakeError('no coordinator has joined by this session')
-    this.#keep(session, connection)
+    session.links.add(connection)
+    void connection.closed.then(() => session.links.delete(connection))
     const { port1, port2 } = new MessageChannel()
     await this.#compute?.link(name, peer, port2)
     await say({ accepted: true })
     pipe(connection, portConnection(port1))
-  }
-
-  #keep(session: Session, link: Connection): void {
-    session.links.add(link)
-    void link.closed.then(() => session.links.delete(link))
   }
 
   /** Dials another device, as a coordinator has asked this one to. */

@@ -51,9 +51,7 @@ export type Greeting = (JoinGreeting | LinkGreeting) & {
 }
 
 /** What a greeting is answered with; a link's answer has no device. */
-export type Answer =
-  | { readonly accepted: true; readonly device?: DeviceInfo }
-  | { readonly refused: string; readonly code: string }
+export type Answer = { readonly accepted: true; readonly device?: DeviceInfo } | { readonly refused: string }
 
 const MOST_GREETING_BYTES = 16_384
 
@@ -84,8 +82,7 @@ export function decodeGreeting(bytes: Uint8Array): Greeting {
 /** Throws {@link ConnectionError} where the bytes are no answer. */
 export function decodeAnswer(bytes: Uint8Array): Answer {
   const value = object(bytes, 'an answer')
-  if (typeof value.refused === 'string' && typeof value.code === 'string')
-    return { refused: value.refused, code: value.code }
+  if (typeof value.refused === 'string') return { refused: value.refused }
   if (value.accepted !== true) throw notOne('an answer', bytes)
   if (value.device === undefined) return { accepted: true }
   const device = value.device as Record<string, unknown>
