@@ -1,6 +1,7 @@
 /** @prismal/distribute/transports/memory: connections within one thread. */
 import { ConnectionError } from '../errors.js'
 import type { Connection } from '../transport.js'
+import { Untaken, untakenCost } from './untaken.js'
 
 /** Bytes that were sent and not taken above which a send waits. */
 const FULL_BYTES = 8 << 20
@@ -25,11 +26,13 @@ class MemoryConnection implements Connection {
   readonly closed: Promise<string>
   other!: MemoryConnection
   readonly #schedule: (deliver: () => void) => void
-  readonly #waiting: Uint8Array[] = []
-  /** Senders of the other end that wait for this one to take some. */
-  readonly #senders: (() => void)[] = []
+  /** Sent by the other end and not delivered yet. */
+  readonly #arriving: Uint8Array[] = []
+  readonly #untaken: Untaken
   #untakenBytes = 0
-  #handler: ((message: Uint8Array) => void | Promise<void>) | undefined
+  /** Bytes that the other end has not taken yet, and sends that wait for it. */
+  #untakenThere = 0
+  readonly #senders: (() => void)[] = []
   #reason: string | undefined
   #resolveClosed!: (reason: string) => void
 
@@ -38,22 +41,29 @@ class MemoryConnection implements Connection {
     this.closed = new Promise(resolve => {
       this.#resolveClosed = resolve
     })
+    this.#untaken = new Untaken(
+      bytes => {
+        const takenBytes = this.#untakenBytes - bytes
+        this.#untakenBytes = bytes
+        if (takenBytes > 0) this.other.#taken(takenBytes)
+      },
+      reason => this.close(reason),
+    )
   }
 
   async send(message: Uint8Array): Promise<void> {
     if (this.#reason !== undefined) throw this.#closedError()
     const { other } = this
-    other.#waiting.push(message)
-    other.#untakenBytes += message.byteLength
+    this.#untakenThere += untakenCost(message)
+    other.#arriving.push(message)
     this.#schedule(() => other.#deliver())
-    if (other.#untakenBytes <= FULL_BYTES) return
-    await new Promise<void>(resolve => other.#senders.push(resolve))
+    if (this.#untakenThere <= FULL_BYTES) return
+    await new Promise<void>(resolve => this.#senders.push(resolve))
     if (this.#reason !== undefined) throw this.#closedError()
   }
 
   receive(handler: (message: Uint8Array) => void | Promise<void>): void {
-    this.#handler = handler
-    for (let n = this.#waiting.length; n > 0; n--) this.#schedule(() => this.#deliver())
+    this.#untaken.receive(handler)
   }
 
   close(reason = 'closed'): void {
@@ -67,22 +77,13 @@ class MemoryConnection implements Connection {
 
   /** Whatever was scheduled when, the oldest message is delivered: order holds. */
   #deliver(): void {
-    if (!this.#handler) return
-    const message = this.#waiting.shift()
-    if (!message) return
-    const bytes = message.byteLength
-    const taken = (): void => {
-      this.#untakenBytes -= bytes
-      if (this.#untakenBytes <= FULL_BYTES) this.#wake()
-    }
-    const refused = (error: Error): void => this.close(`a message could not be taken: ${error.message}`)
-    try {
-      const taking = this.#handler(message)
-      if (taking) taking.then(taken, refused)
-      else taken()
-    } catch (error) {
-      refused(error as Error)
-    }
+    const message = this.#arriving.shift()
+    if (message) this.#untaken.push(message)
+  }
+
+  #taken(bytes: number): void {
+    this.#untakenThere -= bytes
+    if (this.#untakenThere <= FULL_BYTES) this.#wake()
   }
 
   #wake(): void {
