@@ -45,15 +45,16 @@ export function unpackPatches(
 ): Float32Array<ArrayBuffer> {
   if (packed.length !== packedBytes(length, channels) || length % patchWidth !== 0)
     throw new ConnectionError(`${packed.length} bytes came for ${length} values of patches of ${patchWidth}`)
-  const entries = new Float32Array(packed.slice(0, channels * ENTRIES * 4).buffer)
+  // As integers: a NaN that is read as a number may get another payload.
+  const entries = new Int32Array(packed.slice(0, channels * ENTRIES * 4).buffer)
   const codes = packed.subarray(channels * ENTRIES * 4)
-  const patches = new Float32Array(length)
+  const bits = new Int32Array(length)
   const run = patchWidth / channels
   for (let i = 0; i < length; i++) {
     const channel = Math.floor((i % patchWidth) / run)
-    patches[i] = entries[channel * ENTRIES + (codes[i] as number)] as number
+    bits[i] = entries[channel * ENTRIES + (codes[i] as number)] as number
   }
-  return patches
+  return new Float32Array(bits.buffer)
 }
 
 /** Bytes of packed values. */
