@@ -8,6 +8,10 @@ const REASON = 2 ** 31 // this bit of a length marks the last message: why the c
 function connectionOver(socket: Socket): Connection {
   let reason: string | undefined
   let header: number | undefined
+  const waiting: (() => void)[] = [] // sends, until there is room
+  const wake = (): void => {
+    for (const resume of waiting.splice(0)) resume()
+  }
   const closed = new Promise<string>(resolve => socket.once('close', () => resolve(reason ?? 'it broke')))
   const end = (why: string): void => {
     reason ??= why
@@ -19,12 +23,13 @@ function connectionOver(socket: Socket): Connection {
     return socket.write(Buffer.concat([length, bytes]))
   }
   socket.setNoDelay(true).on('error', error => end(error.message))
+  socket.on('drain', wake).on('close', wake)
   return {
     maxMessageBytes: MAX_MESSAGE_BYTES,
     closed,
     async send(message) {
       if (reason !== undefined || !socket.writable) throw new ConnectionError(`the connection is closed: ${reason}`)
-      if (!write(message)) await new Promise<void>(resolve => socket.once('drain', resolve).once('close', resolve))
+      if (!write(message)) await new Promise<void>(resolve => waiting.push(resolve))
     },
     receive(handler) {
       socket.on('readable', () => {

@@ -40,8 +40,14 @@ describe.each(subjects)('$name', (subject: Subject) => {
   /** Takes the other end of the next connection. */
   let accept: (connection: Connection) => void
   const open: Connection[] = []
+  /** What Node has to say where listeners pile up. */
+  const warnings: string[] = []
+  const warned = ({ name, message }: Error): void => {
+    if (name === 'MaxListenersExceededWarning') warnings.push(message)
+  }
 
   beforeAll(async () => {
+    process.on('warning', warned)
     listening = await subject.open(connection => accept(connection))
   })
   afterEach(() => {
@@ -49,6 +55,8 @@ describe.each(subjects)('$name', (subject: Subject) => {
   })
   afterAll(async () => {
     await listening.end()
+    process.off('warning', warned)
+    expect(warnings).toEqual([])
   })
 
   async function rawPair(): Promise<[Connection, Connection]> {
