@@ -61,7 +61,7 @@ export function rate(bitsPerSecond: number): string {
   const [value, unit] = scaled(bitsPerSecond)
   return `${value} ${unit}bit/s`
 }
-/** 12.345 → `12 ms`. */
+/** Milliseconds as people read them: 12.345 → `12 ms`, 0.5 → `0.5 ms`, 12345 → `12.3 s`. */
 export const duration = (ms: number): string =>
   ms >= 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${ms >= 10 ? Math.round(ms) : ms.toFixed(1)} ms`
 

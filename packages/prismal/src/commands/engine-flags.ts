@@ -1,10 +1,13 @@
 /** The options that say how the engine stores and computes, as commands take them. */
-import { PRECISIONS, type Precision } from '@prismal/tensor'
+import { type Build, PRECISIONS, type Precision } from '@prismal/tensor'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 
 export interface EngineFlags {
   readonly dtype?: Precision
   readonly threads?: number | 'auto'
+}
+export interface BackendFlag {
+  readonly backend: Build | 'auto'
 }
 
 /** Adds `--dtype`. */
@@ -22,7 +25,16 @@ export function withThreads(command: Command): Command {
   return command.option('--threads <N>', 'threads of this device, or auto: one a core (default: 1)', threads)
 }
 
-/** What `pipeline()` is told of them. */
+/** Adds `--backend`. */
+export function withBackend(command: Command): Command {
+  return command.addOption(
+    new Option('--backend <build>', 'what computes')
+      .choices(['auto', 'relaxed-simd', 'simd', 'reference'])
+      .default('auto'),
+  )
+}
+
+/** What `pipeline()` is told of `--dtype` and `--threads`. */
 export const engineOptions = ({ dtype, threads }: EngineFlags) => ({
   ...(dtype && { dtype }),
   ...(threads !== undefined && { threads }),

@@ -39,14 +39,16 @@ export async function atServer<T>(
   const secret = secretFile === undefined ? undefined : await readSecretFile(secretFile)
   const nc = await connectNats(nats, { name: `prismal ${name}` })
   try {
-    const log = (message: string): void => console.error(message)
     return await work({ nc, among: { ...(group !== undefined && { group }), ...(secret && { secret }), log } })
   } finally {
     await nc.close()
   }
 }
 
-/** Aborts when the process is asked to end. */
+/** To where errors go: what is asked for goes to the output. */
+export const log = (message: string): void => console.error(message)
+
+/** Aborts when the process is asked to end; asked so again it ends at once. */
 export function untilEnded(): AbortSignal {
   const controller = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const)

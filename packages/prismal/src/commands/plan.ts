@@ -13,10 +13,11 @@ import {
 } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
 import { rehearsalEngine } from '@prismal/tensor'
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { KNOWN_MODELS, knownModel } from '../known-models.js'
 import { type EngineFlags, withDtype, withThreads } from './engine-flags.js'
 import { planMeasured, rowsOf } from './plan-measured.js'
+import { quantity } from './quantity.js'
 import { type DeviceFlags, sharingOptions, whole, withDevices, withSharing } from './sharing.js'
 import { bytes, duration, flops, percent, table } from './units.js'
 
@@ -50,17 +51,6 @@ interface Column {
   readonly milliseconds?: number
 }
 
-const UNITS: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9, t: 1e12 }
-/** Parses `100Mbit` or `47GF`: a number, a unit prefix, and what `suffix` allows. */
-const scaled =
-  (suffix: RegExp, example: string) =>
-  (text: string): number => {
-    const [, digits = '', prefix = '', rest = ''] = /^([\d.]+)\s*([kMGT]?)(.*)$/i.exec(text) ?? []
-    const value = Number(digits) * (UNITS[prefix.toLowerCase()] as number)
-    if (digits === '' || !(value > 0) || !suffix.test(rest)) throw new InvalidArgumentError(`It is like ${example}.`)
-    return value
-  }
-
 export function addPlan(program: Command): void {
   const command = program
     .command('plan')
@@ -71,9 +61,9 @@ export function addPlan(program: Command): void {
     .option(
       '--bandwidth <rate>',
       'of each device, e.g. 100Mbit: predict the time',
-      scaled(/^(bit|bit\/s|bps)?$/i, '100Mbit'),
+      quantity(/^(bit|bit\/s|bps)?$/i, '100Mbit'),
     )
-    .option('--speed <rate>', 'of each device, e.g. 47GF', scaled(/^(F|F\/s|FLOPS|flop\/s)?$/i, '47GF'))
+    .option('--speed <rate>', 'of each device, e.g. 47GF', quantity(/^(F|F\/s|FLOPS|flop\/s)?$/i, '47GF'))
     .option('--as-published', 'count as the paper does: every row in every layer, n = N/P, payload only')
     .option('--measured', 'measure devices and links, choose what is fastest, and put requests beside the prediction')
     .option('--rounds <n>', 'requests that each prediction is put beside', whole(1), 5)

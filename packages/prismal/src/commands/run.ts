@@ -5,7 +5,14 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { TASKS, type Task } from '../locate.js'
 import { type PipelineCapabilities, type Pipelines, pipeline } from '../pipeline.js'
 import { versions } from '../versions.js'
-import { type EngineFlags, engineOptions, withDtype, withThreads } from './engine-flags.js'
+import {
+  type BackendFlag,
+  type EngineFlags,
+  engineOptions,
+  withBackend,
+  withDtype,
+  withThreads,
+} from './engine-flags.js'
 import { atLeast, clusterOf, type DeviceFlags, whole, withDevices, withSharing } from './sharing.js'
 import { bytes, duration } from './units.js'
 
@@ -25,12 +32,11 @@ export interface TaskFlags {
   readonly signal?: AbortSignal
 }
 
-interface RunFlags extends TaskFlags, DeviceFlags, EngineFlags {
+interface RunFlags extends TaskFlags, DeviceFlags, EngineFlags, BackendFlag {
   readonly model?: string
   readonly measured?: true
   readonly force?: true
   readonly json?: true
-  readonly backend: 'auto' | 'relaxed-simd' | 'simd' | 'reference'
 }
 
 export interface Outcome {
@@ -54,12 +60,7 @@ export function addRun(program: Command): void {
     .option('--json', 'print one JSON object: output, report, engine, versions')
     .option('--measured', 'measure the devices and their links first, and share in the way that is fastest')
     .option('--force', 'with --measured: share where one device would be faster too')
-    .addOption(
-      new Option('--backend <build>', 'what computes')
-        .choices(['auto', 'relaxed-simd', 'simd', 'reference'])
-        .default('auto'),
-    )
-  withTask(withDevices(withSharing(withThreads(withDtype(command))))).action(run)
+  withTask(withDevices(withSharing(withThreads(withDtype(withBackend(command)))))).action(run)
 }
 
 /** Adds what says how a task answers. */

@@ -7,17 +7,23 @@ import { type Command, Option } from 'commander'
 import type { Task } from '../locate.js'
 import { type Pipelines, pipeline } from '../pipeline.js'
 import { versions } from '../versions.js'
-import { type EngineFlags, engineOptions, withDtype, withThreads } from './engine-flags.js'
+import {
+  type BackendFlag,
+  type EngineFlags,
+  engineOptions,
+  withBackend,
+  withDtype,
+  withThreads,
+} from './engine-flags.js'
 import { atServer, needsNats, type SessionFlags, untilEnded } from './nats-session.js'
 import { callStream, callTool, type Outcome, type TaskFlags, task } from './run.js'
 import { clusterOf, type DeviceFlags, withDevices, withSharing } from './sharing.js'
 
-interface ServeFlags extends EngineFlags, DeviceFlags, SessionFlags {
+interface ServeFlags extends EngineFlags, BackendFlag, DeviceFlags, SessionFlags {
   readonly nats: string
   readonly task: Task
   readonly model?: string
   readonly name?: string
-  readonly backend: 'auto' | 'relaxed-simd' | 'simd' | 'reference'
 }
 
 /** What an answer holds: as `prismal run --json` prints it, and the model's location. */
@@ -34,12 +40,7 @@ export function addServe(program: Command): void {
     .addOption(new Option('--task <task>', 'what is answered').argParser(task).makeOptionMandatory())
     .option('--model <location>', "a model folder, URL or installed package (default: the task's own)")
     .option('--name <name>', "of this group, in messages (default: the machine's)")
-    .addOption(
-      new Option('--backend <build>', 'what computes')
-        .choices(['auto', 'relaxed-simd', 'simd', 'reference'])
-        .default('auto'),
-    )
-  needsNats(withDevices(withSharing(withThreads(withDtype(command))))).action(serve)
+  needsNats(withDevices(withSharing(withThreads(withDtype(withBackend(command)))))).action(serve)
 }
 
 async function serve(flags: ServeFlags): Promise<void> {

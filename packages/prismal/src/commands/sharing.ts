@@ -27,13 +27,16 @@ export interface SharingFlags {
   readonly weights?: readonly number[]
 }
 
-export interface DeviceFlags extends SharingFlags, NatsFlags {
+export interface DeviceFlags extends SharingFlags, NatsFlags, IceFlag {
   readonly device?: readonly string[]
   readonly secretFile?: string
   readonly mixed?: true
   readonly ca?: string
-  readonly iceServer?: readonly string[]
   readonly connectTimeout?: number
+}
+
+export interface IceFlag {
+  readonly iceServer?: readonly string[]
 }
 
 /** Where devices announce themselves. */
@@ -96,9 +99,21 @@ export function withNats(command: Command, what: string): Command {
     .option('--group <name>', 'devices and requests of other groups are not seen (default: default)')
 }
 
+/** Adds `--ice-server`. */
+export function withIceServer(command: Command): Command {
+  return command.option(
+    '--ice-server <url...>',
+    'for rtc addresses: servers that tell how this machine is seen, e.g. stun:stun.example:3478',
+  )
+}
+
+export const iceOptions = ({ iceServer }: IceFlag) => ({
+  ...(iceServer && { iceServers: iceServer.map(urls => ({ urls })) }),
+})
+
 /** Adds what says which devices share. */
 export function withDevices(command: Command): Command {
-  return withNats(command, 'find (the rest of) --devices at this NATS server')
+  withNats(command, 'find (the rest of) --devices at this NATS server')
     .addOption(
       new Option(
         '--via <way>',
@@ -111,12 +126,9 @@ export function withDevices(command: Command): Command {
     )
     .option('--secret-file <file>', 'the secret that devices share; needed for addresses off this machine')
     .option('--ca <file>', 'certificates, PEM, that wss:// addresses are trusted by besides the usual ones')
-    .option(
-      '--ice-server <url...>',
-      'for rtc addresses: servers that tell how this machine is seen, e.g. stun:stun.example:3478',
-    )
     .option('--mixed', 'take devices whose results differ in the last bits (another build or runtime)')
     .option('--connect-timeout <s>', 'seconds until an address counts as not answering (default: 10)', atLeast(0.001))
+  return withIceServer(command)
 }
 
 /**
@@ -147,7 +159,7 @@ async function namedDevices(named: readonly string[], flags: DeviceFlags): Promi
   const options: RemoteOptions = {
     ...(secret && { secret }),
     ...(flags.ca !== undefined && { authorities: await readFile(flags.ca, 'utf8') }),
-    ...(flags.iceServer && { iceServers: flags.iceServer.map(urls => ({ urls })) }),
+    ...iceOptions(flags),
     ...(flags.mixed && { mixed: true }),
     ...(connectTimeout !== undefined && { timeoutMs: connectTimeout * 1000 }),
   }

@@ -1,12 +1,10 @@
 /** Numbers as people read them. */
+export { duration } from '@prismal/distribute'
 
 /** 1234567 → `1.23 MB` (powers of 1000). */
 export const bytes = (n: number): string => scaled(n, ['B', 'kB', 'MB', 'GB', 'TB'])
 /** 35130000000 → `35.13 GF`. */
 export const flops = (n: number): string => scaled(n, ['F', 'kF', 'MF', 'GF', 'TF', 'PF'])
-/** 12.345 → `12 ms`, 0.5 → `0.5 ms`, 12345 → `12.3 s`. */
-export const duration = (ms: number): string =>
-  ms >= 10_000 ? `${(ms / 1000).toFixed(1)} s` : `${ms >= 10 ? Math.round(ms) : ms.toFixed(1)} ms`
 export const percent = (share: number): string => `${(100 * share).toFixed(2)} %`
 
 function scaled(n: number, units: readonly string[]): string {

@@ -5,38 +5,30 @@ import { type DeviceInfo, HandshakeError, isLoopback, shownAddress } from '@pris
 import { type Host, type HostOptions, host } from '@prismal/distribute/host'
 import type { Announcing } from '@prismal/distribute/nats'
 import { ModelError } from '@prismal/models'
-import type { Build } from '@prismal/tensor'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import type { Command } from 'commander'
 import { locateNamed } from '../locate.js'
 import { readSecretFile } from '../secret-file.js'
 import { version } from '../versions.js'
-import { type EngineFlags, withDtype, withThreads } from './engine-flags.js'
-import { type NatsFlags, whole, withNats } from './sharing.js'
+import { type BackendFlag, type EngineFlags, withBackend, withDtype, withThreads } from './engine-flags.js'
+import { log, untilEnded } from './nats-session.js'
+import { quantity } from './quantity.js'
+import { type IceFlag, iceOptions, type NatsFlags, whole, withIceServer, withNats } from './sharing.js'
 import { bytes } from './units.js'
 
-interface WorkerFlags extends EngineFlags, NatsFlags {
+interface WorkerFlags extends EngineFlags, BackendFlag, NatsFlags, IceFlag {
   readonly model?: string
   readonly listen?: readonly string[]
   readonly secretFile?: string
   readonly name?: string
-  readonly backend: 'auto' | Build
   readonly memoryLimit?: number
   readonly allowOrigin?: readonly string[]
   readonly allowHost?: readonly string[]
   readonly maxConnections?: number
-  readonly iceServer?: readonly string[]
   readonly cert?: string
   readonly key?: string
 }
 
-const BYTES: Readonly<Record<string, number>> = { '': 1, k: 1e3, m: 1e6, g: 1e9 }
-/** Parses `2GB` or `300MB`. */
-function size(text: string): number {
-  const [, digits = '', prefix = ''] = /^([\d.]+)\s*([kMG]?)B?$/i.exec(text) ?? []
-  const value = Math.floor(Number(digits) * (BYTES[prefix.toLowerCase()] as number))
-  if (digits === '' || !(value > 0)) throw new InvalidArgumentError('It is like 2GB.')
-  return value
-}
+const byteCount = (text: string): number => Math.floor(quantity(/^B?$/i, '2GB', 1)(text))
 
 export function addWorker(program: Command): void {
   const command = program
@@ -52,27 +44,23 @@ export function addWorker(program: Command): void {
     )
     .option('--secret-file <file>', 'the secret that devices share (prismal secret makes one); needed off this machine')
     .option('--name <name>', 'in messages (default: the address)')
-    .addOption(
-      new Option('--backend <build>', 'what computes')
-        .choices(['auto', 'relaxed-simd', 'simd', 'reference'])
-        .default('auto'),
-    )
-  withNats(withThreads(withDtype(command)), 'announce this device at a NATS server, and be joined through it')
-    .option('--memory-limit <bytes>', 'most that weights and requests may use together, e.g. 2GB', size)
+  withThreads(withDtype(withBackend(command)))
+  withNats(command, 'announce this device at a NATS server, and be joined through it')
+    .option('--memory-limit <bytes>', 'most that weights and requests may use together, e.g. 2GB', byteCount)
     .option('--allow-origin <origin...>', 'pages that may connect, e.g. https://example.com (default: none)')
     .option('--allow-host <name...>', 'further names that this machine may be called by')
     .option('--max-connections <n>', 'at once (default: 256)', whole(1))
-    .option(
-      '--ice-server <url...>',
-      'for rtc addresses: servers that tell how this machine is seen, e.g. stun:stun.example:3478',
-    )
+  withIceServer(command)
     .option('--cert <file>', 'certificate for wss, PEM')
     .option('--key <file>', 'its key, PEM')
     .action(worker)
 }
 
 async function worker(flags: WorkerFlags): Promise<void> {
-  const stop = stopSignal()
+  const stop = untilEnded()
+  const stopped = new Promise<string>(resolve =>
+    stop.addEventListener('abort', () => resolve(`it was ${(stop.reason as Error).message}`)),
+  )
   const options = await hostOptions(flags)
   const { nats } = flags
   const announced = nats === undefined ? undefined : await announcedHost(nats, flags, options)
@@ -80,7 +68,7 @@ async function worker(flags: WorkerFlags): Promise<void> {
   console.log(
     `listening on ${[started.addresses.map(shownAddress).join(', '), ...describe(started.device)].join(' · ')}`,
   )
-  const reason = await Promise.race([started.ended, stop])
+  const reason = await Promise.race([started.ended, stopped])
   await started.close(reason)
   if (reason.startsWith('the engine')) throw new Error(reason)
 }
@@ -116,15 +104,13 @@ async function hostOptions(flags: WorkerFlags): Promise<HostOptions> {
     ...(memoryLimit !== undefined && { memoryLimitBytes: memoryLimit }),
     ...(flags.allowOrigin && { allowedOrigins: flags.allowOrigin }),
     ...(flags.allowHost && { allowedHosts: flags.allowHost }),
-    ...(flags.iceServer && { iceServers: flags.iceServer.map(urls => ({ urls })) }),
+    ...iceOptions(flags),
     ...(flags.maxConnections !== undefined && { maxConnections: flags.maxConnections }),
     ...(cert !== undefined &&
       key !== undefined && { certificate: { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') } }),
     log,
   }
 }
-
-const log = (message: string): void => console.error(message)
 
 /** A host that is joined through a server too, and announced there. */
 async function announcedHost(url: string, { group }: WorkerFlags, options: HostOptions): Promise<Host> {
@@ -162,12 +148,4 @@ async function announcedHost(url: string, { group }: WorkerFlags, options: HostO
     await nc.close()
     throw error
   }
-}
-
-/** Resolves when the process is asked to end; a second time it ends at once. */
-function stopSignal(): Promise<string> {
-  return new Promise(resolve => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const)
-      process.once(signal, () => resolve(`it was ended by ${signal}`))
-  })
 }
