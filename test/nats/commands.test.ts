@@ -3,21 +3,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ask, connectNats } from '@prismal/distribute/nats'
-import { afterEach, describe, expect, it } from 'vitest'
-import { hasNatsServer, natsServer } from '../nats-server.js'
+import { describe, expect, it } from 'vitest'
+import { hasNatsServer } from '../nats-server.js'
 import { CLI, prismal, type Running, start } from '../network/processes.js'
+import { afterwards, started } from './opened.js'
 
 const CAT = 'examples/images/cat.png'
 const VIT = ['--model', 'models/vit-cifar10']
-const open: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close()
-})
-const started = async (options?: Parameters<typeof natsServer>[0]) => {
-  const server = await natsServer(options)
-  open.push(() => server.stop())
-  return server
-}
 const begun = async (until: RegExp, ...args: string[]): Promise<Running> => {
   const running = start(process.execPath, [CLI, ...args])
   await running.until(until)
@@ -27,7 +19,7 @@ const worker = (...args: string[]) => begun(/^listening on/m, 'worker', ...args)
 const serve = (...args: string[]) => begun(/^serving/m, 'serve', '--task', 'image-classification', ...args)
 const folder = (): string => {
   const path = mkdtempSync(join(tmpdir(), 'prismal-nats-'))
-  open.push(async () => rmSync(path, { recursive: true, force: true }))
+  afterwards(async () => rmSync(path, { recursive: true, force: true }))
   return path
 }
 
@@ -112,7 +104,7 @@ describe.skipIf(!hasNatsServer)('at a NATS server', () => {
     const { url } = await started()
     await serve(...VIT, '--nats', url)
     const nc = await connectNats(url)
-    open.push(() => nc.close())
+    afterwards(() => nc.close())
     const request = (inputs: (string | Uint8Array)[], options = {}) =>
       ask(nc, 'image-classification', { inputs, options })
     await expect(request([CAT])).rejects.toThrow(/takes the bytes of images, not texts/)

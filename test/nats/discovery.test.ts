@@ -1,37 +1,15 @@
 /** Workers announce themselves and are found: real processes and servers. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import type { Msg, NatsConnection } from '@nats-io/nats-core'
 import { DeviceError, Secret } from '@prismal/distribute'
-import {
-  type Announcement,
-  announce,
-  type Change,
-  connectNats,
-  Directory,
-  discover,
-  subjectsOf,
-} from '@prismal/distribute/nats'
+import { type Announcement, announce, type Change, Directory, discover, subjectsOf } from '@prismal/distribute/nats'
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { parseTold } from '../../packages/distribute/src/nats/announcement.js'
-import { hasNatsServer, type NatsServer, natsServer } from '../nats-server.js'
+import { hasNatsServer } from '../nats-server.js'
 import { RUNS } from '../runs.js'
-
-const open: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close()
-})
-const started = async (options?: Parameters<typeof natsServer>[0]): Promise<NatsServer> => {
-  const server = await natsServer(options)
-  open.push(() => server.stop())
-  return server
-}
-const connected = async (url: string): Promise<NatsConnection> => {
-  const nc = await connectNats(url, { reconnectMs: 50 })
-  open.push(() => nc.close())
-  return nc
-}
+import { afterwards, connected, spawned, started } from './opened.js'
 
 const DIGEST = 'a'.repeat(64)
 const model = (digest = DIGEST) => ({ name: 'vit', digest, dtype: 'f32', numericsClass: 'simd f32 12' })
@@ -57,17 +35,8 @@ interface Settings {
 }
 /** A worker in a process of its own, once it announces itself. */
 async function worker(url: string, settings: Settings): Promise<ChildProcess> {
-  const script = `${import.meta.dirname}/announcing-worker.ts`
-  const child = spawn(process.execPath, ['--import', 'tsx', script, url, JSON.stringify(settings)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  open.push(async () => {
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-    }
-  })
-  await once(child.stdout as NonNullable<typeof child.stdout>, 'data')
+  const child = spawned('announcing-worker.ts', url, settings)
+  await once(child.stdout, 'data')
   return child
 }
 
@@ -82,7 +51,7 @@ function directoryOf(nc: NatsConnection, options = {}) {
       wake()
     },
   })
-  open.push(async () => directory.close())
+  afterwards(async () => directory.close())
   const next = async (): Promise<string> => {
     while (changes.length === 0)
       await new Promise<void>(resolve => {

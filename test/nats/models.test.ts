@@ -5,27 +5,22 @@ import { join } from 'node:path'
 import type { NatsConnection } from '@nats-io/nats-core'
 import { Objm } from '@nats-io/obj'
 import { Secret } from '@prismal/distribute'
-import { connectNats, pushModel } from '@prismal/distribute/nats'
+import { pushModel } from '@prismal/distribute/nats'
 import { loadModel, ModelError } from '@prismal/models'
 import { folderFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
 import { modelFromStore } from 'prismal/nats'
-import { afterEach, describe, expect, it } from 'vitest'
-import { hasNatsServer, natsServer } from '../nats-server.js'
+import { describe, expect, it } from 'vitest'
+import { hasNatsServer } from '../nats-server.js'
+import { afterwards, connected, started } from './opened.js'
 
 const MODEL = 'models/vit-cifar10'
-const open: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close()
-})
 
 async function store(): Promise<{ nc: NatsConnection; cacheDir: string; digest: string }> {
-  const server = await natsServer({ jetStream: true })
-  open.push(() => server.stop())
-  const nc = await connectNats(server.url)
-  open.push(() => nc.close())
+  const { url } = await started({ jetStream: true })
+  const nc = await connected(url)
   const cacheDir = mkdtempSync(join(tmpdir(), 'prismal-cache-'))
-  open.push(async () => rmSync(cacheDir, { recursive: true }))
+  afterwards(async () => rmSync(cacheDir, { recursive: true }))
   return { nc, cacheDir, digest: await digestOf(MODEL) }
 }
 async function digestOf(folder: string): Promise<string> {
@@ -131,10 +126,7 @@ describe.skipIf(!hasNatsServer)('models in the Object Store', () => {
     await expect(modelFromStore(nc, 'f'.repeat(64), { cacheDir })).rejects.toThrow(/no model sha256 ffff.*prismal push/)
     await expect(modelFromStore(nc, '../x', { cacheDir })).rejects.toThrow(/not a model's digest/)
     await expect(pushModel(nc, await folderFiles('test'), digest)).rejects.toThrow(/not a model folder/)
-    const plain = await natsServer()
-    open.push(() => plain.stop())
-    const other = await connectNats(plain.url)
-    open.push(() => other.close())
+    const other = await connected((await started()).url)
     await expect(push(other, digest)).rejects.toThrow(/without JetStream.*nats-server -js/)
   })
 })

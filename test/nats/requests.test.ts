@@ -1,32 +1,16 @@
 /** Requests that groups of devices share: real servers, each group a process. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import type { ChildProcess } from 'node:child_process'
 import { createInterface } from 'node:readline'
-import type { NatsConnection } from '@nats-io/nats-core'
 import { DeviceError, HandshakeError, Secret } from '@prismal/distribute'
-import { ask, connectNats } from '@prismal/distribute/nats'
+import { ask } from '@prismal/distribute/nats'
 import { PrismalError } from '@prismal/tensor'
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { sealer } from '../../packages/distribute/src/nats/keys.js'
 import { inOrder, numbered, packRequest, unpackRequest } from '../../packages/distribute/src/nats/requests.js'
-import { hasNatsServer, type NatsServer, natsServer } from '../nats-server.js'
+import { hasNatsServer } from '../nats-server.js'
 import { RUNS } from '../runs.js'
-
-const open: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close()
-})
-const started = async (options?: Parameters<typeof natsServer>[0]): Promise<NatsServer> => {
-  const server = await natsServer(options)
-  open.push(() => server.stop())
-  return server
-}
-const connected = async (url: string): Promise<NatsConnection> => {
-  const nc = await connectNats(url, { reconnectMs: 50 })
-  open.push(() => nc.close())
-  return nc
-}
+import { connected, spawned, started } from './opened.js'
 
 interface Group {
   readonly child: ChildProcess
@@ -34,19 +18,10 @@ interface Group {
   said(what: string): Promise<string>
 }
 async function group(url: string, settings: object): Promise<Group> {
-  const script = `${import.meta.dirname}/serving-group.ts`
-  const child = spawn(process.execPath, ['--import', 'tsx', script, url, JSON.stringify(settings)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
-  open.push(async () => {
-    if (child.exitCode === null && child.signalCode === null) {
-      child.kill('SIGKILL')
-      await once(child, 'exit')
-    }
-  })
+  const child = spawned('serving-group.ts', url, settings)
   const lines: string[] = []
   const waiting = new Set<() => void>()
-  createInterface({ input: child.stdout as NonNullable<typeof child.stdout> }).on('line', line => {
+  createInterface({ input: child.stdout }).on('line', line => {
     lines.push(line)
     for (const look of waiting) look()
   })

@@ -8,19 +8,11 @@ import { Worker } from 'node:worker_threads'
 import { ConnectionError } from '@prismal/distribute'
 import { connectNats, natsAddress } from '@prismal/distribute/nats'
 import { natsTransport } from '@prismal/distribute/transports/nats'
-import { afterEach, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Arrival, Connection } from '../../packages/distribute/src/transport.js'
-import { hasNatsServer, type NatsServer, natsServer } from '../nats-server.js'
+import { hasNatsServer } from '../nats-server.js'
+import { afterwards, started } from './opened.js'
 
-const open: (() => Promise<unknown>)[] = []
-afterEach(async () => {
-  for (const close of open.splice(0).reverse()) await close()
-})
-const started = async (options?: Parameters<typeof natsServer>[0]): Promise<NatsServer> => {
-  const server = await natsServer(options)
-  open.push(() => server.stop())
-  return server
-}
 const hasOpenssl = spawnSync('openssl', ['version']).status === 0
 if (!hasOpenssl) console.log('skipped: openssl is not installed, so TLS to the server is not tested')
 const SUBJECT = 'prismal.test.device.a'
@@ -37,7 +29,7 @@ async function listening(address: string, options = {}) {
     },
     options,
   )
-  open.push(() => listener.close())
+  afterwards(() => listener.close())
   const next = async (): Promise<Arrival> => {
     while (arrivals.length === 0)
       await new Promise<void>(resolve => {
@@ -142,7 +134,7 @@ describe.skipIf(!hasNatsServer)('the nats transport', () => {
     await expect(natsTransport().dial(address)).rejects.toThrow(/refused: it holds its 1 connections already/)
     first.close()
     const nc = await connectNats(url)
-    open.push(() => nc.close())
+    afterwards(() => nc.close())
     for (const [payload, why] of [
       ['hello', /not JSON/],
       ['null', /version undefined/],
@@ -211,7 +203,7 @@ describe.skipIf(!hasNatsServer)('the nats transport', () => {
 
   it.skipIf(!hasOpenssl)('encrypts the way to the server, and trusts only those that it was told of', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'prismal-tls-'))
-    open.push(async () => rmSync(folder, { recursive: true }))
+    afterwards(async () => rmSync(folder, { recursive: true }))
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
     const made = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost'
     const names = ['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', cert]
@@ -220,7 +212,7 @@ describe.skipIf(!hasNatsServer)('the nats transport', () => {
     const address = `nats+tls://localhost:${port}`
     const authorities = readFileSync(cert, 'utf8')
     const nc = await connectNats(address, { authorities })
-    open.push(() => nc.close())
+    afterwards(() => nc.close())
     await nc.flush()
     await expect(connectNats(address)).rejects.toThrow(/no NATS server at nats\+tls:.*self-signed certificate/)
     await expect(natsTransport().dial(`${address}/${SUBJECT}`, { authorities })).rejects.toThrow(/nobody listens/)
