@@ -4,7 +4,7 @@
  */
 import type { Model } from '@prismal/models'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { expectAnswer, expectExchanged, expectPart, parseLink, parseRun } from '../../packages/distribute/src/checks.js'
+import { expectExchanged, expectPart, parseAnswer, parseLink, parseRun } from '../../packages/distribute/src/checks.js'
 import { Device } from '../../packages/distribute/src/device.js'
 import { ConnectionError, PlanError } from '../../packages/distribute/src/errors.js'
 import { echoOf } from '../../packages/distribute/src/measured/probe.js'
@@ -238,7 +238,7 @@ function read(bytes: Uint8Array): void {
   } else if (kind === 'link') parseLink(json)
   else if (kind === 'rows' || kind === 'handoff') expectExchanged(f, 1, SHAPE.layers)
   else if (kind === 'probe') echoOf(f, 0)
-  else if (kind !== 'abort') expectAnswer(f)
+  else if (kind !== 'abort') parseAnswer(f)
 }
 
 test('frames and what is in them', { timeout: LIMIT_MS }, async () => {

@@ -6,7 +6,7 @@ import type { GenerateOptions, Part, SamplingOptions, StackShape, TimedStage, Wa
 import { ConnectionError } from './errors.js'
 import type { DoneMessage, ErrorMessage, LinkMessage, PartHeader, RunMessage, TokenMessage } from './messages.js'
 import type { SharingOptions } from './plan.js'
-import type { Frame } from './wire.js'
+import type { Frame, Kind } from './wire.js'
 
 /** Most devices of a request. */
 export const MOST_DEVICES = 1024
@@ -205,15 +205,24 @@ export function parseError(json: unknown): ErrorMessage {
   }
 }
 
-/** Throws {@link ConnectionError} where a frame is not what a device says to its coordinator. */
-export function expectAnswer({ kind, json, data }: Frame): void {
-  if (kind === 'done') parseDone(json)
-  else if (kind === 'token') parseToken(json)
-  else if (kind === 'error') parseError(json)
-  else if (kind !== 'output' && kind !== 'linked' && kind !== 'echo')
-    throw new ConnectionError(`a device sent ${kind}, which is not for its coordinator`)
+const ANSWERS: { readonly [K in Kind]?: (json: unknown) => unknown } = {
+  done: parseDone,
+  token: parseToken,
+  error: parseError,
+  output: json => json,
+  linked: json => json,
+  echo: json => json,
+}
+
+/** A frame with its JSON as the message that it is. Throws {@link ConnectionError} where it is not what a device says to its coordinator. */
+export function parseAnswer(frame: Frame): Frame {
+  const { kind, data } = frame
+  const parse = ANSWERS[kind]
+  if (!parse) throw new ConnectionError(`a device sent ${kind}, which is not for its coordinator`)
+  const json = parse(frame.json)
   if ((kind === 'output' || kind === 'token') && data.length % 4 !== 0)
     throw new ConnectionError(`a device sent ${data.length} bytes as f32 values`)
+  return json === undefined ? frame : { ...frame, json }
 }
 
 /** Throws {@link ConnectionError} where a frame is not what another device sends: rows of a layer that there is, its own. */

@@ -1,6 +1,6 @@
 /** The joined devices of a cluster, and the frames that they send back. */
 import { Channel } from './channel.js'
-import { expectAnswer } from './checks.js'
+import { parseAnswer } from './checks.js'
 import type { Member } from './cluster.js'
 import { DeviceError } from './errors.js'
 import type { ErrorMessage } from './messages.js'
@@ -27,8 +27,8 @@ export class Devices {
     this.#channels = members.map(({ name, control }, device) => {
       const channel = new Channel(control)
       channel.receive(f => {
-        expectAnswer(f)
-        this.#handlers.get(f.request)?.(device, f)
+        const answer = parseAnswer(f)
+        this.#handlers.get(f.request)?.(device, answer)
       })
       channel.closed.then(reason => this.#lose(new DeviceError(`device ${device} (${name}) ended: ${reason}`)))
       return channel

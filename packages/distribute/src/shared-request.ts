@@ -13,7 +13,6 @@ import {
   type Want,
 } from '@prismal/models'
 import { MemoryError, type PeakWatch, type Run, type Scope, type Tensor } from '@prismal/tensor'
-import { parseDone } from './checks.js'
 import type { SharedRunner } from './cluster.js'
 import { outputRows } from './cost.js'
 import type { Devices } from './devices.js'
@@ -186,7 +185,7 @@ export class SharedRequest implements Request {
         }
         const account = this.#accounts[device] as Account
         if (frame.kind === 'done') {
-          account.done = parseDone(frame.json)
+          account.done = frame.json as DoneMessage
           left--
         } else account.outputBytes += dataBytes(frame.data)
         yield next
@@ -200,10 +199,11 @@ export class SharedRequest implements Request {
 
   /** Throws where a device has said how much it may use and the request needs more: before anything is sent. */
   async #expectRoom(plan: Plan, { output, generate }: Asked): Promise<void> {
-    for (const [p, { name, about }] of this.#runner.members.entries()) {
+    const { members } = this.#runner
+    const threads = members.map(m => m.about?.threads ?? 1)
+    for (const [p, { name, about }] of members.entries()) {
       const limit = about?.memoryLimitBytes
       if (limit === undefined) continue
-      const threads = this.#runner.members.map(m => m.about?.threads ?? 1)
       const [needed] = await estimate(this.#model, plan, {
         ...{ devices: [p], threads },
         ...(output === 'tokens' ? { maxNewTokens: generate?.maxNewTokens as number } : { output }),
