@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { type Connection, ConnectionError, DeviceError, type DeviceSource, type Member } from '@prismal/distribute'
 import { portConnection } from '@prismal/distribute/transports/message-port'
 import type { Model } from '@prismal/models'
+import { pipe } from '../packages/distribute/src/joining.js'
 import type { ResidentMemory } from './contender.js'
 import type { WeightDtype } from './peer-cases.js'
 
@@ -106,7 +107,7 @@ export class ProcessDevice implements DeviceSource {
       takes: 'port',
       link: async (peer, linkEnd) => {
         const port = 'port' in linkEnd ? portConnection(linkEnd.port) : linkEnd.connection
-        relay(port, channelConnection(end, peer))
+        pipe(port, channelConnection(end, peer))
         const linked = this.#reply('linked')
         end.send({ link: peer })
         await linked
@@ -144,13 +145,4 @@ function processEnd(child: ChildProcess): ProcessEnd {
     onMessage: take => void child.on('message', take as (message: unknown) => void),
     ended: new Promise(resolve => child.once('exit', (code, signal) => resolve(`it ended: ${signal ?? code}`))),
   }
-}
-
-function relay(a: Connection, b: Connection): void {
-  const pass = (from: Connection, to: Connection): void => {
-    from.receive(message => void to.send(message).catch(() => {})) // one that is closed ends both
-    from.closed.then(reason => to.close(reason))
-  }
-  pass(a, b)
-  pass(b, a)
 }
