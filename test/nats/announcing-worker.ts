@@ -17,4 +17,6 @@ process.once('SIGTERM', async () => {
   await announcing.stop()
   await nc.close()
 })
+// Whoever reads it may ask who is there.
+await nc.flush()
 process.stdout.write('ready\n')

@@ -83,7 +83,7 @@ describe.skipIf(!hasNatsServer)('at a NATS server', () => {
       const refused = await run(...(file ? ['--secret-file', file] : []), '--connect-timeout', '1')
       expect(refused.code).toBe(1)
     }
-    expect((await run('--secret-file', other, '--connect-timeout', '1')).err).toMatch(
+    expect((await run('--secret-file', other, '--connect-timeout', '3')).err).toMatch(
       /MAC is not of this secret.*\n.*0 found/,
     )
     // A model that somebody else has put there is not believed.

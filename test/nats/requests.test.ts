@@ -110,7 +110,7 @@ describe.skipIf(!hasNatsServer)('requests', () => {
     const hanging = ask(nc, 'test', { inputs: ['first'], options: { hang: true } }, { signal: abort.signal })
     hanging.catch(() => {})
     await a.said('took first')
-    await expect(ask(nc, 'test', { inputs: ['x'] }, { timeoutMs: 300 })).rejects.toThrow('all that serve it are busy')
+    await expect(ask(nc, 'test', { inputs: ['x'] }, { timeoutMs: 1500 })).rejects.toThrow('all that serve it are busy')
     const second = ask<Answer>(nc, 'test', { inputs: ['second'] })
     abort.abort(new Error('enough'))
     await expect(hanging).rejects.toThrow('enough')

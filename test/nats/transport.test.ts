@@ -160,7 +160,7 @@ describe.skipIf(!hasNatsServer)('the nats transport', () => {
     // The listener comes back by itself: dialled until it has.
     let again: Connection | undefined
     for (const deadline = Date.now() + 20_000; !again && Date.now() < deadline; )
-      again = await dialler.dial(listener.address, { timeoutMs: 1000 }).catch(() => undefined)
+      again = await dialler.dial(listener.address, { timeoutMs: 5000 }).catch(() => undefined)
     const taken = received((await next()).connection, 1)
     await again?.send(Uint8Array.of(1))
     expect(await taken).toEqual([Uint8Array.of(1)])

@@ -141,8 +141,8 @@ describe('a socket that', () => {
     const trickle = setInterval(() => socket.write(bytes.subarray(at, ++at)), 5)
     endings.push(() => clearInterval(trickle))
     const gone = new Promise(resolve => socket.once('close', resolve))
-    expect(await outcome(handshake(connection, 'listener', { secret, handshakeMs: 200 }))).toBe(
-      'handshake: a hello did not come within 200 ms',
+    expect(await outcome(handshake(connection, 'listener', { secret, handshakeMs: 500 }))).toBe(
+      'handshake: a hello did not come within 500 ms',
     )
     await gone
     expect(at).toBeGreaterThan(1)
@@ -157,8 +157,8 @@ describe('a socket that', () => {
     const ping = setInterval(() => socket.write(Buffer.from([0x89, 0x80, 0, 0, 0, 0])), 5)
     endings.push(() => clearInterval(ping))
     const gone = new Promise(resolve => socket.once('close', resolve))
-    expect(await outcome(handshake(connection, 'listener', { secret, handshakeMs: 200 }))).toBe(
-      'handshake: a proof did not come within 200 ms',
+    expect(await outcome(handshake(connection, 'listener', { secret, handshakeMs: 500 }))).toBe(
+      'handshake: a proof did not come within 500 ms',
     )
     await gone
   })

@@ -10,7 +10,7 @@ import { type Listening, type Subject, subjects } from './subjects.js'
 
 const MIB = 2 ** 20
 /** Silence is noticed soon, so that tests need not wait; a busy machine answers within it. */
-const QUICK = { heartbeatMs: 100, silenceMs: 500 }
+const QUICK = { heartbeatMs: 100, silenceMs: 1000 }
 
 /** Bytes to cut messages from, so that each has others. */
 const noise = randomBytes(4 * MIB + 1009)
