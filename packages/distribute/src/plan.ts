@@ -13,11 +13,11 @@ import { PlanError } from './errors.js'
 export type Strategy = 'whole' | 'full' | 'means' | 'isolated'
 /** Where means are taken: of the normed rows, or of the block input, which the receiver norms. */
 export type Point = 'normed' | 'input'
-export type WireFormat = 'f32' | 'f16' | 'int8'
+export type WireFormat = 'f32' | 'f16' | 'int8' | 'int4'
 
 export const STRATEGIES: readonly Strategy[] = ['whole', 'full', 'means', 'isolated']
 export const POINTS: readonly Point[] = ['normed', 'input']
-export const WIRE_FORMATS: readonly WireFormat[] = ['f32', 'f16', 'int8']
+export const WIRE_FORMATS: readonly WireFormat[] = ['f32', 'f16', 'int8', 'int4']
 
 export interface SharingOptions {
   /** Default `means`. */
@@ -30,7 +30,7 @@ export interface SharingOptions {
   readonly sink?: number
   /** Default `normed` for means, `input` for `full`. */
   readonly point?: Point
-  /** Default `f32`. */
+  /** How rows travel: 4, 2, 1 or (int4, by groups of 64 columns) 0.53 bytes a value; default `f32`. */
   readonly wire?: WireFormat
   /** Shares of the rows, one a device, e.g. their speeds; default: even. */
   readonly weights?: readonly number[]
