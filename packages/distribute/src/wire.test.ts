@@ -6,7 +6,7 @@ import { normals } from '../../../test/random.js'
 import { RUNS } from '../../../test/runs.js'
 import { ConnectionError } from './errors.js'
 import { FOUR_BIT_LEVELS } from './four-bits.js'
-import { WIRE_FORMATS, type WireFormat } from './plan.js'
+import { WIRE_FORMATS, type WireFormat } from './options.js'
 import { decodeFrame, decodeRows, encodeFrame, encodeRows, type Frame, HEADER_BYTES, KINDS, rowBytes } from './wire.js'
 
 const u16 = fc.integer({ min: 0, max: 0xffff })

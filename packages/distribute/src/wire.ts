@@ -16,7 +16,7 @@
 import { dequantiseRows, fromF16, quantiseRows, type Scope, type Tensor, toF16 } from '@prismal/tensor'
 import { ConnectionError } from './errors.js'
 import { fourBitBytes, packFourBits, unpackFourBits } from './four-bits.js'
-import type { WireFormat } from './plan.js'
+import type { WireFormat } from './options.js'
 
 export const PROTOCOL_VERSION = 1
 export const HEADER_BYTES = 24

@@ -17,7 +17,8 @@ import {
 export interface GoldenCase {
   readonly name: string
   readonly devices: number
-  readonly options: SharingOptions
+  /** No case is in four bits. */
+  readonly options: SharingOptions & { readonly wire?: Exclude<WireFormat, 'int4'> }
 }
 
 export interface Golden {
@@ -63,7 +64,7 @@ function parseCase(json: Record<string, unknown>): GoldenCase {
   const segments = json.segments as number | null | undefined
   const common = {
     point: (json.point ?? 'input') as 'input' | 'normed',
-    wire: (json.wire ?? 'f32') as WireFormat,
+    wire: (json.wire ?? 'f32') as 'f32' | 'f16' | 'int8',
     sink: (json.sink ?? 0) as number,
     handoff: (json.handoff ?? 'means') as 'means' | 'full',
     ...(weights && { weights }),
