@@ -26,7 +26,7 @@ describe.each(subjects)('$name', subject => {
   test('rows, for any plan, batch and rows asked for', async () => {
     await fc.assert(
       fc.asyncProperty(
-        sharings(MOST_DEVICES),
+        sharings(MOST_DEVICES, runner.model.shape),
         batches(subject),
         wants,
         fc.nat(),
@@ -60,7 +60,7 @@ describe.each(generators)('$name generates', subject => {
     const most = fc.integer({ min: 1, max: 6 })
     await fc.assert(
       fc.asyncProperty(
-        sharings(MOST_DEVICES),
+        sharings(MOST_DEVICES, runner.model.shape),
         batches(subject),
         most,
         ends,

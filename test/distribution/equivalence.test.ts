@@ -1,6 +1,6 @@
 /** Where sharing is exact it gives what one device gives, and where it is not, it is another answer. */
-import type { SharedRunner, SharingOptions } from '@prismal/distribute'
-import { aloneRunner, type Runner } from '@prismal/models'
+import { POINTS, ROW_ORDERS, SEGMENT_BOUNDS, type SharedRunner, type SharingOptions } from '@prismal/distribute'
+import { aloneRunner, type Model, type Runner } from '@prismal/models'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bits, distance } from '../compare.js'
@@ -26,15 +26,22 @@ const TOLERANCE = 5e-6
 /** More than any sequence here has rows, so that every row is a segment. */
 const ALL = 1000
 
-const exact: fc.Arbitrary<SharingOptions> = fc.oneof(
-  fc.record({ strategy: fc.constant('full' as const), point: fc.constantFrom('input' as const, 'normed' as const) }),
-  fc.record({
-    strategy: fc.constant('means' as const),
-    segments: fc.constant(ALL),
-    sink: fc.nat(3),
-    point: fc.constantFrom('input' as const, 'normed' as const),
-  }),
-)
+const exact = ({ layers, patchGrid }: Model['shape']): fc.Arbitrary<SharingOptions> => {
+  const point = fc.constantFrom(...POINTS)
+  const dealing = {
+    order: fc.constantFrom(...(patchGrid ? ROW_ORDERS : (['raster'] as const))),
+    padTo: fc.nat(60),
+  }
+  return fc.oneof(
+    fc.record({ strategy: fc.constant('full' as const), point, ...dealing }),
+    fc.record({
+      strategy: fc.constant('means' as const),
+      segments: fc.constantFrom(ALL, new Array<number>(layers).fill(ALL)),
+      ...{ sink: fc.nat(3), tail: fc.nat(3), anchor: fc.nat(3), point, ...dealing },
+      ...{ bounds: fc.constantFrom(...SEGMENT_BOUNDS), gain: fc.constantFrom(0, 1, 2) },
+    }),
+  )
+}
 const devices = fc.integer({ min: 1, max: MOST_DEVICES })
 
 describe.each(subjects)('$name', subject => {
@@ -48,12 +55,19 @@ describe.each(subjects)('$name', subject => {
 
   test('every row sent, as `full` or as a segment of its own: what one device gives', async () => {
     await fc.assert(
-      fc.asyncProperty(exact, devices, batches(subject), wants, fc.nat(), async (options, P, batch, kind, seed) => {
-        const sequences = sequencesOf(runner.model, batch)
-        const want = wantOf(kind, sequences, seed)
-        const shared = await rowsOf(runner.with(options, P), sequences, want)
-        expect(distance(shared, await rowsOf(alone, sequences, want))).toBeLessThanOrEqual(TOLERANCE)
-      }),
+      fc.asyncProperty(
+        exact(runner.model.shape),
+        devices,
+        batches(subject),
+        wants,
+        fc.nat(),
+        async (options, P, batch, kind, seed) => {
+          const sequences = sequencesOf(runner.model, batch)
+          const want = wantOf(kind, sequences, seed)
+          const shared = await rowsOf(runner.with(options, P), sequences, want)
+          expect(distance(shared, await rowsOf(alone, sequences, want))).toBeLessThanOrEqual(TOLERANCE)
+        },
+      ),
       { numRuns: runsEach },
     )
   })
@@ -85,36 +99,46 @@ describe.each(subjects)('$name', subject => {
 
   test('one device: the same bits, whatever the options say about others', async () => {
     await fc.assert(
-      fc.asyncProperty(sharings(1), batches(subject), wants, fc.nat(), async ({ options }, batch, kind, seed) => {
-        const sequences = sequencesOf(runner.model, batch)
-        const want = wantOf(kind, sequences, seed)
-        const shared = await rowsOf(runner.with(options, 1), sequences, want)
-        expect(bits(shared)).toEqual(bits(await rowsOf(alone, sequences, want)))
-      }),
+      fc.asyncProperty(
+        sharings(1, runner.model.shape),
+        batches(subject),
+        wants,
+        fc.nat(),
+        async ({ options }, batch, kind, seed) => {
+          const sequences = sequencesOf(runner.model, batch)
+          const want = wantOf(kind, sequences, seed)
+          const shared = await rowsOf(runner.with(options, 1), sequences, want)
+          expect(bits(shared)).toEqual(bits(await rowsOf(alone, sequences, want)))
+        },
+      ),
       { numRuns: runsEach },
     )
   })
 
   test('the mean of a sequence is the mean of all its rows, however they are shared', async () => {
     await fc.assert(
-      fc.asyncProperty(sharings(MOST_DEVICES), batches(subject), async ({ options, devices }, batch) => {
-        const sequences = sequencesOf(runner.model, batch)
-        const sharer = runner.with(options, devices)
-        const all = await rowsOf(sharer, sequences, 'all')
-        const { width } = runner.model.shape
-        let at = 0
-        const means = sequences.map(({ to }) => {
-          const first = at
-          at += to * width
-          return Float32Array.from({ length: width }, (_, c) => {
-            let sum = 0
-            for (let r = 0; r < to; r++) sum += all[first + r * width + c]!
-            return sum / to
+      fc.asyncProperty(
+        sharings(MOST_DEVICES, runner.model.shape),
+        batches(subject),
+        async ({ options, devices }, batch) => {
+          const sequences = sequencesOf(runner.model, batch)
+          const sharer = runner.with(options, devices)
+          const all = await rowsOf(sharer, sequences, 'all')
+          const { width } = runner.model.shape
+          let at = 0
+          const means = sequences.map(({ to }) => {
+            const first = at
+            at += to * width
+            return Float32Array.from({ length: width }, (_, c) => {
+              let sum = 0
+              for (let r = 0; r < to; r++) sum += all[first + r * width + c]!
+              return sum / to
+            })
           })
-        })
-        const want = Float32Array.from(means.flatMap(row => [...row]))
-        expect(distance(await rowsOf(sharer, sequences, 'mean'), want)).toBeLessThanOrEqual(TOLERANCE)
-      }),
+          const want = Float32Array.from(means.flatMap(row => [...row]))
+          expect(distance(await rowsOf(sharer, sequences, 'mean'), want)).toBeLessThanOrEqual(TOLERANCE)
+        },
+      ),
       { numRuns: runsEach },
     )
   })
@@ -122,7 +146,7 @@ describe.each(subjects)('$name', subject => {
   test('rows that are asked for are those of all rows, bit by bit', async () => {
     await fc.assert(
       fc.asyncProperty(
-        sharings(MOST_DEVICES),
+        sharings(MOST_DEVICES, runner.model.shape),
         batches(subject),
         fc.nat(),
         async ({ options, devices }, batch, seed) => {
@@ -190,22 +214,28 @@ describe.each(generators)('$name generates', subject => {
   const handoffs = fc.constantFrom('means' as const, 'full' as const)
   test('every row sent: the tokens of one device, from either handoff', async () => {
     await fc.assert(
-      fc.asyncProperty(exact, handoffs, devices, batches(subject), async (options, handoff, P, batch) => {
-        const prompts = sequencesOf(runner.model, batch)
-        const want = await tokensOf(alone, prompts, { maxNewTokens: 6 })
-        const got = await tokensOf(runner.with({ ...options, handoff }, P), prompts, { maxNewTokens: 6 })
-        for (const [s] of prompts.entries()) {
-          const [ours, theirs] = [got, want].map(all => all.filter(t => t.sequence === s))
-          for (const [i, { id, logits }] of theirs!.entries()) {
-            expect(distance(ours![i]!.logits!, logits!)).toBeLessThanOrEqual(TOLERANCE)
-            // Two tokens that are equally likely may change places; what follows is then another text.
-            if (ours![i]!.id !== id) break
+      fc.asyncProperty(
+        exact(runner.model.shape),
+        handoffs,
+        devices,
+        batches(subject),
+        async (options, handoff, P, batch) => {
+          const prompts = sequencesOf(runner.model, batch)
+          const want = await tokensOf(alone, prompts, { maxNewTokens: 6 })
+          const got = await tokensOf(runner.with({ ...options, handoff }, P), prompts, { maxNewTokens: 6 })
+          for (const [s] of prompts.entries()) {
+            const [ours, theirs] = [got, want].map(all => all.filter(t => t.sequence === s))
+            for (const [i, { id, logits }] of theirs!.entries()) {
+              expect(distance(ours![i]!.logits!, logits!)).toBeLessThanOrEqual(TOLERANCE)
+              // Two tokens that are equally likely may change places; what follows is then another text.
+              if (ours![i]!.id !== id) break
+            }
           }
-        }
-        const ids = (all: typeof got): number[][] =>
-          prompts.map((_, s) => all.filter(t => t.sequence === s).map(t => t.id))
-        expect(ids(got).map(list => list.length)).toEqual(ids(want).map(list => list.length))
-      }),
+          const ids = (all: typeof got): number[][] =>
+            prompts.map((_, s) => all.filter(t => t.sequence === s).map(t => t.id))
+          expect(ids(got).map(list => list.length)).toEqual(ids(want).map(list => list.length))
+        },
+      ),
       { numRuns: runsEach },
     )
   })

@@ -36,7 +36,7 @@ describe.each(subjects)('$name', subject => {
   test('rows and heads, for any plan, batch and rows asked for', async () => {
     await fc.assert(
       fc.asyncProperty(
-        sharings(MOST_DEVICES),
+        sharings(MOST_DEVICES, runner.model.shape),
         batches(subject),
         wants,
         fc.nat(),
@@ -130,7 +130,7 @@ describe.each(subjects)('$name', subject => {
 
   test('so do the memories of fresh devices that share', async () => {
     await fc.assert(
-      fc.asyncProperty(sharings(3), batches(subject, 4), async (sharing, batch) => {
+      fc.asyncProperty(sharings(3, runner.model.shape), batches(subject, 4), async (sharing, batch) => {
         const fresh = await inMemory(subject, sharing.devices)
         try {
           const request = fresh.runner.with(sharing.options).begin()
@@ -190,18 +190,23 @@ describe.each(generators)('$name generates', subject => {
 
   test('tokens, with any plan and either handoff', async () => {
     await fc.assert(
-      fc.asyncProperty(sharings(MOST_DEVICES), batches(subject), most, async (sharing, batch, maxNewTokens) => {
-        const sequences = sequencesOf(runner.model, batch)
-        const request = runner.with(sharing.options, sharing.devices).begin()
-        try {
-          const emitted: Emitted[] = []
-          for await (const token of request.tokens(sequences, { maxNewTokens })) emitted.push(token)
-          const estimated = await estimate(runner.model, request.plan!, { maxNewTokens })
-          expect(peaks(estimated)).toEqual(peaks(request.report().devices))
-        } finally {
-          request.end()
-        }
-      }),
+      fc.asyncProperty(
+        sharings(MOST_DEVICES, runner.model.shape),
+        batches(subject),
+        most,
+        async (sharing, batch, maxNewTokens) => {
+          const sequences = sequencesOf(runner.model, batch)
+          const request = runner.with(sharing.options, sharing.devices).begin()
+          try {
+            const emitted: Emitted[] = []
+            for await (const token of request.tokens(sequences, { maxNewTokens })) emitted.push(token)
+            const estimated = await estimate(runner.model, request.plan!, { maxNewTokens })
+            expect(peaks(estimated)).toEqual(peaks(request.report().devices))
+          } finally {
+            request.end()
+          }
+        },
+      ),
       { numRuns: runsEach },
     )
   })

@@ -4,6 +4,8 @@ import {
   cluster,
   memoryDevice,
   POINTS,
+  ROW_ORDERS,
+  SEGMENT_BOUNDS,
   type SharedRunner,
   type SharingOptions,
   STRATEGIES,
@@ -124,16 +126,25 @@ export const wants = fc.constantFrom(
   'lists' as const,
 )
 
-/** How many devices share, and how: anything that a plan takes. */
-export const sharings = (most: number): fc.Arbitrary<{ devices: number; options: SharingOptions }> =>
+/** How many devices share, and how: anything that a plan takes; of a model, where one is given, also what only some can have. */
+export const sharings = (
+  most: number,
+  { layers, patchGrid }: Partial<Model['shape']> = {},
+): fc.Arbitrary<{ devices: number; options: SharingOptions }> =>
   fc.integer({ min: 1, max: most }).chain(devices =>
     fc.record({
       devices: fc.constant(devices),
       options: fc.record(
         {
           strategy: fc.constantFrom(...STRATEGIES),
-          segments: fc.integer({ min: 1, max: 12 }),
+          segments: oneOrEach(fc.integer({ min: 1, max: 12 }), fc.nat(6), layers),
+          gain: oneOrEach(fc.constantFrom(0, 0.5, 1, 1.5), fc.constantFrom(0, 0.7, 1), layers),
+          bounds: fc.constantFrom(...SEGMENT_BOUNDS),
           sink: fc.integer({ min: 0, max: 4 }),
+          tail: fc.integer({ min: 0, max: 3 }),
+          anchor: fc.integer({ min: 0, max: 4 }),
+          padTo: fc.integer({ min: 0, max: 60 }),
+          order: fc.constantFrom(...(patchGrid ? ROW_ORDERS : (['raster'] as const))),
           point: fc.constantFrom(...POINTS),
           wire: fc.constantFrom(...WIRE_FORMATS),
           weights: fc
@@ -146,6 +157,10 @@ export const sharings = (most: number): fc.Arbitrary<{ devices: number; options:
       ),
     }),
   )
+
+/** One value, or one a layer where there are layers. */
+const oneOrEach = (one: fc.Arbitrary<number>, each: fc.Arbitrary<number>, layers: number | undefined) =>
+  layers === undefined ? one : fc.oneof(one, fc.array(each, { minLength: layers, maxLength: layers }))
 
 /** Rows on their own, after the request has ended. */
 export async function rowsOf(runner: Runner, sequences: readonly Part[], want: Want): Promise<Float32Array> {

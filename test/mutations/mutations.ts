@@ -10,7 +10,7 @@ export interface Mutation {
 
 const VERIFY = 'test/verify.test.ts'
 const KERNELS = 'packages/tensor/src/backends'
-const PLAN = 'packages/distribute/src/plan.test.ts'
+const RUN_SIZES = 'packages/distribute/src/runs.test.ts'
 const COUNTERS = 'test/distribution/cost.test.ts'
 const MEMORY = 'test/distribution/memory.test.ts'
 const ESTIMATE = 'test/distribution/estimate.test.ts'
@@ -69,9 +69,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'the sink is ignored',
-    edits: one('packages/distribute/src/plan.ts', 'from < sink ?', 'from < 0 ?'),
+    edits: one('packages/distribute/src/runs.ts', 'Math.max(first, sink)', 'Math.max(first, 0)'),
     build: distribute,
-    suites: [PLAN, VERIFY],
+    suites: [RUN_SIZES, VERIFY],
   },
   {
     name: 'values of another head: heads are swapped',
@@ -92,12 +92,12 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'a segment begins one row late',
     edits: one(
-      'packages/distribute/src/plan.ts',
+      'packages/distribute/src/runs.ts',
       'i * size + Math.min(i, longer)',
       'i * size + Math.min(i + 1, longer)',
     ),
     build: distribute,
-    suites: [PLAN, VERIFY],
+    suites: [RUN_SIZES, VERIFY],
   },
   {
     name: "the matrix kernel's last columns are taken for whole panels",

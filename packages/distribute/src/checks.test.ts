@@ -33,7 +33,8 @@ const run: RunMessage = {
   output: 'tokens',
   options: {
     ...{ strategy: 'means', segments: 3, compressionRate: 2, sink: 0, point: 'input', wire: 'int8' },
-    ...{ weights: [1, 2], lost: [0, 1], handoff: 'full' },
+    ...{ weights: [1, 2], lost: [0, 1], handoff: 'full', order: 'hilbert', bounds: 'graded' },
+    ...{ tail: 1, anchor: 2, gain: [0.5, 1], padTo: 256 },
   },
   generate: {
     maxNewTokens: 4,
@@ -117,6 +118,8 @@ const wrong: [what: string, change: object, message: string][] = [
   ],
   ['options that are a list', { options: [] }, "a run's options is an array of 0, not an object"],
   ['a weight too many', { options: { weights: [1, 1, 1] } }, "a run's options.weights is an array of 3"],
+  ['segments in words', { options: { segments: ['many'] } }, 'a run\'s options.segments[0] is "many", not a number'],
+  ['a gain in words', { options: { gain: 'more' } }, 'a run\'s options.gain is "more", not a number'],
   ['half a loss', { options: { lost: [1] } }, "a run's options.lost is an array of 1, not [device, layer]"],
   ['ids below 0', { seen: [[-1], []] }, "a run's seen[0][0] is -1"],
 ]

@@ -5,7 +5,7 @@
 import type { GenerateOptions, Part, SamplingOptions, StackShape, TimedStage, Want } from '@prismal/models'
 import { ConnectionError } from './errors.js'
 import type { DoneMessage, ErrorMessage, LinkMessage, PartHeader, RunMessage, TokenMessage } from './messages.js'
-import type { SharingOptions } from './plan.js'
+import type { SharingOptions } from './options.js'
 import type { Frame, Kind } from './wire.js'
 
 /** Most devices of a request. */
@@ -14,6 +14,8 @@ export const MOST_DEVICES = 1024
 export const MOST_ROWS = 2 ** 20
 /** Most partitions of a batch: sequences × devices. */
 export const MOST_PARTITIONS = 2 ** 18
+/** Most layers of a model: a frame has 16 bits for their number. */
+const MOST_LAYERS = 2 ** 16
 /** Most addresses of a device. */
 const MOST_ADDRESSES = 16
 
@@ -126,9 +128,15 @@ function sharing(value: unknown, at: string, devices: number): SharingOptions {
     point: text(20) as Read<never>,
     wire: text(20) as Read<never>,
     handoff: text(20) as Read<never>,
-    segments: number,
+    order: text(20) as Read<never>,
+    bounds: text(20) as Read<never>,
+    segments: oneOrEach,
     compressionRate: number,
     sink: number,
+    tail: number,
+    anchor: number,
+    gain: oneOrEach,
+    padTo: number,
     weights: list(number, devices),
     lost: (pair, where) => {
       const [device, layer, ...more] = list(count, 2)(pair, where)
@@ -137,6 +145,10 @@ function sharing(value: unknown, at: string, devices: number): SharingOptions {
     },
   })
 }
+
+/** A number, or one a layer. */
+const oneOrEach: Read<number | readonly number[]> = (value, at) =>
+  Array.isArray(value) ? list(number, MOST_LAYERS)(value, at) : number(value, at)
 
 function generateOptions(value: unknown, at: string): GenerateOptions {
   const options = fields(value, at)

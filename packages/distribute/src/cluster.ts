@@ -5,7 +5,8 @@ import { type Answer, Devices } from './devices.js'
 import { DeviceError, PlanError } from './errors.js'
 import type { DeviceInfo } from './joining.js'
 import type { LinkMessage, LinkTarget } from './messages.js'
-import { createPlan, type PlanRequest, type SharingOptions } from './plan.js'
+import { checkSharing, layersNamed, type SharingOptions } from './options.js'
+import type { PlanRequest } from './plan.js'
 import { SharedRequest } from './shared-request.js'
 import type { Connection } from './transport.js'
 import { type MemoryOptions, memoryPair } from './transports/memory.js'
@@ -85,8 +86,8 @@ export function cluster(
   { memory = {} }: ClusterOptions = {},
 ): Cluster {
   if (specs.length === 0) throw new PlanError('plan: devices is 0, not a whole number ≥ 1')
-  // A trial plan finds what is wrong with the options before any device is started.
-  createPlan({ shape: { layers: 1, causal: false }, rows: [], want: 'all', devices: specs.length }, options)
+  // What is wrong with the options is found before any device is started; whether they suit the model, by each plan.
+  checkSharing(specs.length, layersNamed(options) ?? 1, options)
   return {
     specs,
     options,

@@ -2,7 +2,8 @@
 import type { StackShape } from '@prismal/models'
 import { describe, expect, test } from 'vitest'
 import { cost } from './cost.js'
-import { createPlan, type SharingOptions } from './plan.js'
+import type { SharingOptions } from './options.js'
+import { createPlan } from './plan.js'
 
 const base = { layers: 12, width: 768, heads: 12, headWidth: 64, inner: 3072, causal: false }
 const vitBase: StackShape = { ...base, positions: 197, patchWidth: 768, prefixRows: 1 }
@@ -23,7 +24,7 @@ function published(shape: StackShape, rows: number, devices: number, options: Sh
     gigaflops: each.flops / 1e9,
     lessCompute: 100 * (1 - each.flops / one.flops),
     lessTraffic: 100 * (1 - each.bytesReceived / count(devices, voltage).bytesReceived),
-    compressionRate: Math.ceil(rows / devices) / (options.segments ?? Number.NaN),
+    compressionRate: Math.ceil(rows / devices) / Number(options.segments),
   }
 }
 

@@ -7,14 +7,15 @@
  */
 import { type Part, type StackShape, type Stage, totals } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
-import { layerWork, type Message, rowsHere, sentRows } from './layer-work.js'
+import { handedRows, layerWork, type Message, rowsHere, sentRows } from './layer-work.js'
 import { textBytes } from './messages.js'
 import { patchBytes } from './palette.js'
-import { decoderOf, handoffs, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
+import { partFor } from './parts.js'
+import { anchorRows, decoderOf, handoffs, type Plan, type SequencePlan, sentBy, transfers, wantedHere } from './plan.js'
 import { dataBytes } from './wire.js'
 
 export interface DeviceCost {
-  /** Rows of the batch on this device. */
+  /** Rows of the batch that this device computes. */
   readonly rows: number
   readonly stages: readonly Stage[]
   readonly flops: number
@@ -75,7 +76,9 @@ const stage = (name: string, flops: number, bytesSent = 0, bytesReceived = 0): S
 
 function patchRows(shape: StackShape, sequence: SequencePlan, p: number): number {
   const [from, to] = sequence.bounds[p] as Run
-  return Math.max(to, shape.prefixRows) - Math.max(from, shape.prefixRows)
+  const patches = (from: number, to: number): number =>
+    Math.max(to, shape.prefixRows) - Math.max(from, shape.prefixRows)
+  return patches(from, to) + patches(0, anchorRows(sequence, p))
 }
 
 function embedFlops(plan: Plan, shape: StackShape, p: number): number {
@@ -101,8 +104,8 @@ function decodeFlops(plan: Plan, shape: StackShape, sequence: SequencePlan, p: n
   for (let layer = 0; layer < plan.layers; layer++) {
     let kept = 0
     for (let other = 0; other < plan.devices; other++)
-      if (plan.handoff === 'full') kept += handoffs(plan, other, p).includes(s) ? rowsHere(sequence, other) : 0
-      else kept += transfers(plan, layer, other, p).includes(s) ? sentRows(plan, [s], other) : 0
+      if (plan.handoff === 'full') kept += handoffs(plan, other, p).includes(s) ? handedRows(plan, [s], other) : 0
+      else kept += transfers(plan, layer, other, p).includes(s) ? sentRows(plan, layer, [s], other) : 0
     for (let step = 1; step < tokens; step++) total += 8 * D * A + 4 * D * F + 4 * A * (own + step + kept)
   }
   return total
@@ -111,13 +114,8 @@ function decodeFlops(plan: Plan, shape: StackShape, sequence: SequencePlan, p: n
 function inputBytes(plan: Plan, shape: StackShape, p: number, sequences: readonly Part[] | undefined): number {
   if (!sequences) return 0
   const bytes = plan.sequences.reduce((sum, planned, s) => {
-    const whole = sequences[s] as Part
-    if (whole.patches) {
-      const [from, to] = planned.bounds[p] as Run
-      const patch = (row: number): number => Math.max(0, row - shape.prefixRows) * shape.patchWidth
-      return sum + patchBytes(whole.patches.subarray(patch(from), patch(to)), shape)
-    }
-    return sum + (planned.rows > 0 ? (textBytes(whole) / planned.rows) * rowsHere(planned, p) : 0)
+    const part = partFor(planned, p, sequences[s] as Part, shape)
+    return sum + textBytes(part) + (part.patches ? patchBytes(part.patches, shape) : 0)
   }, 0)
   return dataBytes(bytes)
 }
@@ -137,24 +135,26 @@ function publishedCost(plan: Plan, shape: StackShape): DeviceCost {
   const { width: D, inner: F } = shape
   const A = shape.heads * shape.headWidth
   const P = plan.devices
+  const all = plan.strategy === 'full'
   let patches = 0
-  let flops = 0
-  let elements = 0
   let rows = 0
-  for (const { rows: N, sent } of plan.sequences) {
-    const n = N / P
-    const all = plan.strategy === 'full'
-    const L = (sent[0] as readonly Run[]).length
-    const k = all ? N : n + (P - 1) * L
-    flops += 4 * n * D * A + 4 * k * D * A + 4 * n * k * A + 4 * n * D * F
-    elements += (P - 1) * (all ? Math.ceil(n) : L) * D
+  for (const { rows: N } of plan.sequences) {
     patches += shape.patchWidth > 0 ? (N - shape.prefixRows) / P : 0
-    rows += n
+    rows += N / P
   }
-  const bytes = elements * 4
-  const stages = [
-    stage('embed', 2 * patches * shape.patchWidth * D),
-    ...Array.from({ length: plan.layers }, (_, i) => stage(String(i), flops, bytes, bytes)),
-  ]
-  return { rows, stages, ...totals(stages), inputBytes: 0, outputBytes: 0 }
+  const stages = Array.from({ length: plan.layers }, (_, layer): Stage => {
+    let flops = 0
+    let elements = 0
+    for (const sequence of plan.sequences) {
+      const N = sequence.rows
+      const n = N / P
+      const L = sentBy(sequence, layer, 0).length
+      const k = all ? N : n + (P - 1) * L
+      flops += 4 * n * D * A + 4 * k * D * A + 4 * n * k * A + 4 * n * D * F
+      elements += (P - 1) * (all ? Math.ceil(n) : L) * D
+    }
+    return stage(String(layer), flops, elements * 4, elements * 4)
+  })
+  const embed = stage('embed', 2 * patches * shape.patchWidth * D)
+  return { rows, stages: [embed, ...stages], ...totals([embed, ...stages]), inputBytes: 0, outputBytes: 0 }
 }

@@ -9,13 +9,14 @@ import {
   headOf,
   type MemoryEstimate,
   type Model,
+  type Part,
   rehearse,
 } from '@prismal/models'
-import type { Run } from '@prismal/tensor'
 import { outputRows } from './cost.js'
 import { PlanError } from './errors.js'
 import { gathered } from './gathered.js'
 import type { Share } from './messages.js'
+import { partFor } from './parts.js'
 import type { Plan } from './plan.js'
 import { rehearseWork } from './work.js'
 
@@ -57,10 +58,7 @@ export async function estimate(model: Model, plan: Plan, options: EstimateOption
   for (const self of devices) {
     if (!(Number.isInteger(self) && self >= 0 && self < plan.devices))
       throw new PlanError(`estimate: device ${self} was asked for; the plan has ${plan.devices}`)
-    const parts = plan.sequences.map(({ bounds }, s) => {
-      const [from, to] = bounds[self] as Run
-      return model.cut(sequences[s] as (typeof sequences)[0], from, to)
-    })
+    const parts = plan.sequences.map((sequence, s) => partFor(sequence, self, sequences[s] as Part, model.shape))
     const needed = await rehearse(
       model,
       rehearsed => rehearseWork(rehearsed, { ...share, self }, parts),

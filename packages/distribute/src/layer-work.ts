@@ -6,7 +6,18 @@
  */
 import type { StackShape } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
-import { handoffs, hasQueries, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
+import {
+  anchorQueries,
+  anchorRows,
+  handedRun,
+  handoffs,
+  hasQueries,
+  type Plan,
+  type SequencePlan,
+  sentBy,
+  transfers,
+  wantedHere,
+} from './plan.js'
 import { dataBytes, rowBytes } from './wire.js'
 
 /** What travels between two devices in a layer. */
@@ -44,20 +55,23 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
   const asked = plan.sequences.map(sequence => {
     if (!hasQueries(plan, layer, sequence, p)) return 0
     const rows = rowsHere(sequence, p)
+    const anchors = anchorRows(sequence, p)
     const wanted = layer < plan.layers - 1 ? undefined : wantedHere(sequence, p)
     const count = wanted?.length ?? rows
     queries += count
     keys += rows
     if (!plan.causal) pairs += count * rows
-    else pairs += wanted ? wanted.reduce((sum, r) => sum + r + 1, 0) : (rows * (rows + 1)) / 2
+    else pairs += wanted ? wanted.reduce((sum, r) => sum + anchors + r + 1, 0) : (rows * (rows + 1)) / 2
     return count
   })
+  const seeing = (s: number): number =>
+    (asked[s] as number) - anchorQueries(plan, layer, plan.sequences[s] as SequencePlan, p)
   const devices = Array.from({ length: plan.devices }, (_, other) => other)
   const heard = devices.flatMap((from): Heard[] => {
     const sequences = transfers(plan, layer, from, p)
     if (sequences.length === 0) return []
-    const rows = sentRows(plan, sequences, from)
-    const seen = sequences.reduce((sum, s) => sum + (asked[s] as number) * sentRows(plan, [s], from), 0)
+    const rows = sentRows(plan, layer, sequences, from)
+    const seen = sequences.reduce((sum, s) => sum + seeing(s) * sentRows(plan, layer, [s], from), 0)
     return [{ device: from, bytes: dataBytes(rowBytes(rows, D, plan.wire)), flops: 4 * rows * D * A + 4 * seen * A }]
   })
   const handed = devices.flatMap((from): Heard[] => {
@@ -68,7 +82,7 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
   })
   const sentMeans = devices.flatMap((to): Message[] => {
     const sequences = transfers(plan, layer, p, to)
-    const bytes = (): number => dataBytes(rowBytes(sentRows(plan, sequences, p), D, plan.wire))
+    const bytes = (): number => dataBytes(rowBytes(sentRows(plan, layer, sequences, p), D, plan.wire))
     return sequences.length > 0 ? [{ device: to, bytes: bytes() }] : []
   })
   const sentHandoffs = devices.flatMap((to): Message[] => {
@@ -84,15 +98,19 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
   }
 }
 
-/** Rows of a sequence on device p. */
+/** Rows of a sequence that device p computes. */
 export const rowsHere = (sequence: SequencePlan, p: number): number => {
   const [from, to] = sequence.bounds[p] as Run
-  return to - from
+  return anchorRows(sequence, p) + to - from
 }
 
 /** How many rows or means `from` sends of these sequences in a layer. */
-export const sentRows = (plan: Plan, sequences: readonly number[], from: number): number =>
-  sequences.reduce((sum, s) => sum + ((plan.sequences[s] as SequencePlan).sent[from] as readonly Run[]).length, 0)
+export const sentRows = (plan: Plan, layer: number, sequences: readonly number[], from: number): number =>
+  sequences.reduce((sum, s) => sum + sentBy(plan.sequences[s] as SequencePlan, layer, from).length, 0)
 
-const handedRows = (plan: Plan, sequences: readonly number[], from: number): number =>
-  sequences.reduce((sum, s) => sum + rowsHere(plan.sequences[s] as SequencePlan, from), 0)
+/** How many exact rows `from` hands over of these sequences. */
+export const handedRows = (plan: Plan, sequences: readonly number[], from: number): number =>
+  sequences.reduce((sum, s) => {
+    const [a, b] = handedRun(plan.sequences[s] as SequencePlan, from)
+    return sum + b - a
+  }, 0)

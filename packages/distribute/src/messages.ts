@@ -1,9 +1,10 @@
 /** What coordinator and devices say to each other: requests out, rows, tokens and accounts back. */
 import type { Emitted, GenerateOptions, Part, TimedStage, Want } from '@prismal/models'
-import type { Run } from '@prismal/tensor'
 import { ConnectionError } from './errors.js'
+import type { SharingOptions } from './options.js'
 import { type PatchShape, packedPatchBytes, packPatches, unpackPatches } from './palette.js'
-import type { Plan, SequencePlan, SharingOptions } from './plan.js'
+import { placesOf } from './parts.js'
+import type { Plan, SequencePlan } from './plan.js'
 import { bytesOf, joined } from './wire.js'
 
 /** What a device is to do: its share of a plan. */
@@ -102,12 +103,11 @@ export function unpackParts(
     return field === 'patches' ? new Float32Array(aligned, start, length) : new Int32Array(aligned, start, length)
   }
   const parts = header.map((lengths, s) => {
-    const [from, to] = (plan.sequences[s] as SequencePlan).bounds[self] as Run
     const arrays = FIELDS.map((field, i) => {
       const length = lengths[i] as number
       return length < 0 ? [] : [[field, take(length, field, field === 'patches' && lengths[FIELDS.length] === 1)]]
     })
-    return { from, to, ...Object.fromEntries(arrays.flat()) } as Part
+    return { ...placesOf(plan.sequences[s] as SequencePlan, self), ...Object.fromEntries(arrays.flat()) } as Part
   })
   if (at !== aligned.byteLength)
     throw new ConnectionError(`inputs of ${at} bytes were announced, ${aligned.byteLength} came`)

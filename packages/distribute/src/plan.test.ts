@@ -4,25 +4,20 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { RUNS } from '../../../test/runs.js'
 import { PlanError } from './errors.js'
+import { POINTS, ROW_ORDERS, SEGMENT_BOUNDS, type SharingOptions, STRATEGIES, WIRE_FORMATS } from './options.js'
 import {
+  anchorRows,
   createPlan,
   decoderOf,
+  handedRun,
   handoffs,
   hasQueries,
   type Plan,
-  POINTS,
-  type SharingOptions,
-  STRATEGIES,
-  sentRuns,
-  splitEven,
-  splitWeighted,
+  rowsOf,
   transfers,
-  WIRE_FORMATS,
   wantedHere,
 } from './plan.js'
 
-const rows = fc.integer({ min: 0, max: 2000 })
-const parts = fc.integer({ min: 1, max: 40 })
 const weights = (least: number, most: number) =>
   fc
     .array(fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 9 }), fc.double({ min: 1e-3, max: 1e3, noNaN: true })), {
@@ -32,108 +27,9 @@ const weights = (least: number, most: number) =>
     .filter(all => all.some(w => w > 0))
 
 const sizes = (runs: readonly Run[]): number[] => runs.map(([from, to]) => to - from)
-/** Whether runs follow each other from 0 to `n` without a gap. */
-const covers = (runs: readonly Run[], n: number): boolean =>
-  runs.every(([from, to], i) => from <= to && from === (runs[i - 1]?.[1] ?? 0)) && (runs.at(-1)?.[1] ?? 0) === n
-const spread = (values: readonly number[]): number => Math.max(0, ...values) - Math.min(...values, Number.MAX_VALUE)
-
-describe('splitEven', () => {
-  test.each([
-    [10, 3, [4, 3, 3]],
-    [197, 2, [99, 98]],
-    [2, 5, [1, 1, 0, 0, 0]],
-    [0, 2, [0, 0]],
-    [6, 1, [6]],
-  ])('%i rows among %i', (n, p, want) => expect(sizes(splitEven(n, p))).toEqual(want))
-
-  test('covers the rows once, in order, sizes differing by at most one, longer ones first', () => {
-    fc.assert(
-      fc.property(rows, parts, (n, p) => {
-        const runs = splitEven(n, p)
-        expect(runs).toHaveLength(p)
-        expect(covers(runs, n)).toBe(true)
-        expect(spread(sizes(runs))).toBeLessThanOrEqual(1)
-        expect(sizes(runs)).toEqual(sizes(runs).toSorted((a, b) => b - a))
-      }),
-      { numRuns: RUNS },
-    )
-  })
-})
-
-describe('splitWeighted', () => {
-  test.each([
-    [40, [1, 2, 4], [6, 11, 23]],
-    [5, [1, 1], [3, 2]],
-    [10, [0, 1, 0, 1, 0], [0, 5, 0, 5, 0]],
-    [7, [3], [7]],
-    [1, [1, 1, 1], [0, 1, 0]],
-  ])('%i rows by %j', (n, w, want) => expect(sizes(splitWeighted(n, w))).toEqual(want))
-
-  test('covers the rows once, in order; each end is its cumulative share rounded half up; no weight, no rows', () => {
-    fc.assert(
-      fc.property(rows, weights(1, 40), (n, w) => {
-        const runs = splitWeighted(n, w)
-        expect(runs).toHaveLength(w.length)
-        expect(covers(runs, n)).toBe(true)
-        const total = w.reduce((a, b) => a + b, 0)
-        for (const [i, [from, to]] of runs.entries()) {
-          const share = (n * w.slice(0, i + 1).reduce((a, b) => a + b, 0)) / total
-          expect(to).toBe(Math.floor(share + 0.5))
-          if (w[i] === 0) expect(to).toBe(from)
-        }
-      }),
-      { numRuns: RUNS },
-    )
-  })
-})
-
-describe('sentRuns', () => {
-  test.each([
-    { run: [0, 10], sink: 0, segments: 3, want: [4, 3, 3] },
-    { run: [0, 10], sink: 1, segments: 3, want: [1, 3, 3, 3] },
-    { run: [10, 20], sink: 1, segments: 3, want: [4, 3, 3] },
-    { run: [2, 6], sink: 4, segments: 1, want: [1, 1, 2] },
-    { run: [0, 3], sink: 9, segments: 2, want: [1, 1, 1] },
-    { run: [0, 3], sink: 0, segments: 99, want: [1, 1, 1] },
-    { run: [5, 5], sink: 9, segments: 2, want: [] },
-    { run: [0, 4], sink: 2, segments: 0, want: [1, 1] },
-  ] as const)('rows $run, sink $sink, L $segments', ({ run, sink, segments, want }) =>
-    expect(sizes(sentRuns(run, sink, segments))).toEqual(want),
-  )
-
-  test('covers the partition once; sink rows alone, the others in at most L runs of sizes differing by at most one', () => {
-    const segments = fc.integer({ min: 1, max: 400 })
-    const sinks = fc.oneof(fc.integer({ min: 0, max: 4 }), fc.integer({ min: 0, max: 700 }))
-    fc.assert(
-      fc.property(
-        fc.integer({ min: 0, max: 600 }),
-        fc.integer({ min: 0, max: 300 }),
-        sinks,
-        segments,
-        (from, n, sink, L) => {
-          const runs = sentRuns([from, from + n], sink, L)
-          expect(covers(runs, n)).toBe(true)
-          const exact = Math.max(0, Math.min(sink, from + n) - from)
-          const others = sizes(runs.slice(exact))
-          expect(sizes(runs.slice(0, exact))).toEqual(new Array(exact).fill(1))
-          expect(others).toHaveLength(Math.min(L, n - exact))
-          expect(others.every(size => size >= 1)).toBe(true)
-          if (others.length > 0) expect(spread(others)).toBeLessThanOrEqual(1)
-        },
-      ),
-      { numRuns: RUNS },
-    )
-  })
-
-  test('as many segments as rows gives single rows', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: 300 }), fc.integer({ min: 0, max: 5 }), fc.nat(50), (n, sink, more) => {
-        expect(sizes(sentRuns([0, n], sink, Math.max(1, n) + more))).toEqual(new Array(n).fill(1))
-      }),
-      { numRuns: RUNS },
-    )
-  })
-})
+/** Whether runs follow each other from `first` to `n` without a gap. */
+const covers = (runs: readonly Run[], n: number, first = 0): boolean =>
+  runs.every(([from, to], i) => from <= to && from === (runs[i - 1]?.[1] ?? first)) && (runs.at(-1)?.[1] ?? first) === n
 
 const shape = { layers: 3, causal: false }
 const planOf = (options: SharingOptions, more: { rows?: number[]; devices?: number; causal?: boolean } = {}): Plan => {
@@ -148,8 +44,15 @@ const anyPlan = fc
     causal: fc.boolean(),
     decodes: fc.boolean(),
     strategy: fc.constantFrom(...STRATEGIES),
-    segments: fc.integer({ min: 1, max: 12 }),
+    segments: fc.oneof(
+      fc.integer({ min: 1, max: 12 }),
+      fc.array(fc.integer({ min: 1, max: 12 }), { minLength: 3, maxLength: 3 }),
+    ),
     sink: fc.integer({ min: 0, max: 5 }),
+    tail: fc.integer({ min: 0, max: 5 }),
+    anchor: fc.integer({ min: 0, max: 5 }),
+    bounds: fc.constantFrom(...SEGMENT_BOUNDS),
+    padTo: fc.integer({ min: 0, max: 80 }),
     handoff: fc.constantFrom('means' as const, 'full' as const),
     want: fc.constantFrom('all' as const, 'first' as const, 'last' as const),
     seed: fc.nat(),
@@ -182,12 +85,13 @@ describe('createPlan', () => {
   test('sends what its strategy says', () => {
     fc.assert(
       fc.property(anyPlan, ({ strategy, sequences }) => {
-        for (const { bounds, sent } of sequences)
-          for (const [p, [from, to]] of bounds.entries()) {
-            if (strategy === 'full') expect(sizes(sent[p]!)).toEqual(new Array(to - from).fill(1))
-            else if (strategy === 'means') expect(covers(sent[p]!, to - from)).toBe(true)
-            else expect(sent[p]).toEqual([])
-          }
+        for (const sequence of sequences)
+          for (const each of sequence.sent)
+            for (const [p, [from, to]] of sequence.bounds.entries()) {
+              if (strategy === 'full') expect(sizes(each[p]!)).toEqual(new Array(to - from).fill(1))
+              else if (strategy === 'means') expect(covers(each[p]!, to - from, handedRun(sequence, p)[0])).toBe(true)
+              else expect(each[p]).toEqual([])
+            }
       }),
       { numRuns: RUNS },
     )
@@ -204,7 +108,7 @@ describe('createPlan', () => {
               const want = plan.sequences.flatMap(({ sent, bounds, wanted }, s) => {
                 const [a, b] = bounds[to]!
                 const hasQueries = layer < layers - 1 ? b > a : wanted.some(r => r >= a && r < b)
-                return isHeard && sent[from]!.length > 0 && hasQueries ? [s] : []
+                return isHeard && sent[layer]![from]!.length > 0 && hasQueries ? [s] : []
               })
               expect(transfers(plan, layer, from, to)).toEqual(want)
             }
@@ -221,7 +125,9 @@ describe('createPlan', () => {
           expect(sequence.bounds[decoder]![1]).toBe(sequence.rows)
           expect(sizes(sequence.bounds)[decoder]).toBeGreaterThan(0)
           const givers = sequence.bounds.flatMap((_, p) => (handoffs(plan, p, decoder).includes(s) ? [p] : []))
-          const holders = sequence.bounds.flatMap(([from, to], p) => (to > from && p !== decoder ? [p] : []))
+          const holders = sequence.bounds.flatMap(([from, to], p) =>
+            to > Math.max(from, sequence.anchor) && p !== decoder ? [p] : [],
+          )
           expect(givers).toEqual(plan.decodes && plan.handoff === 'full' ? holders : [])
         }
       }),
@@ -265,13 +171,13 @@ describe('createPlan', () => {
   ])('a compression rate of $compressionRate for $rows rows on $devices is L = $segments', one => {
     const { rows, devices, compressionRate, segments } = one
     const plan = planOf({ compressionRate, sink: 0 }, { rows: [rows], devices })
-    expect(plan.sequences[0]!.sent.map(runs => runs.length)).toEqual(new Array(devices).fill(segments))
+    expect(plan.sequences[0]!.sent[0]!.map(runs => runs.length)).toEqual(new Array(devices).fill(segments))
   })
 
   test('what is not said is the default: means of a tenth, one sink row, normed; full sends inputs', () => {
     const plan = planOf({}, { rows: [60], devices: 2 })
     expect(plan).toMatchObject({ strategy: 'means', point: 'normed', wire: 'f32', handoff: 'means', decodes: false })
-    expect(plan.sequences[0]!.sent.map(sizes)).toEqual([
+    expect(plan.sequences[0]!.sent[2]!.map(sizes)).toEqual([
       [1, 10, 10, 9],
       [10, 10, 10],
     ])
@@ -279,8 +185,126 @@ describe('createPlan', () => {
   })
 })
 
+describe('what is dealt and sent', () => {
+  test('anchored rows are computed by every device with later ones, and sent by none', () => {
+    fc.assert(
+      fc.property(anyPlan, plan => {
+        for (const sequence of plan.sequences) {
+          const { anchor, bounds, sent } = sequence
+          const holders = bounds.flatMap(([from, to], p) => (to > from ? [p] : []))
+          for (const [i, p] of holders.entries()) {
+            const [from, to] = bounds[p]!
+            const own = Array.from({ length: to - from }, (_, r) => from + r)
+            const anchors = Array.from({ length: anchorRows(sequence, p) }, (_, r) => r)
+            expect(anchors).toHaveLength(i === 0 ? 0 : anchor)
+            expect(rowsOf(sequence, p)).toEqual([...anchors, ...own])
+            for (const each of sent)
+              for (const [a] of each[p]!) if (anchor > 0) expect(from + a).toBeGreaterThanOrEqual(anchor)
+          }
+          if (holders.length === 0 || plan.strategy !== 'means') expect(anchor).toBe(0)
+        }
+      }),
+      { numRuns: RUNS },
+    )
+  })
+
+  test('an anchor is no longer than the first partition', () => {
+    const plan = planOf({ anchor: 5, sink: 0, segments: 2 }, { rows: [8], devices: 3 })
+    const [sequence] = plan.sequences
+    expect([0, 1, 2].map(p => rowsOf(sequence!, p))).toEqual([
+      [0, 1, 2],
+      [0, 1, 2, 3, 4, 5],
+      [0, 1, 2, 6, 7],
+    ])
+    expect(sequence!.sent[0]!.map(sizes)).toEqual([[], [2, 1], [1, 1]])
+  })
+
+  test('padded: rows are dealt as though there were more, and those of short sequences end early', () => {
+    const { sequences } = planOf({ padTo: 24, compressionRate: 4, sink: 0 }, { rows: [20, 9, 30], devices: 3 })
+    expect(sequences.map(s => sizes(s.bounds))).toEqual([
+      [8, 8, 4],
+      [8, 1, 0],
+      [10, 10, 10],
+    ])
+    expect(sequences.map(s => s.sent[0]!.map(runs => runs.length))).toEqual([
+      [2, 2, 2],
+      [2, 1, 0],
+      [3, 3, 3],
+    ])
+  })
+
+  test('each layer has as many segments as its number says; 0 leaves what is sent exactly', () => {
+    const lengths = (options: SharingOptions): number[][] =>
+      planOf({ segments: [3, 0, 1], ...options }, { rows: [20], devices: 2 }).sequences[0]!.sent.map(each =>
+        each.map(runs => runs.length),
+      )
+    expect(lengths({ sink: 0 })).toEqual([
+      [3, 3],
+      [0, 0],
+      [1, 1],
+    ])
+    expect(lengths({ sink: 2, tail: 1 })).toEqual([
+      [5, 4],
+      [2, 1],
+      [3, 2],
+    ])
+    const plan = planOf({ segments: [3, 0, 1], sink: 0 }, { rows: [20], devices: 2 })
+    expect([0, 1, 2].map(layer => transfers(plan, layer, 0, 1))).toEqual([[0], [], [0]])
+  })
+
+  const image = { layers: 2, causal: false, prefixRows: 1, patchGrid: [4, 4] as const, patchWidth: 3 }
+  const imagePlan = (options: SharingOptions, want: 'all' | 'first' | number[][], devices = 2): Plan =>
+    createPlan({ shape: image, rows: [17], want, devices }, options)
+
+  test('along a Hilbert curve every row is computed once, CLS first, and what is asked for is where it lies', () => {
+    const [sequence] = imagePlan({ order: 'hilbert' }, [[0, 2, 16]]).sequences
+    const computed = [0, 1].flatMap(p => rowsOf(sequence!, p))
+    expect(computed).toEqual(sequence!.order)
+    expect(computed.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 17 }, (_, i) => i))
+    expect(computed[0]).toBe(0)
+    expect(sequence!.wanted.map(place => computed[place]!).toSorted((a, b) => a - b)).toEqual([0, 2, 16])
+    expect(sequence!.wanted).toEqual(sequence!.wanted.toSorted((a, b) => a - b))
+  })
+
+  test('a sequence that one device has stays as it is', () => {
+    for (const options of [{ strategy: 'whole' }, { weights: [0, 1] }] as const)
+      expect(imagePlan({ order: 'hilbert', ...options }, 'all').sequences[0]!.order).toBeUndefined()
+    expect(imagePlan({ order: 'hilbert' }, 'all', 1).sequences[0]!.order).toBeUndefined()
+  })
+
+  test('a model without a grid has no curve', () => {
+    expect(() => planOf({ order: 'hilbert' })).toThrow(/^plan: order is "hilbert", but the model has no grid/)
+    expect(() => createPlan({ shape: image, rows: [16], want: 'all', devices: 2 }, { order: 'hilbert' })).toThrow(
+      /^plan: order is "hilbert", but a sequence has 16 rows, not 1 and 4×4 patches/,
+    )
+  })
+
+  test('gains are one a layer', () => {
+    expect(planOf({}).gains).toEqual([1, 1, 1])
+    expect(planOf({ gain: 0.5 }).gains).toEqual([0.5, 0.5, 0.5])
+    expect(planOf({ gain: [0, 1, 2] }).gains).toEqual([0, 1, 2])
+  })
+})
+
 describe('an option that cannot be is refused by name', () => {
   const cases: [string, unknown][] = [
+    ['order', 'zigzag'],
+    ['bounds', 'some'],
+    ['segments', []],
+    ['segments', [1, 2]],
+    ['segments', [1, 2, -1]],
+    ['segments', [1, 2, 0.5]],
+    ['tail', -1],
+    ['tail', 0.5],
+    ['anchor', -1],
+    ['anchor', Number.NaN],
+    ['padTo', -1],
+    ['padTo', 1.5],
+    ['gain', -0.1],
+    ['gain', 4.1],
+    ['gain', Number.NaN],
+    ['gain', [1, 1]],
+    ['gain', [1, 1, 5]],
     ['strategy', 'some'],
     ['strategy', null],
     ['point', 'output'],
@@ -323,6 +347,8 @@ describe('an option that cannot be is refused by name', () => {
     for (const strategy of STRATEGIES)
       for (const point of POINTS)
         for (const wire of WIRE_FORMATS)
-          expect(planOf({ strategy, point, wire })).toMatchObject({ strategy, point, wire })
+          for (const bounds of SEGMENT_BOUNDS)
+            expect(planOf({ strategy, point, wire, bounds })).toMatchObject({ strategy, point, wire })
+    for (const order of ROW_ORDERS) expect(planOf({ order }, { rows: [] }).sequences).toEqual([])
   })
 })

@@ -10,7 +10,17 @@ import {
   type StageMeter,
 } from '@prismal/models'
 import { type Run, segmentMeans, type Tensor } from '@prismal/tensor'
-import { handoffs, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
+import {
+  anchorQueries,
+  anchorRows,
+  handedRun,
+  handoffs,
+  type Plan,
+  type SequencePlan,
+  sentBy,
+  transfers,
+  wantedHere,
+} from './plan.js'
 import { dataBytes, decodeRows, encodeRows, joined } from './wire.js'
 
 /** How a device reaches the others during one request. */
@@ -19,13 +29,15 @@ export interface Exchange {
   take(kind: 'rows' | 'handoff', layer: number, from: number): Promise<Uint8Array>
 }
 
-/** The rows of every sequence that a device holds, one sequence after another. */
+/** The rows of every sequence that a device computes, one sequence after another, anchored ones before its own. */
 export function layoutOf(plan: Plan, device: number): Layout {
   let start = 0
   const placements = plan.sequences.map(sequence => {
     const [from, to] = sequence.bounds[device] as Run
-    const placement = { start, rows: to - from, wanted: wantedHere(sequence, device) }
-    start += to - from
+    const anchors = anchorRows(sequence, device)
+    const rows = anchors + to - from
+    const placement = { start, rows, wanted: wantedHere(sequence, device).map(r => anchors + r) }
+    start += rows
     return placement
   })
   return new Layout(placements, plan)
@@ -78,7 +90,7 @@ function send(
     if (!data) {
       const means = segmentMeans(
         source,
-        sequences.flatMap(s => shifted(plan, layout, s, self)),
+        sequences.flatMap(s => shifted(plan, layout, layer, s, self)),
       )
       data = encodeRows(means, plan.wire)
       encoded.set(key, data)
@@ -91,8 +103,10 @@ function send(
     const sequences = handoffs(plan, self, to)
     if (sequences.length === 0) continue
     const parts = sequences.map(s => {
-      const { start, rows } = layout.placements[s] as Placement
-      return encodeRows(normed.slice(start, start + rows), 'f32')
+      const sequence = plan.sequences[s] as SequencePlan
+      const start = ownStart(layout, sequence, s, self)
+      const [from, to] = handedRun(sequence, self)
+      return encodeRows(normed.slice(start + from, start + to), 'f32')
     })
     const data = joined(parts)
     stage.bytesSent += dataBytes(data)
@@ -100,11 +114,21 @@ function send(
   }
 }
 
+/** The first row in x of a device's partition of a sequence. */
+const ownStart = (layout: Layout, sequence: SequencePlan, s: number, device: number): number =>
+  (layout.placements[s] as Placement).start + anchorRows(sequence, device)
+
 /** The runs that a device sends of a sequence, as rows of its x. */
-function shifted(plan: Plan, layout: Layout, s: number, device: number): Run[] {
-  const { start } = layout.placements[s] as Placement
-  const runs = (plan.sequences[s] as SequencePlan).sent[device] as readonly Run[]
-  return runs.map(([from, to]) => [start + from, start + to] as const)
+function shifted(plan: Plan, layout: Layout, layer: number, s: number, device: number): Run[] {
+  const sequence = plan.sequences[s] as SequencePlan
+  const start = ownStart(layout, sequence, s, device)
+  return sentBy(sequence, layer, device).map(([from, to]) => [start + from, start + to] as const)
+}
+
+/** The query rows of a sequence that see what other devices send: in a causal model anchored rows come before all of that. */
+function queriesOf(plan: Plan, layout: Layout, layer: number, s: number, device: number): { from: number; to: number } {
+  const { from, to } = layout.queryRange(layer, s)
+  return { from: from + anchorQueries(plan, layer, plan.sequences[s] as SequencePlan, device), to }
 }
 
 async function* blocks(
@@ -117,12 +141,13 @@ async function* blocks(
   const { plan, self, meter, exchange, caches } = options
   const { scope, columns: D } = normed
   const stage = meter.at(String(layer))
+  const gain = plan.gains[layer] as number
   yield* layout.local(layer, normed, projection, caches)
 
   for (let from = 0; from < plan.devices; from++) {
     const sequences = transfers(plan, layer, from, self)
     if (sequences.length === 0) continue
-    const runs = sequences.map(s => (plan.sequences[s] as SequencePlan).sent[from] as readonly Run[])
+    const runs = sequences.map(s => sentBy(plan.sequences[s] as SequencePlan, layer, from))
     const data = await exchange.take('rows', layer, from)
     stage.bytesReceived += dataBytes(data)
     const rows = decodeRows(
@@ -138,11 +163,11 @@ async function* blocks(
       const counts = (runs[i] as readonly Run[]).map(([a, b]) => b - a)
       const block = {
         ...keysAndValues(projected.slice(at, at + counts.length)),
-        ...(counts.some(c => c > 1) && { logGain: counts.map(Math.log) }),
+        ...(gain > 0 && counts.some(c => c > 1) && { logGain: counts.map(c => gain * Math.log(c)) }),
       }
       at += counts.length
       if (plan.handoff === 'means') caches?.[s]?.keep(layer, block)
-      yield { ...block, ...layout.queryRange(layer, s) }
+      yield { ...block, ...queriesOf(plan, layout, layer, s, self) }
     }
   }
 
@@ -150,7 +175,7 @@ async function* blocks(
     const sequences = handoffs(plan, from, self)
     if (sequences.length === 0) continue
     const counts = sequences.map(s => {
-      const [a, b] = (plan.sequences[s] as SequencePlan).bounds[from] as Run
+      const [a, b] = handedRun(plan.sequences[s] as SequencePlan, from)
       return b - a
     })
     const data = await exchange.take('handoff', layer, from)

@@ -12,7 +12,7 @@ import {
   totals,
   type Want,
 } from '@prismal/models'
-import { MemoryError, type PeakWatch, type Run, type Scope, type Tensor } from '@prismal/tensor'
+import { MemoryError, type PeakWatch, type Scope, type Tensor } from '@prismal/tensor'
 import type { SharedRunner } from './cluster.js'
 import { outputRows } from './cost.js'
 import type { Devices } from './devices.js'
@@ -20,7 +20,9 @@ import { ConnectionError, DeviceError } from './errors.js'
 import { estimate } from './estimate.js'
 import { gathered } from './gathered.js'
 import { type DoneMessage, type ErrorMessage, packParts, type RunMessage, type TokenMessage } from './messages.js'
-import { createPlan, type Plan, type SharingOptions } from './plan.js'
+import type { SharingOptions } from './options.js'
+import { partFor } from './parts.js'
+import { createPlan, type Plan } from './plan.js'
 import { dataBytes, type Frame, frame } from './wire.js'
 
 /** What is asked of the devices, the same for all of them. */
@@ -218,11 +220,9 @@ export class SharedRequest implements Request {
   }
 
   #deal(request: number, plan: Plan, sequences: readonly Part[], self: number, asked: Asked): void {
-    const parts = plan.sequences.map((sequence, s) => {
-      const [from, to] = sequence.bounds[self] as Run
-      return this.#model.cut(sequences[s] as Part, from, to)
-    })
-    const { header, data } = packParts(parts, this.#model.shape)
+    const { shape } = this.#model
+    const parts = plan.sequences.map((sequence, s) => partFor(sequence, self, sequences[s] as Part, shape))
+    const { header, data } = packParts(parts, shape)
     ;(this.#accounts[self] as Account).inputBytes += dataBytes(data)
     const options = this.#options
     const rows = plan.sequences.map(s => s.rows)

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createEngine, type Engine, type Tensor } from '@prismal/tensor'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { sealPair, tapped } from '../../../test/wire/connections.js'
+import { FOUR_BIT_LEVELS } from './four-bits.js'
 import { MAX_REASON_BYTES, PACKET_HEADER_BYTES, PACKET_KINDS, readHeader, writeHeader } from './packets.js'
 import { DEFAULT_WINDOW_BYTES, reliable } from './reliable.js'
 import { memoryPair } from './transports/memory.js'
@@ -74,17 +75,19 @@ test('it comes out of a connection as that frame', async () => {
   expect(await arrived).toEqual(packet.subarray(PACKET_HEADER_BYTES))
 })
 
-test.each(['f16', 'int8'] as const)('the same values as %s', wire =>
+test.each(['f16', 'int8', 'int4'] as const)('the same values as %s', wire =>
   within(means => {
     const bytes = bytesOf(block(wire))
     expect(encodeRows(means, wire)).toEqual(bytes)
     const decoded = decodeRows(means.scope, bytes, 2, 4, wire).floats()
     for (const [i, value] of decoded.entries())
-      expect(Math.abs(value - (MEANS[i] as number))).toBeLessThanOrEqual(wire === 'f16' ? 0 : 0.4)
+      expect(Math.abs(value - (MEANS[i] as number))).toBeLessThanOrEqual({ f16: 0, int8: 0.4, int4: 5 }[wire])
   }),
 )
 
-test('every kind, limit and version is told', () => {
+test('every kind, limit, level and version is told', () => {
+  const levels = FOUR_BIT_LEVELS.map(level => String(level).replace('-', '−'))
+  expect(text.replace(/\s+/g, ' ')).toContain(`${levels.join(', ')}. A value`)
   for (const [i, kind] of KINDS.entries()) expect(text).toContain(`| ${i} \`${kind}\` |`)
   for (const [i, kind] of PACKET_KINDS.entries()) expect(text).toMatch(new RegExp(`kind: .*${kind} ${i}`))
   expect(text).toContain(`protocol version, **${PROTOCOL_VERSION}**`)

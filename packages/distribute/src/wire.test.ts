@@ -2,9 +2,11 @@
 import { createEngine, type Engine, RangeOfFormatError } from '@prismal/tensor'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { normals } from '../../../test/random.js'
 import { RUNS } from '../../../test/runs.js'
 import { ConnectionError } from './errors.js'
-import { WIRE_FORMATS, type WireFormat } from './plan.js'
+import { FOUR_BIT_LEVELS } from './four-bits.js'
+import { WIRE_FORMATS, type WireFormat } from './options.js'
 import { decodeFrame, decodeRows, encodeFrame, encodeRows, type Frame, HEADER_BYTES, KINDS, rowBytes } from './wire.js'
 
 const u16 = fc.integer({ min: 0, max: 0xffff })
@@ -179,7 +181,33 @@ function expectedBytes(rows: readonly Float32Array[], wire: WireFormat): Uint8Ar
     scales.forEach(f32)
     for (const [i, row] of rows.entries()) for (const value of row) out.push(codeOf(value, scales[i]!) & 255)
   }
+  if (wire === 'int4') {
+    const coded = rows.map(fourBits)
+    for (const { scales } of coded) for (const half of scales) out.push(half & 255, half >> 8)
+    for (const { codes } of coded)
+      for (let i = 0; i < codes.length; i += 2) out.push(codes[i]! + 16 * (codes[i + 1] ?? 0))
+  }
   return Uint8Array.from(out)
+}
+/** Scales and codes of a row in four bits, the nearest level found by looking at all. */
+function fourBits(row: Float32Array): { scales: number[]; codes: number[] } {
+  const scales: number[] = []
+  const codes: number[] = []
+  for (let from = 0; from < row.length; from += 64) {
+    const group = [...row.subarray(from, from + 64)]
+    const half = halfBits(-group.reduce((most, x) => (Math.abs(x) > Math.abs(most) ? x : most), -0))
+    scales.push(half)
+    const scale = halfValue(half)
+    for (const value of group) {
+      const off = FOUR_BIT_LEVELS.map(level => Math.abs(value / scale - level))
+      codes.push(scale === 0 ? 8 : off.indexOf(Math.min(...off)))
+    }
+  }
+  return { scales, codes }
+}
+const fourBitValues = (row: Float32Array): Float32Array => {
+  const { scales, codes } = fourBits(row)
+  return Float32Array.from(codes, (code, c) => FOUR_BIT_LEVELS[code]! * halfValue(scales[Math.floor(c / 64)]!))
 }
 const scaleOf = (row: Float32Array): number => Math.fround(row.reduce((m, x) => Math.max(m, Math.abs(x)), 0) / 127) || 1
 /** A code is an integer, so it has no −0. */
@@ -188,6 +216,7 @@ const codeOf = (value: number, scale: number): number => Math.max(-127, Math.min
 function expectedValues(rows: readonly Float32Array[], wire: WireFormat): Float32Array[] {
   if (wire === 'f32') return [...rows]
   if (wire === 'f16') return rows.map(row => row.map(x => halfValue(halfBits(x))))
+  if (wire === 'int4') return rows.map(fourBitValues)
   return rows.map(row => row.map(x => codeOf(x, scaleOf(row)) * scaleOf(row)))
 }
 
@@ -216,7 +245,7 @@ const values = fc.oneof(
   fc.integer({ min: -254, max: 254 }).map(n => n / 2),
 )
 const matrix = fc
-  .tuple(fc.integer({ min: 0, max: 5 }), fc.integer({ min: 1, max: 40 }))
+  .tuple(fc.integer({ min: 0, max: 5 }), fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 62, max: 130 })))
   .chain(([rows, width]) =>
     fc
       .array(
@@ -300,6 +329,29 @@ describe('rows', () => {
   test.each([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN])('int8 does not hold %d', value => {
     expect(() => encode([Float32Array.of(1), Float32Array.of(value)], 1, 'int8')).toThrow(RangeOfFormatError)
     expect(() => encode([Float32Array.of(1), Float32Array.of(value)], 1, 'int8')).toThrow(/row 1/)
+  })
+
+  test.each([65520, -1e30, Number.NEGATIVE_INFINITY, Number.NaN])('int4 does not hold %d', value => {
+    const before = engine.arena.usedBytes
+    const rows = [Float32Array.of(1, 2, 3), Float32Array.of(4, value, 6)]
+    expect(() => encode(rows, 3, 'int4')).toThrow(RangeOfFormatError)
+    expect(() => encode(rows, 3, 'int4')).toThrow(/row 1, column 1/)
+    expect(engine.arena.usedBytes).toBe(before)
+  })
+
+  test('int4: normal values are off by a tenth, and an outlier spoils no other group', () => {
+    const row = normals(192, 5)
+    row[70] = 1000
+    const got = decode(encode([row], 192, 'int4'), 1, 192, 'int4')
+    for (const [from, to] of [
+      [0, 64],
+      [128, 192],
+    ] as const) {
+      const power = (values: Float32Array): number => values.reduce((sum, x) => sum + x * x, 0)
+      const off = got.slice(from, to).map((x, i) => x - row[from + i]!)
+      expect(Math.sqrt(power(off) / power(row.slice(from, to)))).toBeLessThan(0.12)
+    }
+    expect(got[70]).toBe(1000)
   })
 
   test('bytes of another length are refused', () => {

@@ -1,5 +1,5 @@
 /**
- * What travels: frames of a fixed little-endian header, and rows in one of three encodings.
+ * What travels: frames of a fixed little-endian header, and rows in one of four encodings.
  *
  *     byte 0       'P' (0x50)
  *          1       protocol version
@@ -15,7 +15,8 @@
  */
 import { dequantiseRows, fromF16, quantiseRows, type Scope, type Tensor, toF16 } from '@prismal/tensor'
 import { ConnectionError } from './errors.js'
-import type { WireFormat } from './plan.js'
+import { fourBitBytes, packFourBits, unpackFourBits } from './four-bits.js'
+import type { WireFormat } from './options.js'
 
 export const PROTOCOL_VERSION = 1
 export const HEADER_BYTES = 24
@@ -115,14 +116,15 @@ function parseJson(bytes: Uint8Array): unknown {
   }
 }
 
-/** Bytes of `rows` rows of `width` values. int8 rows carry one f32 scale each. */
+/** Bytes of `rows` rows of `width` values. int8 rows carry one f32 scale each, int4 rows an f16 scale for each 64 columns. */
 export function rowBytes(rows: number, width: number, wire: WireFormat): number {
+  if (wire === 'int4') return fourBitBytes(rows, width)
   return wire === 'int8' ? rows * (4 + width) : rows * width * (wire === 'f16' ? 2 : 4)
 }
 
 /**
  * Rows [r, D] as they travel: f32 or f16 (nearest even) little-endian, or int8: r scales (f32, max|row|/127), then r·D
- * codes. Throws `RangeOfFormatError` where a value does not fit.
+ * codes; int4 as in four-bits.ts. Throws `RangeOfFormatError` where a value does not fit.
  */
 export function encodeRows(x: Tensor, wire: WireFormat): Uint8Array {
   if (wire === 'f32') return bytesOf(x.data())
@@ -132,6 +134,7 @@ export function encodeRows(x: Tensor, wire: WireFormat): Uint8Array {
     half.dispose()
     return bytes
   }
+  if (wire === 'int4') return packFourBits(x)
   const { codes, scales } = quantiseRows(x)
   const bytes = new Uint8Array(rowBytes(x.rows, x.columns, wire))
   bytes.set(bytesOf(scales.data()))
@@ -146,6 +149,7 @@ export function decodeRows(scope: Scope, bytes: Uint8Array, rows: number, width:
   const due = rowBytes(rows, width, wire)
   if (bytes.length !== due)
     throw new ConnectionError(`${rows} rows of ${width} values take ${due} bytes as ${wire}; ${bytes.length} came`)
+  if (wire === 'int4') return unpackFourBits(scope, bytes, rows, width)
   const aligned = bytes.slice().buffer
   if (wire === 'f32') return scope.tensor(new Float32Array(aligned), [rows, width])
   if (wire === 'f16') {

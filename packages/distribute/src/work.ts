@@ -13,10 +13,11 @@ import {
   sequenceMeans,
   withTurns,
 } from '@prismal/models'
-import type { Run, Scope, Tensor } from '@prismal/tensor'
+import type { Scope, Tensor } from '@prismal/tensor'
 import type { Share } from './messages.js'
-import { decoderOf, handoffs, type Plan, type SequencePlan, transfers } from './plan.js'
-import { type Exchange, layoutOf, shared } from './shared-context.js'
+import { placedPart } from './parts.js'
+import { decoderOf, handedRun, handoffs, type Plan, type SequencePlan, sentBy, transfers, wantedHere } from './plan.js'
+import { type Exchange, shared } from './shared-context.js'
 import { rowBytes } from './wire.js'
 
 /** What one device does for one request. */
@@ -41,9 +42,9 @@ export class Work {
     this.#scope = scope
     this.#meter = meter
     this.#share = share
-    this.#parts = parts
     this.#signal = signal
     const { plan, self, generate } = share
+    this.#parts = parts.map((part, s) => placedPart(plan.sequences[s] as SequencePlan, self, part))
     this.#caches = plan.sequences.map((sequence, s) => {
       const part = parts[s] as Part
       if (!generate || decoderOf(sequence) !== self) return undefined
@@ -62,7 +63,8 @@ export class Work {
       meter.enter('head')
       return model.finish(wanted)
     })
-    return output === 'mean' ? sequenceMeans(rows, layoutOf(plan, self).placements) : rows
+    const own = plan.sequences.map(sequence => ({ rows: wantedHere(sequence, self).length }))
+    return output === 'mean' ? sequenceMeans(rows, own) : rows
   }
 
   /** Tokens of the sequences that this device decodes, from its caches alone: nothing is sent to other devices. */
@@ -106,11 +108,11 @@ function silentExchange(plan: Plan, self: number, width: number): Exchange {
   const bytesOf = (kind: 'rows' | 'handoff', layer: number, from: number): number => {
     const sequence = (s: number): SequencePlan => plan.sequences[s] as SequencePlan
     if (kind === 'rows') {
-      const rows = transfers(plan, layer, from, self).map(s => (sequence(s).sent[from] as readonly Run[]).length)
+      const rows = transfers(plan, layer, from, self).map(s => sentBy(sequence(s), layer, from).length)
       return rowBytes(sum(rows), width, plan.wire)
     }
     const rows = handoffs(plan, from, self).map(s => {
-      const [a, b] = sequence(s).bounds[from] as Run
+      const [a, b] = handedRun(sequence(s), from)
       return b - a
     })
     return rowBytes(sum(rows), width, 'f32')

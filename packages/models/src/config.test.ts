@@ -40,7 +40,15 @@ describe('the shape of a stack', () => {
     const common = { layers: 2, width: 24, heads: 3, headWidth: 8 }
     expect(shapeOf(BERT)).toEqual({ ...common, inner: 48, causal: false, positions: 64, patchWidth: 0, prefixRows: 0 })
     expect(shapeOf(GPT2)).toEqual({ ...common, inner: 96, causal: true, positions: 64, patchWidth: 0, prefixRows: 0 })
-    const vit = { channels: 3, imageSize: 32, patchSize: 8, patchWidth: 192, prefixRows: 1, positions: 17 }
+    const vit = {
+      channels: 3,
+      imageSize: 32,
+      patchSize: 8,
+      patchWidth: 192,
+      prefixRows: 1,
+      positions: 17,
+      patchGrid: [4, 4],
+    }
     expect(shapeOf(VIT)).toEqual({ ...common, ...vit, inner: 48, causal: false })
   })
 

@@ -20,6 +20,8 @@ export interface StackShape {
   readonly patchWidth: number
   /** Rows that come before the patches (CLS). */
   readonly prefixRows: number
+  /** Rows and columns of patches, which lie in raster order after those; absent for token ids. */
+  readonly patchGrid?: readonly [height: number, width: number]
 }
 
 export type Json = Readonly<Record<string, unknown>>

@@ -165,6 +165,7 @@ function vitShape(config: Config): VitShape {
     positions: (imageSize / patchSize) ** 2 + 1,
     patchWidth: channels * patchSize ** 2,
     prefixRows: 1,
+    patchGrid: [imageSize / patchSize, imageSize / patchSize],
     channels,
     imageSize,
     patchSize,

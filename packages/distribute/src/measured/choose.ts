@@ -1,6 +1,7 @@
 /** Which way of sharing is fastest, by prediction, and whether sharing pays at all. */
 import { SharingError } from '../errors.js'
-import { createPlan, type Plan, type SharingOptions, type Strategy } from '../plan.js'
+import type { SharingOptions, Strategy } from '../options.js'
+import { createPlan, type Plan } from '../plan.js'
 import { layout, type SharedWork } from './layout.js'
 import type { Measurements } from './measurements.js'
 import { type Prediction, type PredictOptions, predict } from './predict.js'

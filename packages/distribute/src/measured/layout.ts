@@ -1,6 +1,8 @@
 /** How many rows each device gets, so that the predicted time is least. */
 import type { StackShape, Want } from '@prismal/models'
-import { createPlan, type SharingOptions, splitEven, splitWeighted } from '../plan.js'
+import type { SharingOptions } from '../options.js'
+import { createPlan } from '../plan.js'
+import { splitEven, splitWeighted } from '../runs.js'
 import type { DeviceSpeed, Measurements } from './measurements.js'
 import { type Prediction, type PredictOptions, predict } from './predict.js'
 

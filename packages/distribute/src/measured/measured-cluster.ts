@@ -1,7 +1,7 @@
 /** A cluster that measures itself before its first request and shares each request in the way that is fastest by prediction. */
 import type { Head } from '@prismal/models'
 import type { Cluster, SharedRunner } from '../cluster.js'
-import type { SharingOptions } from '../plan.js'
+import type { SharingOptions } from '../options.js'
 import { type Choice, choose } from './choose.js'
 import type { SharedWork } from './layout.js'
 import { measure } from './measure.js'

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { cost } from '../cost.js'
-import { createPlan, type SharingOptions } from '../plan.js'
+import type { SharingOptions } from '../options.js'
+import { createPlan } from '../plan.js'
 import { predict } from './predict.js'
 import { gpt2, type Imagined, imagined, vitB } from './test-subjects.js'
 

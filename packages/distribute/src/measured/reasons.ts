@@ -1,7 +1,8 @@
 /** Why a way of sharing is fast or slow, as a person would say it. */
 import type { StackShape } from '@prismal/models'
 import { layerWork } from '../layer-work.js'
-import type { Plan, SharingOptions } from '../plan.js'
+import type { SharingOptions } from '../options.js'
+import type { Plan } from '../plan.js'
 import type { Candidate } from './choose.js'
 import { linkBetween } from './links.js'
 import { type Measurements, transferMs } from './measurements.js'
@@ -13,7 +14,9 @@ const MUCH_WAITING = 0.1
 export function named(plan: Plan, { sink = 1 }: SharingOptions): string {
   if (plan.strategy !== 'means') return plan.strategy
   const longest = plan.sequences.reduce((a, b) => (b.rows > a.rows ? b : a), plan.sequences[0] as Plan['sequences'][0])
-  const segments = longest ? Math.max(...longest.sent.map((runs, p) => runs.length - (p === 0 ? sink : 0))) : 0
+  const segments = longest
+    ? Math.max(...longest.sent.flatMap(each => each.map((runs, p) => runs.length - (p === 0 ? sink : 0))))
+    : 0
   return `means L=${Math.max(0, segments)}${sink > 0 ? `, sink ${sink}` : ''}`
 }
 

@@ -2,7 +2,8 @@
 import { blankSequence, type DeviceReport, type Head, headOf, type Part, type Report, type Want } from '@prismal/models'
 import type { SharedRunner } from '../cluster.js'
 import { PlanError } from '../errors.js'
-import { type SharingOptions, splitEven } from '../plan.js'
+import type { SharingOptions } from '../options.js'
+import { splitEven } from '../runs.js'
 import { type ControlSpeed, type DeviceSpeed, type Measurements, median, transferMs } from './measurements.js'
 import { fitDevice, type SpeedSample } from './speed.js'
 

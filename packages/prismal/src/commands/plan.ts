@@ -156,7 +156,7 @@ async function columnsOf(model: Model, tokens: number, flags: PlanFlags): Promis
   if (strategy !== 'full') {
     const L =
       strategy === 'means'
-        ? ` L=${segmentsOf(planned(devices, { ...shared, sink: 0, strategy }))}${(shared.sink ?? 1) > 0 ? `, sink ${shared.sink ?? 1}` : ''}`
+        ? ` L=${segmentsOf(planned(devices, { ...shared, sink: 0, tail: 0, strategy }))}${(shared.sink ?? 1) > 0 ? `, sink ${shared.sink ?? 1}` : ''}`
         : ''
     await add(`${strategy}${L}`, devices, { ...shared, strategy })
   }
@@ -164,7 +164,8 @@ async function columnsOf(model: Model, tokens: number, flags: PlanFlags): Promis
 }
 
 /** L: the most segments that a device makes. */
-const segmentsOf = (made: Plan): number => Math.max(...made.sequences.flatMap(s => s.sent.map(runs => runs.length)))
+const segmentsOf = (made: Plan): number =>
+  Math.max(...made.sequences.flatMap(s => s.sent.flat().map(runs => runs.length)))
 
 function columnOf(
   name: string,

@@ -7,7 +7,9 @@ import {
   PlanError,
   POINTS,
   type RemoteOptions,
+  ROW_ORDERS,
   remote,
+  SEGMENT_BOUNDS,
   type SharingOptions,
   STRATEGIES,
   WIRE_FORMATS,
@@ -18,9 +20,15 @@ import { readSecretFile } from '../secret-file.js'
 
 export interface SharingFlags {
   readonly devices?: number
-  readonly segments?: number
+  readonly segments?: number | readonly number[]
   readonly compression?: number
+  readonly bounds?: (typeof SEGMENT_BOUNDS)[number]
   readonly sink?: number
+  readonly tail?: number
+  readonly anchor?: number
+  readonly gain?: number | readonly number[]
+  readonly order?: (typeof ROW_ORDERS)[number]
+  readonly padTo?: number
   readonly strategy?: (typeof STRATEGIES)[number]
   readonly point?: (typeof POINTS)[number]
   readonly wire?: (typeof WIRE_FORMATS)[number]
@@ -65,14 +73,34 @@ export const atLeast =
     return value
   }
 const numbers = (text: string): number[] => text.split(',').map(atLeast(0))
+/** Parses one value, or several with commas between them: one a layer. */
+const oneOrEach =
+  (one: (text: string) => number, each = one) =>
+  (text: string): number | number[] =>
+    text.includes(',') ? text.split(',').map(each) : one(text)
 
 /** Adds them to a command. */
 export function withSharing(command: Command): Command {
   return command
     .option('--devices <P>', 'devices that share the work', whole(1))
-    .option('--segments <L>', 'segment means that each device sends of its rows', whole(1))
+    .option(
+      '--segments <L>',
+      'segment means that each device sends of its rows; or a list, one a layer: 12,12,6,0',
+      oneOrEach(whole(1), whole(0)),
+    )
     .option('--compression <CR>', 'rows that a mean stands for, instead of --segments (default: 10)', atLeast(1))
+    .addOption(
+      new Option(
+        '--bounds <name>',
+        'sizes of segments (default: uniform; graded: finest beside other devices’ rows)',
+      ).choices(SEGMENT_BOUNDS),
+    )
     .option('--sink <K>', 'leading rows that are sent exactly (default: 1)', whole(0))
+    .option('--tail <K>', 'last rows that are sent exactly (default: 0)', whole(0))
+    .option('--anchor <K>', 'leading rows that every device computes itself (default: 0)', whole(0))
+    .option('--gain <A>', 'a mean of c rows weighs c^A; or a list, one a layer (default: 1)', oneOrEach(atLeast(0)))
+    .addOption(new Option('--order <name>', 'how an image’s patches are dealt (default: raster)').choices(ROW_ORDERS))
+    .option('--pad-to <N>', 'deal rows as though each sequence had at least N (default: 0)', whole(0))
     .addOption(new Option('--strategy <name>', 'how devices share (default: means)').choices(STRATEGIES))
     .addOption(new Option('--point <name>', 'where means are taken (default: normed; full: input)').choices(POINTS))
     .addOption(new Option('--wire <format>', 'how rows travel (default: f32)').choices(WIRE_FORMATS))
@@ -80,11 +108,18 @@ export function withSharing(command: Command): Command {
 }
 
 export function sharingOptions(flags: SharingFlags): SharingOptions {
-  const { segments, compression, sink, strategy, point, wire, weights } = flags
+  const { segments, compression, bounds, sink, tail, anchor, gain, order, padTo } = flags
+  const { strategy, point, wire, weights } = flags
   return {
     ...(segments !== undefined && { segments }),
     ...(compression !== undefined && { compressionRate: compression }),
+    ...(bounds && { bounds }),
     ...(sink !== undefined && { sink }),
+    ...(tail !== undefined && { tail }),
+    ...(anchor !== undefined && { anchor }),
+    ...(gain !== undefined && { gain }),
+    ...(order && { order }),
+    ...(padTo !== undefined && { padTo }),
     ...(strategy && { strategy }),
     ...(point && { point }),
     ...(wire && { wire }),

@@ -1,6 +1,6 @@
 /** Golden folders: a model, its inputs, and what it must give, alone and shared. Format: see `weights-tools/python`. */
 
-import type { SharingOptions } from '@prismal/distribute'
+import type { SharingOptions, WireFormat } from '@prismal/distribute'
 import {
   ModelError,
   type ModelFiles,
@@ -17,7 +17,8 @@ import {
 export interface GoldenCase {
   readonly name: string
   readonly devices: number
-  readonly options: SharingOptions
+  /** No case is in four bits. */
+  readonly options: SharingOptions & { readonly wire?: Exclude<WireFormat, 'int4'> }
 }
 
 export interface Golden {

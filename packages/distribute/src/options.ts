@@ -1,0 +1,153 @@
+/** How devices share: what may be asked for, and what is refused by name. */
+import { PlanError } from './errors.js'
+
+/**
+ * `whole` deals whole sequences out and exchanges nothing; `full` sends every row to everyone (exact: Voltage); `means`
+ * sends segment means (PRISM); `isolated` sends nothing: the baseline that shows what exchange is worth.
+ */
+export type Strategy = 'whole' | 'full' | 'means' | 'isolated'
+/** Where means are taken: of the normed rows, or of the block input, which the receiver norms. */
+export type Point = 'normed' | 'input'
+export type WireFormat = 'f32' | 'f16' | 'int8' | 'int4'
+/** In which order the rows of a sequence are dealt: as they are, or an image's patches along a Hilbert curve. */
+export type RowOrder = 'raster' | 'hilbert'
+/** Sizes of segments: equal but for one row, or growing geometrically with the distance from the nearest cut. */
+export type SegmentBounds = 'uniform' | 'graded'
+
+export const STRATEGIES: readonly Strategy[] = ['whole', 'full', 'means', 'isolated']
+export const POINTS: readonly Point[] = ['normed', 'input']
+export const WIRE_FORMATS: readonly WireFormat[] = ['f32', 'f16', 'int8', 'int4']
+export const ROW_ORDERS: readonly RowOrder[] = ['raster', 'hilbert']
+export const SEGMENT_BOUNDS: readonly SegmentBounds[] = ['uniform', 'graded']
+
+export interface SharingOptions {
+  /** Default `means`. The options that speak of means, segments or exact rows do nothing for the others. */
+  readonly strategy?: Strategy
+  /**
+   * L, segments a device makes of its rows of a sequence, ≥ 1; or one number a layer, ≥ 0, where 0 sends no means: what `sink` and
+   * `tail` name still travels, and without them nothing does. Costs L·D values a layer to every other device. Default: by
+   * `compressionRate`.
+   */
+  readonly segments?: number | readonly number[]
+  /** ⌈N/P⌉ / L where `segments` is not given, ≥ 1; default 10. */
+  readonly compressionRate?: number
+  /**
+   * How the rows between exact ones are cut into segments; default `uniform`. `graded` makes a segment's size grow with its
+   * distance from where another device's rows begin (in a causal model: later rows), so that the rows beside the cut are
+   * exact and far ones coarse. Costs nothing.
+   */
+  readonly bounds?: SegmentBounds
+  /** Leading rows of each sequence that are sent exactly, besides the means; ≥ 0, default 1. Costs D values a row and layer. */
+  readonly sink?: number
+  /** Last rows of each sequence that are sent exactly, besides the means (BERT's SEP); ≥ 0, default 0. Costs D values a row and layer. */
+  readonly tail?: number
+  /**
+   * Leading rows of each sequence that every device computes itself, besides its own, and that are therefore not sent; at
+   * most those of the first device that has rows. ≥ 0, default 0. Costs every other device a row's computation in each
+   * layer and the row's input, and no bytes of the exchange.
+   */
+  readonly anchor?: number
+  /**
+   * α in the weight c^α of a mean of c rows, that is α·ln c added to its logits, from 0 (means weigh as one row) to 4; or one number a
+   * layer. Default 1: a mean weighs as the rows it stands for. Costs nothing.
+   */
+  readonly gain?: number | readonly number[]
+  /** Default `normed` for means, `input` for `full`. */
+  readonly point?: Point
+  /** How rows travel: 4, 2, 1 or (int4, by groups of 64 columns) 0.53 bytes a value; default `f32`. */
+  readonly wire?: WireFormat
+  /**
+   * Default `raster`. `hilbert` is for models with a grid of patches: a run of rows is then a compact patch of the image. What is
+   * asked for comes back in raster order. Costs nothing.
+   */
+  readonly order?: RowOrder
+  /** Shares of the rows, one a device, e.g. their speeds; default: even. */
+  readonly weights?: readonly number[]
+  /**
+   * Rows are dealt, and counted by `compressionRate`, as though every sequence had at least so many: the last devices may then have
+   * none of a short one, as where sequences are padded. ≥ 0, default 0.
+   */
+  readonly padTo?: number
+  /** Nothing arrives from this device from this layer on: what a missed deadline will look like. */
+  readonly lost?: readonly [device: number, layer: number]
+  /** What decoding attends to of earlier partitions: their means (default), or `full`: their exact rows, sent at prefill. */
+  readonly handoff?: 'means' | 'full'
+}
+
+/** Larger than any speed in operations a second, and its multiples by rows stay finite. */
+const MOST_WEIGHT = 1e100
+/** Beyond it a mean drowns every row, whatever its key. */
+const MOST_GAIN = 4
+
+const whole = (n: unknown, least: number): boolean => Number.isSafeInteger(n) && (n as number) >= least
+
+/** Throws {@link PlanError} naming the first option that cannot be, of `devices` devices and a model of `layers` layers. */
+export function checkSharing(devices: number, layers: number, options: SharingOptions): void {
+  const { segments, compressionRate, sink, tail, anchor, gain, weights, padTo, lost } = options
+  const named = (name: keyof SharingOptions, known: readonly string[]): [boolean, string] => [
+    options[name] === undefined || known.includes(options[name] as string),
+    `${name} is ${JSON.stringify(options[name])}, not one of ${known.join(', ')}`,
+  ]
+  const counted = (name: keyof SharingOptions, value: number | undefined): [boolean, string] => [
+    value === undefined || whole(value, 0),
+    `${name} is ${value}, not a whole number ≥ 0`,
+  ]
+  const aLayer = (name: keyof SharingOptions, value: number | readonly number[] | undefined): [boolean, string] => [
+    !isList(value) || value.length === layers,
+    `${name} has ${isList(value) ? value.length : 0} numbers for ${layers} layers`,
+  ]
+  const isGain = (alpha: unknown): boolean =>
+    Number.isFinite(alpha) && (alpha as number) >= 0 && (alpha as number) <= MOST_GAIN
+  const rules: [boolean, string][] = [
+    [whole(devices, 1), `devices is ${devices}, not a whole number ≥ 1`],
+    named('strategy', STRATEGIES),
+    named('point', POINTS),
+    named('wire', WIRE_FORMATS),
+    named('order', ROW_ORDERS),
+    named('bounds', SEGMENT_BOUNDS),
+    named('handoff', ['means', 'full']),
+    aLayer('segments', segments),
+    [
+      segments === undefined || (isList(segments) ? segments.every(L => whole(L, 0)) : whole(segments, 1)),
+      isList(segments)
+        ? `segments are [${segments}], not whole numbers ≥ 0`
+        : `segments is ${segments}, not a whole number ≥ 1`,
+    ],
+    [
+      compressionRate === undefined || (Number.isFinite(compressionRate) && compressionRate >= 1),
+      `compressionRate is ${compressionRate}, not a number ≥ 1`,
+    ],
+    counted('sink', sink),
+    counted('tail', tail),
+    counted('anchor', anchor),
+    counted('padTo', padTo),
+    aLayer('gain', gain),
+    [
+      gain === undefined || (isList(gain) ? gain.every(isGain) : isGain(gain)),
+      `gain is ${gain}, not a number from 0 to ${MOST_GAIN}, or one a layer`,
+    ],
+    [
+      weights === undefined || weights.length === devices,
+      `${weights?.length} weights were given for ${devices} devices`,
+    ],
+    [
+      weights === undefined || (weights.every(w => w >= 0 && w <= MOST_WEIGHT) && weights.some(w => w > 0)),
+      `weights are [${weights}]; they are numbers from 0 to ${MOST_WEIGHT}, not all 0`,
+    ],
+    [
+      lost === undefined || (whole(lost[0], 0) && lost[0] < devices && whole(lost[1], 0)),
+      `lost is ${JSON.stringify(lost)}, not [device, layer]`,
+    ],
+  ]
+  for (const [holds, message] of rules) if (!holds) throw new PlanError(`plan: ${message}`)
+}
+
+const isList = (value: unknown): value is readonly number[] => Array.isArray(value)
+
+/** How many layers options speak of that have a number for each; undefined where none has. */
+export const layersNamed = ({ segments, gain }: SharingOptions): number | undefined =>
+  [segments, gain].find(isList)?.length
+
+/** One number a layer. */
+export const eachLayer = (value: number | readonly number[], layers: number): readonly number[] =>
+  isList(value) ? value : new Array<number>(layers).fill(value)
