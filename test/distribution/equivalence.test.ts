@@ -1,12 +1,5 @@
 /** Where sharing is exact it gives what one device gives, and where it is not, it is another answer. */
-import {
-  DEALINGS,
-  POINTS,
-  ROW_ORDERS,
-  SEGMENT_BOUNDS,
-  type SharedRunner,
-  type SharingOptions,
-} from '@prismal/distribute'
+import { POINTS, ROW_ORDERS, SEGMENT_BOUNDS, type SharedRunner, type SharingOptions } from '@prismal/distribute'
 import { aloneRunner, type Model, type Runner } from '@prismal/models'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -33,24 +26,19 @@ const TOLERANCE = 5e-6
 /** More than any sequence here has rows, so that every row is a segment. */
 const ALL = 1000
 
-const exact = ({ layers, patchGrid, causal }: Model['shape']): fc.Arbitrary<SharingOptions> => {
+const exact = ({ layers, patchGrid }: Model['shape']): fc.Arbitrary<SharingOptions> => {
   const point = fc.constantFrom(...POINTS)
-  const placing = {
+  const dealing = {
     order: fc.constantFrom(...(patchGrid ? ROW_ORDERS : (['raster'] as const))),
     padTo: fc.nat(60),
   }
-  const dealings = fc.constantFrom(...(causal ? (['runs'] as const) : DEALINGS))
   return fc.oneof(
-    fc.record({ strategy: fc.constant('full' as const), point, dealing: dealings, ...placing }),
+    fc.record({ strategy: fc.constant('full' as const), point, ...dealing }),
     fc.record({
       strategy: fc.constant('means' as const),
       segments: fc.constantFrom(ALL, new Array<number>(layers).fill(ALL)),
-      ...{ sink: fc.nat(3), tail: fc.nat(3), anchor: fc.nat(3), point, ...placing },
+      ...{ sink: fc.nat(3), tail: fc.nat(3), anchor: fc.nat(3), point, ...dealing },
       ...{ bounds: fc.constantFrom(...SEGMENT_BOUNDS), gain: fc.constantFrom(0, 1, 2) },
-    }),
-    fc.record({
-      ...{ strategy: fc.constant('means' as const), rows: fc.constant(ALL), dealing: dealings },
-      ...{ sink: fc.nat(3), tail: fc.nat(3), point, ...placing },
     }),
   )
 }

@@ -2,7 +2,6 @@
 import { join } from 'node:path'
 import {
   cluster,
-  DEALINGS,
   memoryDevice,
   POINTS,
   ROW_ORDERS,
@@ -130,47 +129,34 @@ export const wants = fc.constantFrom(
 /** How many devices share, and how: anything that a plan takes; of a model, where one is given, also what only some can have. */
 export const sharings = (
   most: number,
-  { layers, patchGrid, causal = true }: Partial<Model['shape']> = {},
+  { layers, patchGrid }: Partial<Model['shape']> = {},
 ): fc.Arbitrary<{ devices: number; options: SharingOptions }> =>
   fc.integer({ min: 1, max: most }).chain(devices =>
     fc.record({
       devices: fc.constant(devices),
-      options: fc
-        .record(
-          {
-            strategy: fc.constantFrom(...STRATEGIES),
-            segments: oneOrEach(fc.integer({ min: 1, max: 12 }), fc.nat(6), layers),
-            gain: oneOrEach(fc.constantFrom(0, 0.5, 1, 1.5), fc.constantFrom(0, 0.7, 1), layers),
-            bounds: fc.constantFrom(...SEGMENT_BOUNDS),
-            sink: fc.integer({ min: 0, max: 4 }),
-            tail: fc.integer({ min: 0, max: 3 }),
-            anchor: fc.integer({ min: 0, max: 4 }),
-            padTo: fc.integer({ min: 0, max: 60 }),
-            order: fc.constantFrom(...(patchGrid ? ROW_ORDERS : (['raster'] as const))),
-            dealing: fc.constantFrom(...(causal ? (['runs'] as const) : DEALINGS)),
-            rows: fc.integer({ min: 1, max: 12 }),
-            point: fc.constantFrom(...POINTS),
-            wire: fc.constantFrom(...WIRE_FORMATS),
-            weights: fc
-              .array(fc.integer({ min: 0, max: 3 }), { minLength: devices, maxLength: devices })
-              .filter(all => all.some(w => w > 0)),
-            lost: fc.tuple(fc.nat(devices - 1), fc.nat(2)),
-            handoff: fc.constantFrom('means' as const, 'full' as const),
-          },
-          { requiredKeys: ['strategy'] },
-        )
-        .map(compatible),
+      options: fc.record(
+        {
+          strategy: fc.constantFrom(...STRATEGIES),
+          segments: oneOrEach(fc.integer({ min: 1, max: 12 }), fc.nat(6), layers),
+          gain: oneOrEach(fc.constantFrom(0, 0.5, 1, 1.5), fc.constantFrom(0, 0.7, 1), layers),
+          bounds: fc.constantFrom(...SEGMENT_BOUNDS),
+          sink: fc.integer({ min: 0, max: 4 }),
+          tail: fc.integer({ min: 0, max: 3 }),
+          anchor: fc.integer({ min: 0, max: 4 }),
+          padTo: fc.integer({ min: 0, max: 60 }),
+          order: fc.constantFrom(...(patchGrid ? ROW_ORDERS : (['raster'] as const))),
+          point: fc.constantFrom(...POINTS),
+          wire: fc.constantFrom(...WIRE_FORMATS),
+          weights: fc
+            .array(fc.integer({ min: 0, max: 3 }), { minLength: devices, maxLength: devices })
+            .filter(all => all.some(w => w > 0)),
+          lost: fc.tuple(fc.nat(devices - 1), fc.nat(2)),
+          handoff: fc.constantFrom('means' as const, 'full' as const),
+        },
+        { requiredKeys: ['strategy'] },
+      ),
     }),
   )
-
-/** Less what cannot stand beside something else. */
-function compatible({ rows, anchor, ...options }: SharingOptions): SharingOptions {
-  return {
-    ...options,
-    ...(rows !== undefined && options.segments === undefined && { rows }),
-    ...(anchor !== undefined && options.dealing !== 'turns' && { anchor }),
-  }
-}
 
 /** One value, or one a layer where there are layers. */
 const oneOrEach = (one: fc.Arbitrary<number>, each: fc.Arbitrary<number>, layers: number | undefined) =>

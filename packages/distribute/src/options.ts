@@ -11,8 +11,6 @@ export type Point = 'normed' | 'input'
 export type WireFormat = 'f32' | 'f16' | 'int8' | 'int4'
 /** In which order the rows of a sequence are dealt: as they are, or an image's patches along a Hilbert curve. */
 export type RowOrder = 'raster' | 'hilbert'
-/** To whom a sequence's rows go: to each device a run of rows that follow each other, or one after another in turn. */
-export type Dealing = 'runs' | 'turns'
 /** Sizes of segments: equal but for one row, or growing geometrically with the distance from the nearest cut. */
 export type SegmentBounds = 'uniform' | 'graded'
 
@@ -20,7 +18,6 @@ export const STRATEGIES: readonly Strategy[] = ['whole', 'full', 'means', 'isola
 export const POINTS: readonly Point[] = ['normed', 'input']
 export const WIRE_FORMATS: readonly WireFormat[] = ['f32', 'f16', 'int8', 'int4']
 export const ROW_ORDERS: readonly RowOrder[] = ['raster', 'hilbert']
-export const DEALINGS: readonly Dealing[] = ['runs', 'turns']
 export const SEGMENT_BOUNDS: readonly SegmentBounds[] = ['uniform', 'graded']
 
 export interface SharingOptions {
@@ -32,12 +29,7 @@ export interface SharingOptions {
    * `compressionRate`.
    */
   readonly segments?: number | readonly number[]
-  /**
-   * Instead of `segments`: how many rows a device sends of a sequence in each layer in all, ≥ 1; what `sink` and `tail` send
-   * exactly is taken off the means.
-   */
-  readonly rows?: number
-  /** ⌈N/P⌉ / L where neither `segments` nor `rows` is given, ≥ 1; default 10. */
+  /** ⌈N/P⌉ / L where `segments` is not given, ≥ 1; default 10. */
   readonly compressionRate?: number
   /**
    * How the rows between exact ones are cut into segments; default `uniform`. `graded` makes a segment's size grow with its
@@ -69,11 +61,6 @@ export interface SharingOptions {
    * asked for comes back in raster order. Costs nothing.
    */
   readonly order?: RowOrder
-  /**
-   * Default `runs`. `turns` deals the rows, in their `order`, one to each device in turn: what a device lacks then lies between rows that
-   * it has, and resembles them. For models that see both ways, without `anchor`; `padTo` does nothing. Costs nothing.
-   */
-  readonly dealing?: Dealing
   /** Shares of the rows, one a device, e.g. their speeds; default: even. */
   readonly weights?: readonly number[]
   /**
@@ -96,7 +83,7 @@ const whole = (n: unknown, least: number): boolean => Number.isSafeInteger(n) &&
 
 /** Throws {@link PlanError} naming the first option that cannot be, of `devices` devices and a model of `layers` layers. */
 export function checkSharing(devices: number, layers: number, options: SharingOptions): void {
-  const { segments, rows, compressionRate, sink, tail, anchor, gain, weights, padTo, lost } = options
+  const { segments, compressionRate, sink, tail, anchor, gain, weights, padTo, lost } = options
   const named = (name: keyof SharingOptions, known: readonly string[]): [boolean, string] => [
     options[name] === undefined || known.includes(options[name] as string),
     `${name} is ${JSON.stringify(options[name])}, not one of ${known.join(', ')}`,
@@ -117,7 +104,6 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
     named('point', POINTS),
     named('wire', WIRE_FORMATS),
     named('order', ROW_ORDERS),
-    named('dealing', DEALINGS),
     named('bounds', SEGMENT_BOUNDS),
     named('handoff', ['means', 'full']),
     aLayer('segments', segments),
@@ -126,12 +112,6 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
       isList(segments)
         ? `segments are [${segments}], not whole numbers ≥ 0`
         : `segments is ${segments}, not a whole number ≥ 1`,
-    ],
-    [rows === undefined || whole(rows, 1), `rows is ${rows}, not a whole number ≥ 1`],
-    [rows === undefined || segments === undefined, 'either segments or rows is given, not both'],
-    [
-      options.dealing !== 'turns' || (anchor ?? 0) === 0,
-      `anchor is ${anchor}, and dealing "turns": leading rows are then those of all devices`,
     ],
     [
       compressionRate === undefined || (Number.isFinite(compressionRate) && compressionRate >= 1),

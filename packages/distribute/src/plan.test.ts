@@ -279,59 +279,6 @@ describe('what is dealt and sent', () => {
     )
   })
 
-  test('in turns every device has rows from everywhere, in their order, and exact rows are where they went', () => {
-    const [sequence] = createPlan(
-      { shape: { layers: 1, causal: false }, rows: [11], want: [[0, 5, 10]], devices: 3 },
-      { dealing: 'turns', segments: 2, sink: 2, tail: 1 },
-    ).sequences
-    expect([0, 1, 2].map(p => rowsOf(sequence!, p))).toEqual([
-      [0, 3, 6, 9],
-      [1, 4, 7, 10],
-      [2, 5, 8],
-    ])
-    const single = (from: number): Run => [from, from + 1]
-    expect(sequence!.sent[0]).toEqual([
-      [single(0), [1, 3], single(3)],
-      [single(0), single(1), single(2), single(3)],
-      [[0, 2], single(2)],
-    ])
-    expect([0, 1, 2].map(p => wantedHere(sequence!, p).map(i => rowsOf(sequence!, p)[i]))).toEqual([[0], [10], [5]])
-  })
-
-  test('along a Hilbert curve and in turns two devices have the fields of a chessboard', () => {
-    const [sequence] = imagePlan({ order: 'hilbert', dealing: 'turns' }, 'first').sequences
-    const [first, second] = [0, 1].map(p => rowsOf(sequence!, p))
-    expect(first![0]).toBe(0)
-    const colour = (row: number): number => (((row - 1) % 4) + Math.floor((row - 1) / 4)) % 2
-    expect(new Set(first!.slice(1).map(colour)).size).toBe(1)
-    expect(new Set(second!.map(colour)).size).toBe(1)
-    expect(first!.length + second!.length).toBe(17)
-  })
-
-  test('in turns shares are as they were weighed, and a causal model is refused', () => {
-    const weighed = imagePlan({ dealing: 'turns', weights: [1, 3] }, 'first').sequences[0]!
-    expect(weighed.bounds).toEqual([
-      [0, 4],
-      [4, 17],
-    ])
-    expect(rowsOf(weighed, 0)).toEqual([0, 3, 8, 14])
-    expect(imagePlan({ dealing: 'turns' }, 'first', 1).sequences[0]!.order).toBeUndefined()
-    const causal = { shape: { layers: 1, causal: true }, rows: [9], want: 'last', devices: 2 } as const
-    expect(() => createPlan(causal, { dealing: 'turns' })).toThrow(
-      /^plan: dealing is "turns", but the model sees earlier/,
-    )
-    expect(() => imagePlan({ dealing: 'turns', anchor: 1 }, 'first')).toThrow(/^plan: anchor is 1, and dealing "turns"/)
-  })
-
-  test('rows are all that a device sends, exact ones among them', () => {
-    const counts = (options: SharingOptions): number[] =>
-      planOf(options, { rows: [30], devices: 3 }).sequences[0]!.sent[0]!.map(runs => runs.length)
-    expect(counts({ rows: 4, sink: 1, tail: 2 })).toEqual([4, 4, 4])
-    expect(counts({ rows: 2, sink: 5 })).toEqual([5, 2, 2])
-    expect(counts({ rows: 50, sink: 1 })).toEqual([10, 10, 10])
-    expect(() => planOf({ rows: 2, segments: 2 })).toThrow(/^plan: either segments or rows is given, not both/)
-  })
-
   test('gains are one a layer', () => {
     expect(planOf({}).gains).toEqual([1, 1, 1])
     expect(planOf({ gain: 0.5 }).gains).toEqual([0.5, 0.5, 0.5])
@@ -342,9 +289,6 @@ describe('what is dealt and sent', () => {
 describe('an option that cannot be is refused by name', () => {
   const cases: [string, unknown][] = [
     ['order', 'zigzag'],
-    ['dealing', 'some'],
-    ['rows', 0],
-    ['rows', 1.5],
     ['bounds', 'some'],
     ['segments', []],
     ['segments', [1, 2]],

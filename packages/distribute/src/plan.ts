@@ -5,10 +5,9 @@
  */
 import { type StackShape, type Want, wantedRows } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
-import { PlanError } from './errors.js'
 import { checkSharing, eachLayer, type Point, type SharingOptions, type Strategy, type WireFormat } from './options.js'
-import { dealtInTurn, hilbertOrder, type RowShape } from './row-order.js'
-import { type Cutting, sentRuns, splitEven, splitWeighted } from './runs.js'
+import { hilbertOrder, type RowShape } from './row-order.js'
+import { sentRuns, splitEven, splitWeighted } from './runs.js'
 
 /** One sequence's part in a plan. */
 export interface SequencePlan {
@@ -62,12 +61,11 @@ export function createPlan(
   const owners = strategy === 'whole' ? dealt(rows, options.weights ?? new Array<number>(devices).fill(1)) : []
   const sequences = rows.map((n, b): SequencePlan => {
     const bounds = strategy === 'whole' ? onOne(n, devices, owners[b] as number) : dealtRows(n, devices, options)
+    const order = options.order === 'hilbert' ? hilbertOrder(n, shape) : undefined
     const isShared = bounds.filter(([from, to]) => to > from).length > 1
-    const turns = options.dealing === 'turns' && isShared ? dealtInTurn(bounds.map(size), shape.prefixRows) : undefined
-    const order = orderOf(n, shape, options, turns)
     const first = bounds.find(([from, to]) => to > from)
     const anchor = strategy === 'means' && first ? Math.min(options.anchor ?? 0, first[1]) : 0
-    const sent = sentInLayers(n, bounds, { anchor, turns }, shape, { ...options, strategy })
+    const sent = sentInLayers(n, bounds, anchor, shape, { ...options, strategy })
     const wanted = wantedRows(want, b, n)
     return {
       rows: n,
@@ -92,24 +90,9 @@ export function createPlan(
   }
 }
 
-const size = ([from, to]: Run): number => to - from
-
-/** The row at each place: device after device, along the curve. Throws {@link PlanError} where the model has none. */
-function orderOf(
-  rows: number,
-  shape: PlanRequest['shape'],
-  { order, dealing }: SharingOptions,
-  turns: readonly number[][] | undefined,
-): number[] | undefined {
-  if (dealing === 'turns' && shape.causal)
-    throw new PlanError('plan: dealing is "turns", but the model sees earlier rows only: it takes "runs"')
-  const along = order === 'hilbert' ? hilbertOrder(rows, shape) : undefined
-  return turns ? turns.flat().map(i => along?.[i] ?? i) : along
-}
-
 /** Partitions of a sequence that several devices share. */
-function dealtRows(rows: number, devices: number, { weights, padTo = 0, dealing }: SharingOptions): Run[] {
-  const dealt = dealing === 'turns' ? rows : Math.max(rows, padTo)
+function dealtRows(rows: number, devices: number, { weights, padTo = 0 }: SharingOptions): Run[] {
+  const dealt = Math.max(rows, padTo)
   const runs = weights ? splitWeighted(dealt, weights) : splitEven(dealt, devices)
   return runs.map(([from, to]) => [Math.min(rows, from), Math.min(rows, to)] as const)
 }
@@ -118,7 +101,7 @@ function dealtRows(rows: number, devices: number, { weights, padTo = 0, dealing 
 function sentInLayers(
   rows: number,
   bounds: readonly Run[],
-  { anchor, turns }: { readonly anchor: number; readonly turns: readonly number[][] | undefined },
+  anchor: number,
   { layers, causal }: PlanRequest['shape'],
   options: SharingOptions,
 ): SequencePlan['sent'] {
@@ -134,30 +117,14 @@ function sentInLayers(
       layers,
     )
   const even = Math.ceil(Math.max(rows, padTo) / bounds.length)
-  const segments = options.rows ?? options.segments ?? Math.max(1, Math.round(even / compressionRate))
+  const segments = options.segments ?? Math.max(1, Math.round(even / compressionRate))
   const cutting = { rows, sink, tail, anchor, causal, bounds: options.bounds ?? 'uniform' }
-  const cuts = bounds.map((run, p) => (turns ? inTurn(turns[p] as number[], cutting) : ([run, cutting] as const)))
-  const count = (L: number, p: number): number => {
-    const [run, cutting] = cuts[p] as readonly [Run, Omit<Cutting, 'segments'>]
-    // Without means only exact rows are left.
-    return options.rows === undefined ? L : Math.max(0, L - sentRuns(run, { ...cutting, segments: 0 }).length)
-  }
   const known = new Map<number, Run[][]>()
   return eachLayer(segments, layers).map(L => {
-    const sent = known.get(L) ?? cuts.map(([run, cutting], p) => sentRuns(run, { ...cutting, segments: count(L, p) }))
+    const sent = known.get(L) ?? bounds.map(run => sentRuns(run, { ...cutting, segments: L }))
     known.set(L, sent)
     return sent
   })
-}
-
-/** The rows of a device that were dealt in turn, as though they were a sequence: with its exact ones, and without cuts. */
-function inTurn(
-  dealt: readonly number[],
-  { rows, sink, tail }: { rows: number; sink: number; tail: number },
-): readonly [Run, Omit<Cutting, 'segments'>] {
-  const head = dealt.filter(i => i < sink).length
-  const foot = dealt.filter(i => i >= Math.max(sink, rows - tail)).length
-  return [[0, dealt.length], { rows: dealt.length, sink: head, tail: foot }]
 }
 
 const eachSame = <T>(value: T, layers: number): T[] => new Array<T>(layers).fill(value)

@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { RUNS } from '../../../test/runs.js'
-import { dealtInTurn, hilbertCurve, hilbertOrder } from './row-order.js'
+import { hilbertCurve, hilbertOrder } from './row-order.js'
 import { splitEven } from './runs.js'
 
 const side = fc.integer({ min: 1, max: 24 })
@@ -54,51 +54,4 @@ describe('hilbertCurve', () => {
 
 test('rows before the patches stay first', () => {
   expect(hilbertOrder(6, { prefixRows: 2, patchGrid: [2, 2] })).toEqual([0, 1, 2, 4, 5, 3])
-})
-
-describe('dealtInTurn', () => {
-  test.each([
-    [
-      [3, 2],
-      0,
-      [
-        [0, 2, 4],
-        [1, 3],
-      ],
-    ],
-    [
-      [3, 2],
-      1,
-      [
-        [0, 1, 3],
-        [2, 4],
-      ],
-    ],
-    [[0, 2, 2], 2, [[], [0, 1], [2, 3]]],
-    [[1, 3], 0, [[1], [0, 2, 3]]],
-    [[0, 0], 3, [[], []]],
-  ])('%j with %i rows before', (sizes, prefix, dealt) => expect(dealtInTurn(sizes, prefix)).toEqual(dealt))
-
-  test('deals every row once, in the shares, evenly over any stretch', () => {
-    const shares = fc.array(fc.nat(60), { minLength: 1, maxLength: 8 })
-    fc.assert(
-      fc.property(shares, fc.nat(3), (sizes, prefix) => {
-        const dealt = dealtInTurn(sizes, prefix)
-        const all = dealt.flat()
-        expect(dealt.map(rows => rows.length)).toEqual(sizes)
-        expect(all.toSorted((a, b) => a - b)).toEqual(Array.from({ length: all.length }, (_, i) => i))
-        for (const rows of dealt) expect(rows).toEqual(rows.toSorted((a, b) => a - b))
-        if (prefix > 0) return
-        const owner = new Map(dealt.flatMap((rows, p) => rows.map(row => [row, p] as const)))
-        for (const [p, size] of sizes.entries()) {
-          let sofar = 0
-          for (let row = 0; row < all.length; row++) {
-            if (owner.get(row) === p) sofar++
-            expect(Math.abs(sofar - ((row + 1) * size) / all.length)).toBeLessThan(sizes.length)
-          }
-        }
-      }),
-      { numRuns: RUNS },
-    )
-  })
 })

@@ -1,7 +1,4 @@
-/**
- * The order in which the rows of a sequence are dealt: an image's prefix rows, then its patches along a curve that keeps neighbours
- * together; and to whom they go.
- */
+/** The order in which the rows of an image are dealt: its prefix rows, then its patches along a curve that keeps neighbours together. */
 import type { StackShape } from '@prismal/models'
 import { PlanError } from './errors.js'
 
@@ -19,22 +16,6 @@ export function hilbertOrder(rows: number, { patchGrid, prefixRows = 0 }: RowSha
     )
   const prefix = Array.from({ length: prefixRows }, (_, i) => i)
   return [...prefix, ...hilbertCurve(width, height).map(([x, y]) => prefixRows + y * width + x)]
-}
-
-/**
- * Of each device the numbers of the rows that it gets, ascending, where N rows are dealt in turn in shares of these sizes: the j-th of n
- * rows is due when (j + ½)/n of all are dealt. The first `prefix` rows go to the first device that gets any.
- */
-export function dealtInTurn(sizes: readonly number[], prefix = 0): number[][] {
-  const first = sizes.findIndex(size => size > 0)
-  const left = sizes.map((size, p) => (p === first ? Math.max(0, size - prefix) : size))
-  const due = left.flatMap((size, p) => Array.from({ length: size }, (_, j) => [(j + 0.5) / size, p] as const))
-  due.sort(([a, p], [b, q]) => a - b || p - q)
-  const dealt: number[][] = sizes.map(() => [])
-  const leading = first < 0 ? 0 : Math.min(prefix, sizes[first] as number)
-  for (let row = 0; row < leading; row++) dealt[first]?.push(row)
-  for (const [i, [, p]] of due.entries()) dealt[p]?.push(leading + i)
-  return dealt
 }
 
 type Point2 = readonly [x: number, y: number]

@@ -3,7 +3,6 @@ import { readFile } from 'node:fs/promises'
 import {
   type Cluster,
   cluster,
-  DEALINGS,
   type DeviceSpec,
   PlanError,
   POINTS,
@@ -22,7 +21,6 @@ import { readSecretFile } from '../secret-file.js'
 export interface SharingFlags {
   readonly devices?: number
   readonly segments?: number | readonly number[]
-  readonly rows?: number
   readonly compression?: number
   readonly bounds?: (typeof SEGMENT_BOUNDS)[number]
   readonly sink?: number
@@ -30,7 +28,6 @@ export interface SharingFlags {
   readonly anchor?: number
   readonly gain?: number | readonly number[]
   readonly order?: (typeof ROW_ORDERS)[number]
-  readonly dealing?: (typeof DEALINGS)[number]
   readonly padTo?: number
   readonly strategy?: (typeof STRATEGIES)[number]
   readonly point?: (typeof POINTS)[number]
@@ -91,7 +88,6 @@ export function withSharing(command: Command): Command {
       'segment means that each device sends of its rows; or a list, one a layer: 12,12,6,0',
       oneOrEach(whole(1), whole(0)),
     )
-    .option('--rows <R>', 'rows that each device sends in all, exact ones among them, instead of --segments', whole(1))
     .option('--compression <CR>', 'rows that a mean stands for, instead of --segments (default: 10)', atLeast(1))
     .addOption(
       new Option(
@@ -104,7 +100,6 @@ export function withSharing(command: Command): Command {
     .option('--anchor <K>', 'leading rows that every device computes itself (default: 0)', whole(0))
     .option('--gain <A>', 'a mean of c rows weighs c^A; or a list, one a layer (default: 1)', oneOrEach(atLeast(0)))
     .addOption(new Option('--order <name>', 'how an image’s patches are dealt (default: raster)').choices(ROW_ORDERS))
-    .addOption(new Option('--dealing <name>', 'rows go to devices in runs (default) or in turns').choices(DEALINGS))
     .option('--pad-to <N>', 'deal rows as though each sequence had at least N (default: 0)', whole(0))
     .addOption(new Option('--strategy <name>', 'how devices share (default: means)').choices(STRATEGIES))
     .addOption(new Option('--point <name>', 'where means are taken (default: normed; full: input)').choices(POINTS))
@@ -113,11 +108,10 @@ export function withSharing(command: Command): Command {
 }
 
 export function sharingOptions(flags: SharingFlags): SharingOptions {
-  const { segments, rows, compression, bounds, sink, tail, anchor, gain, order, dealing, padTo } = flags
+  const { segments, compression, bounds, sink, tail, anchor, gain, order, padTo } = flags
   const { strategy, point, wire, weights } = flags
   return {
     ...(segments !== undefined && { segments }),
-    ...(rows !== undefined && { rows }),
     ...(compression !== undefined && { compressionRate: compression }),
     ...(bounds && { bounds }),
     ...(sink !== undefined && { sink }),
@@ -125,7 +119,6 @@ export function sharingOptions(flags: SharingFlags): SharingOptions {
     ...(anchor !== undefined && { anchor }),
     ...(gain !== undefined && { gain }),
     ...(order && { order }),
-    ...(dealing && { dealing }),
     ...(padTo !== undefined && { padTo }),
     ...(strategy && { strategy }),
     ...(point && { point }),
