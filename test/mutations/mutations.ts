@@ -10,7 +10,6 @@ export interface Mutation {
 
 const VERIFY = 'test/verify.test.ts'
 const KERNELS = 'packages/tensor/src/backends'
-const PLAN = 'packages/distribute/src/plan.test.ts'
 const RUN_SIZES = 'packages/distribute/src/runs.test.ts'
 const COUNTERS = 'test/distribution/cost.test.ts'
 const MEMORY = 'test/distribution/memory.test.ts'

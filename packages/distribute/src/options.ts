@@ -9,15 +9,18 @@ export type Strategy = 'whole' | 'full' | 'means' | 'isolated'
 /** Where means are taken: of the normed rows, or of the block input, which the receiver norms. */
 export type Point = 'normed' | 'input'
 export type WireFormat = 'f32' | 'f16' | 'int8' | 'int4'
-/** In which order the rows of a sequence are dealt: as they are, or an image's patches along a Hilbert curve. */
-export type RowOrder = 'raster' | 'hilbert'
+/**
+ * In which order rows are dealt: as they are, or an image's patches along a Hilbert curve; a run of them to each device, or
+ * `in-turn`, each to the next device.
+ */
+export type RowOrder = 'raster' | 'hilbert' | 'in-turn' | 'hilbert-in-turn'
 /** Sizes of segments: equal but for one row, or growing geometrically with the distance from the nearest cut. */
 export type SegmentBounds = 'uniform' | 'graded'
 
 export const STRATEGIES: readonly Strategy[] = ['whole', 'full', 'means', 'isolated']
 export const POINTS: readonly Point[] = ['normed', 'input']
 export const WIRE_FORMATS: readonly WireFormat[] = ['f32', 'f16', 'int8', 'int4']
-export const ROW_ORDERS: readonly RowOrder[] = ['raster', 'hilbert']
+export const ROW_ORDERS: readonly RowOrder[] = ['raster', 'hilbert', 'in-turn', 'hilbert-in-turn']
 export const SEGMENT_BOUNDS: readonly SegmentBounds[] = ['uniform', 'graded']
 
 export interface SharingOptions {
@@ -33,8 +36,8 @@ export interface SharingOptions {
   readonly compressionRate?: number
   /**
    * How the rows between exact ones are cut into segments; default `uniform`. `graded` makes a segment's size grow with its
-   * distance from where another device's rows begin (in a causal model: later rows), so that the rows beside the cut are
-   * exact and far ones coarse. Costs nothing.
+   * distance from where another device's rows begin (in a causal model: later rows) in the order of dealing, so that the rows
+   * beside the cut are exact and far ones coarse. Costs nothing.
    */
   readonly bounds?: SegmentBounds
   /** Leading rows of each sequence that are sent exactly, besides the means; ≥ 0, default 1. Costs D values a row and layer. */
@@ -57,8 +60,9 @@ export interface SharingOptions {
   /** How rows travel: 4, 2, 1 or (int4, by groups of 64 columns) 0.53 bytes a value; default `f32`. */
   readonly wire?: WireFormat
   /**
-   * Default `raster`. `hilbert` is for models with a grid of patches: a run of rows is then a compact patch of the image. What is
-   * asked for comes back in raster order. Costs nothing.
+   * Default `raster`. Along a Hilbert curve, for models with a grid of patches, means are of compact patches. In turn, for
+   * models that are not causal, every device has rows from everywhere, so that what it lacks resembles what it has. The first
+   * row and those that `sink`, `tail` and `anchor` name keep their places; what is asked for comes back in its own order. Costs nothing.
    */
   readonly order?: RowOrder
   /** Shares of the rows, one a device, e.g. their speeds; default: even. */

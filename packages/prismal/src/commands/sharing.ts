@@ -96,7 +96,7 @@ export function withSharing(command: Command): Command {
     .option('--tail <K>', 'last rows that are sent exactly (default: 0)', whole(0))
     .option('--anchor <K>', 'leading rows that every device computes itself (default: 0)', whole(0))
     .option('--gain <A>', 'a mean of c rows weighs c^A; or a list, one a layer (default: 1)', oneOrEach(atLeast(0)))
-    .addOption(new Option('--order <name>', 'how an image’s patches are dealt (default: raster)').choices(ROW_ORDERS))
+    .addOption(new Option('--order <name>', 'how rows are dealt (default: raster)').choices(ROW_ORDERS))
     .option('--pad-to <N>', 'deal rows as though each sequence had at least N (default: 0)', whole(0))
     .addOption(new Option('--strategy <name>', 'how devices share (default: means)').choices(STRATEGIES))
     .addOption(new Option('--point <name>', 'where means are taken (default: normed; full: input)').choices(POINTS))
