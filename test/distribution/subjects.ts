@@ -140,7 +140,7 @@ export const sharings = (
           strategy: fc.constantFrom(...STRATEGIES),
           segments: oneOrEach(fc.integer({ min: 1, max: 12 }), fc.nat(6), shape.layers),
           gain: oneOrEach(fc.constantFrom(0, 0.5, 1, 1.5), fc.constantFrom(0, 0.7, 1), shape.layers),
-          bounds: fc.constantFrom(...SEGMENT_BOUNDS),
+          bounds: fc.constantFrom(...SEGMENT_BOUNDS, 1.5),
           sink: fc.integer({ min: 0, max: 4 }),
           tail: fc.integer({ min: 0, max: 3 }),
           anchor: fc.integer({ min: 0, max: 4 }),

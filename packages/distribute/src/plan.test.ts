@@ -51,7 +51,7 @@ const anyPlan = fc
     sink: fc.integer({ min: 0, max: 5 }),
     tail: fc.integer({ min: 0, max: 5 }),
     anchor: fc.integer({ min: 0, max: 5 }),
-    bounds: fc.constantFrom(...SEGMENT_BOUNDS),
+    bounds: fc.constantFrom(...SEGMENT_BOUNDS, 1.5),
     padTo: fc.integer({ min: 0, max: 80 }),
     handoff: fc.constantFrom('means' as const, 'full' as const),
     want: fc.constantFrom('all' as const, 'first' as const, 'last' as const),
@@ -284,12 +284,12 @@ describe('what is dealt and sent', () => {
       [5, 8, 9],
     ])
     expect(held({ weights: [1, 3], sink: 1 }, 9, 2)).toEqual([
-      [0, 5],
-      [1, 2, 3, 4, 6, 7, 8],
+      [0, 4],
+      [1, 2, 3, 5, 6, 7, 8],
     ])
     expect(held({ anchor: 2 }, 8, 2)).toEqual([
-      [0, 1, 2, 4],
-      [0, 1, 3, 5, 6, 7],
+      [0, 1, 3, 6],
+      [0, 1, 2, 4, 5, 7],
     ])
     expect(held({ order: 'in-turn' }, 1, 2)).toEqual([[0], []])
   })
@@ -321,6 +321,10 @@ describe('an option that cannot be is refused by name', () => {
   const cases: [string, unknown][] = [
     ['order', 'zigzag'],
     ['bounds', 'some'],
+    ['bounds', 0.9],
+    ['bounds', 17],
+    ['bounds', Number.NaN],
+    ['bounds', [2]],
     ['segments', []],
     ['segments', [1, 2]],
     ['segments', [1, 2, -1]],

@@ -10,6 +10,7 @@ import {
   ROW_ORDERS,
   remote,
   SEGMENT_BOUNDS,
+  type SegmentBounds,
   type SharingOptions,
   STRATEGIES,
   WIRE_FORMATS,
@@ -22,7 +23,7 @@ export interface SharingFlags {
   readonly devices?: number
   readonly segments?: number | readonly number[]
   readonly compression?: number
-  readonly bounds?: (typeof SEGMENT_BOUNDS)[number]
+  readonly bounds?: SegmentBounds
   readonly sink?: number
   readonly tail?: number
   readonly anchor?: number
@@ -76,6 +77,14 @@ const oneOrEach =
   (text: string): number | number[] =>
     text.includes(',') ? text.split(',').map(each) : one(text)
 
+/** Parses a name, or a factor. */
+function segmentBounds(text: string): SegmentBounds {
+  const name = SEGMENT_BOUNDS.find(known => known === text)
+  if (!name && !(Number(text) >= 1))
+    throw new InvalidArgumentError(`It is ${SEGMENT_BOUNDS.join(', ')} or a number ≥ 1.`)
+  return name ?? Number(text)
+}
+
 /** Adds them to a command. */
 export function withSharing(command: Command): Command {
   return command
@@ -86,11 +95,10 @@ export function withSharing(command: Command): Command {
       oneOrEach(whole(1), whole(0)),
     )
     .option('--compression <CR>', 'rows that a mean stands for, instead of --segments (default: 10)', atLeast(1))
-    .addOption(
-      new Option(
-        '--bounds <name>',
-        'sizes of segments (default: uniform; graded: finest beside other devices’ rows)',
-      ).choices(SEGMENT_BOUNDS),
+    .option(
+      '--bounds <name>',
+      'sizes of segments: uniform, graded (finest beside other devices’ rows) or a factor such as 1.5 (default: uniform)',
+      segmentBounds,
     )
     .option('--sink <K>', 'leading rows that are sent exactly (default: 1)', whole(0))
     .option('--tail <K>', 'last rows that are sent exactly (default: 0)', whole(0))
