@@ -1,5 +1,5 @@
 /** Where sharing is exact it gives what one device gives, and where it is not, it is another answer. */
-import { POINTS, ROW_ORDERS, SEGMENT_BOUNDS, type SharedRunner, type SharingOptions } from '@prismal/distribute'
+import { POINTS, SEGMENT_BOUNDS, type SharedRunner, type SharingOptions } from '@prismal/distribute'
 import { aloneRunner, type Model, type Runner } from '@prismal/models'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -9,6 +9,7 @@ import {
   batches,
   generators,
   inMemory,
+  ordersOf,
   rowsOf,
   sequenceFor,
   sequencesOf,
@@ -26,17 +27,17 @@ const TOLERANCE = 5e-6
 /** More than any sequence here has rows, so that every row is a segment. */
 const ALL = 1000
 
-const exact = ({ layers, patchGrid }: Model['shape']): fc.Arbitrary<SharingOptions> => {
+const exact = (shape: Model['shape']): fc.Arbitrary<SharingOptions> => {
   const point = fc.constantFrom(...POINTS)
   const dealing = {
-    order: fc.constantFrom(...(patchGrid ? ROW_ORDERS : (['raster'] as const))),
+    order: fc.constantFrom(...ordersOf(shape)),
     padTo: fc.nat(60),
   }
   return fc.oneof(
     fc.record({ strategy: fc.constant('full' as const), point, ...dealing }),
     fc.record({
       strategy: fc.constant('means' as const),
-      segments: fc.constantFrom(ALL, new Array<number>(layers).fill(ALL)),
+      segments: fc.constantFrom(ALL, new Array<number>(shape.layers).fill(ALL)),
       ...{ sink: fc.nat(3), tail: fc.nat(3), anchor: fc.nat(3), point, ...dealing },
       ...{ bounds: fc.constantFrom(...SEGMENT_BOUNDS), gain: fc.constantFrom(0, 1, 2) },
     }),

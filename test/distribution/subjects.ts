@@ -5,6 +5,7 @@ import {
   memoryDevice,
   POINTS,
   ROW_ORDERS,
+  type RowOrder,
   SEGMENT_BOUNDS,
   type SharedRunner,
   type SharingOptions,
@@ -129,7 +130,7 @@ export const wants = fc.constantFrom(
 /** How many devices share, and how: anything that a plan takes; of a model, where one is given, also what only some can have. */
 export const sharings = (
   most: number,
-  { layers, patchGrid }: Partial<Model['shape']> = {},
+  shape: Partial<Model['shape']> = {},
 ): fc.Arbitrary<{ devices: number; options: SharingOptions }> =>
   fc.integer({ min: 1, max: most }).chain(devices =>
     fc.record({
@@ -137,14 +138,14 @@ export const sharings = (
       options: fc.record(
         {
           strategy: fc.constantFrom(...STRATEGIES),
-          segments: oneOrEach(fc.integer({ min: 1, max: 12 }), fc.nat(6), layers),
-          gain: oneOrEach(fc.constantFrom(0, 0.5, 1, 1.5), fc.constantFrom(0, 0.7, 1), layers),
-          bounds: fc.constantFrom(...SEGMENT_BOUNDS),
+          segments: oneOrEach(fc.integer({ min: 1, max: 12 }), fc.nat(6), shape.layers),
+          gain: oneOrEach(fc.constantFrom(0, 0.5, 1, 1.5), fc.constantFrom(0, 0.7, 1), shape.layers),
+          bounds: fc.constantFrom(...SEGMENT_BOUNDS, 1.5),
           sink: fc.integer({ min: 0, max: 4 }),
           tail: fc.integer({ min: 0, max: 3 }),
           anchor: fc.integer({ min: 0, max: 4 }),
           padTo: fc.integer({ min: 0, max: 60 }),
-          order: fc.constantFrom(...(patchGrid ? ROW_ORDERS : (['raster'] as const))),
+          order: fc.constantFrom(...ordersOf(shape)),
           point: fc.constantFrom(...POINTS),
           wire: fc.constantFrom(...WIRE_FORMATS),
           weights: fc
@@ -157,6 +158,10 @@ export const sharings = (
       ),
     }),
   )
+
+/** The orders that rows of a model may be dealt in. */
+export const ordersOf = ({ causal = true, patchGrid }: Partial<Model['shape']>): readonly RowOrder[] =>
+  patchGrid ? ROW_ORDERS : causal ? ['raster'] : ['raster', 'in-turn']
 
 /** One value, or one a layer where there are layers. */
 const oneOrEach = (one: fc.Arbitrary<number>, each: fc.Arbitrary<number>, layers: number | undefined) =>

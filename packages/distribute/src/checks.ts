@@ -129,7 +129,7 @@ function sharing(value: unknown, at: string, devices: number): SharingOptions {
     wire: text(20) as Read<never>,
     handoff: text(20) as Read<never>,
     order: text(20) as Read<never>,
-    bounds: text(20) as Read<never>,
+    bounds: (bounds, where) => (typeof bounds === 'number' ? number : (text(20) as Read<never>))(bounds, where),
     segments: oneOrEach,
     compressionRate: number,
     sink: number,

@@ -9,16 +9,22 @@ export type Strategy = 'whole' | 'full' | 'means' | 'isolated'
 /** Where means are taken: of the normed rows, or of the block input, which the receiver norms. */
 export type Point = 'normed' | 'input'
 export type WireFormat = 'f32' | 'f16' | 'int8' | 'int4'
-/** In which order the rows of a sequence are dealt: as they are, or an image's patches along a Hilbert curve. */
-export type RowOrder = 'raster' | 'hilbert'
-/** Sizes of segments: equal but for one row, or growing geometrically with the distance from the nearest cut. */
-export type SegmentBounds = 'uniform' | 'graded'
+/**
+ * In which order rows are dealt: as they are, or an image's patches along a Hilbert curve; a run of them to each device, or
+ * `in-turn`, each to the next device.
+ */
+export type RowOrder = 'raster' | 'hilbert' | 'in-turn' | 'hilbert-in-turn'
+/**
+ * Sizes of segments: equal but for one row; or growing geometrically with the distance from the nearest cut, from one row on; or by a
+ * factor from segment to segment, 1 to 16, where as many beside the cut as that takes have one row.
+ */
+export type SegmentBounds = 'uniform' | 'graded' | number
 
 export const STRATEGIES: readonly Strategy[] = ['whole', 'full', 'means', 'isolated']
 export const POINTS: readonly Point[] = ['normed', 'input']
 export const WIRE_FORMATS: readonly WireFormat[] = ['f32', 'f16', 'int8', 'int4']
-export const ROW_ORDERS: readonly RowOrder[] = ['raster', 'hilbert']
-export const SEGMENT_BOUNDS: readonly SegmentBounds[] = ['uniform', 'graded']
+export const ROW_ORDERS: readonly RowOrder[] = ['raster', 'hilbert', 'in-turn', 'hilbert-in-turn']
+export const SEGMENT_BOUNDS = ['uniform', 'graded'] as const
 
 export interface SharingOptions {
   /** Default `means`. The options that speak of means, segments or exact rows do nothing for the others. */
@@ -32,9 +38,9 @@ export interface SharingOptions {
   /** ⌈N/P⌉ / L where `segments` is not given, ≥ 1; default 10. */
   readonly compressionRate?: number
   /**
-   * How the rows between exact ones are cut into segments; default `uniform`. `graded` makes a segment's size grow with its
-   * distance from where another device's rows begin (in a causal model: later rows), so that the rows beside the cut are
-   * exact and far ones coarse. Costs nothing.
+   * How the rows between exact ones are cut into segments; default `uniform`. `graded`, or a factor such as 1.5, makes a segment's size grow with its
+   * distance from where another device's rows begin (in a causal model: later rows) in the order of dealing, so that the rows
+   * beside the cut are exact and far ones coarse. Costs nothing.
    */
   readonly bounds?: SegmentBounds
   /** Leading rows of each sequence that are sent exactly, besides the means; ≥ 0, default 1. Costs D values a row and layer. */
@@ -57,8 +63,9 @@ export interface SharingOptions {
   /** How rows travel: 4, 2, 1 or (int4, by groups of 64 columns) 0.53 bytes a value; default `f32`. */
   readonly wire?: WireFormat
   /**
-   * Default `raster`. `hilbert` is for models with a grid of patches: a run of rows is then a compact patch of the image. What is
-   * asked for comes back in raster order. Costs nothing.
+   * Default `raster`. Along a Hilbert curve, for models with a grid of patches, means are of compact patches. In turn, for
+   * models that are not causal, every device has rows from everywhere, so that what it lacks resembles what it has. The first
+   * row and those that `sink`, `tail` and `anchor` name keep their places; what is asked for comes back in its own order. Costs nothing.
    */
   readonly order?: RowOrder
   /** Shares of the rows, one a device, e.g. their speeds; default: even. */
@@ -79,11 +86,15 @@ const MOST_WEIGHT = 1e100
 /** Beyond it a mean drowns every row, whatever its key. */
 const MOST_GAIN = 4
 
+/** Beyond it all but one segment have one row. */
+const MOST_GROWTH = 16
+
+const isGrowth = (factor: unknown): boolean => typeof factor === 'number' && factor >= 1 && factor <= MOST_GROWTH
 const whole = (n: unknown, least: number): boolean => Number.isSafeInteger(n) && (n as number) >= least
 
 /** Throws {@link PlanError} naming the first option that cannot be, of `devices` devices and a model of `layers` layers. */
 export function checkSharing(devices: number, layers: number, options: SharingOptions): void {
-  const { segments, compressionRate, sink, tail, anchor, gain, weights, padTo, lost } = options
+  const { segments, compressionRate, bounds, sink, tail, anchor, gain, weights, padTo, lost } = options
   const named = (name: keyof SharingOptions, known: readonly string[]): [boolean, string] => [
     options[name] === undefined || known.includes(options[name] as string),
     `${name} is ${JSON.stringify(options[name])}, not one of ${known.join(', ')}`,
@@ -104,7 +115,10 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
     named('point', POINTS),
     named('wire', WIRE_FORMATS),
     named('order', ROW_ORDERS),
-    named('bounds', SEGMENT_BOUNDS),
+    [
+      [undefined, ...SEGMENT_BOUNDS].includes(bounds as undefined) || isGrowth(bounds),
+      `bounds is ${JSON.stringify(bounds)}, not one of ${SEGMENT_BOUNDS.join(', ')} or a factor from 1 to ${MOST_GROWTH}`,
+    ],
     named('handoff', ['means', 'full']),
     aLayer('segments', segments),
     [

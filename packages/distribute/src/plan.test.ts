@@ -51,7 +51,7 @@ const anyPlan = fc
     sink: fc.integer({ min: 0, max: 5 }),
     tail: fc.integer({ min: 0, max: 5 }),
     anchor: fc.integer({ min: 0, max: 5 }),
-    bounds: fc.constantFrom(...SEGMENT_BOUNDS),
+    bounds: fc.constantFrom(...SEGMENT_BOUNDS, 1.5),
     padTo: fc.integer({ min: 0, max: 80 }),
     handoff: fc.constantFrom('means' as const, 'full' as const),
     want: fc.constantFrom('all' as const, 'first' as const, 'last' as const),
@@ -256,14 +256,42 @@ describe('what is dealt and sent', () => {
   const imagePlan = (options: SharingOptions, want: 'all' | 'first' | number[][], devices = 2): Plan =>
     createPlan({ shape: image, rows: [17], want, devices }, options)
 
-  test('along a Hilbert curve every row is computed once, CLS first, and what is asked for is where it lies', () => {
-    const [sequence] = imagePlan({ order: 'hilbert' }, [[0, 2, 16]]).sequences
-    const computed = [0, 1].flatMap(p => rowsOf(sequence!, p))
-    expect(computed).toEqual(sequence!.order)
-    expect(computed.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 17 }, (_, i) => i))
-    expect(computed[0]).toBe(0)
-    expect(sequence!.wanted.map(place => computed[place]!).toSorted((a, b) => a - b)).toEqual([0, 2, 16])
-    expect(sequence!.wanted).toEqual(sequence!.wanted.toSorted((a, b) => a - b))
+  test.each(ROW_ORDERS.slice(1))(
+    '%s: every row is computed once, CLS first, and what is asked for is where it lies',
+    order => {
+      const [sequence] = imagePlan({ order }, [[0, 2, 16]]).sequences
+      const computed = [0, 1].flatMap(p => rowsOf(sequence!, p))
+      expect(computed).toEqual(sequence!.order)
+      expect(computed.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 17 }, (_, i) => i))
+      expect(computed[0]).toBe(0)
+      expect(sequence!.wanted.map(place => computed[place]!).toSorted((a, b) => a - b)).toEqual([0, 2, 16])
+      expect(sequence!.wanted).toEqual(sequence!.wanted.toSorted((a, b) => a - b))
+    },
+  )
+
+  test('in turn: each device has rows from everywhere, in proportion; those that are sent exactly keep their places', () => {
+    const held = (options: SharingOptions, rows: number, devices: number): number[][] => {
+      const [sequence] = planOf({ order: 'in-turn', ...options }, { rows: [rows], devices }).sequences
+      return sequence!.bounds.map((_, p) => rowsOf(sequence!, p))
+    }
+    expect(held({}, 9, 2)).toEqual([
+      [0, 1, 3, 5, 7],
+      [2, 4, 6, 8],
+    ])
+    expect(held({ tail: 2, sink: 0 }, 10, 3)).toEqual([
+      [0, 1, 3, 6],
+      [2, 4, 7],
+      [5, 8, 9],
+    ])
+    expect(held({ weights: [1, 3], sink: 1 }, 9, 2)).toEqual([
+      [0, 4],
+      [1, 2, 3, 5, 6, 7, 8],
+    ])
+    expect(held({ anchor: 2 }, 8, 2)).toEqual([
+      [0, 1, 3, 6],
+      [0, 1, 2, 4, 5, 7],
+    ])
+    expect(held({ order: 'in-turn' }, 1, 2)).toEqual([[0], []])
   })
 
   test('a sequence that one device has stays as it is', () => {
@@ -274,6 +302,9 @@ describe('what is dealt and sent', () => {
 
   test('a model without a grid has no curve', () => {
     expect(() => planOf({ order: 'hilbert' })).toThrow(/^plan: order is "hilbert", but the model has no grid/)
+    expect(() => planOf({ order: 'in-turn' }, { causal: true })).toThrow(
+      /^plan: order is "in-turn", but the model is causal/,
+    )
     expect(() => createPlan({ shape: image, rows: [16], want: 'all', devices: 2 }, { order: 'hilbert' })).toThrow(
       /^plan: order is "hilbert", but a sequence has 16 rows, not 1 and 4×4 patches/,
     )
@@ -290,6 +321,10 @@ describe('an option that cannot be is refused by name', () => {
   const cases: [string, unknown][] = [
     ['order', 'zigzag'],
     ['bounds', 'some'],
+    ['bounds', 0.9],
+    ['bounds', 17],
+    ['bounds', Number.NaN],
+    ['bounds', [2]],
     ['segments', []],
     ['segments', [1, 2]],
     ['segments', [1, 2, -1]],

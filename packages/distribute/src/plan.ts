@@ -6,7 +6,7 @@
 import { type StackShape, type Want, wantedRows } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
 import { checkSharing, eachLayer, type Point, type SharingOptions, type Strategy, type WireFormat } from './options.js'
-import { hilbertOrder, type RowShape } from './row-order.js'
+import { type RowShape, rowOrder } from './row-order.js'
 import { sentRuns, splitEven, splitWeighted } from './runs.js'
 
 /** One sequence's part in a plan. */
@@ -61,19 +61,15 @@ export function createPlan(
   const owners = strategy === 'whole' ? dealt(rows, options.weights ?? new Array<number>(devices).fill(1)) : []
   const sequences = rows.map((n, b): SequencePlan => {
     const bounds = strategy === 'whole' ? onOne(n, devices, owners[b] as number) : dealtRows(n, devices, options)
-    const order = options.order === 'hilbert' ? hilbertOrder(n, shape) : undefined
-    const isShared = bounds.filter(([from, to]) => to > from).length > 1
-    const first = bounds.find(([from, to]) => to > from)
-    const anchor = strategy === 'means' && first ? Math.min(options.anchor ?? 0, first[1]) : 0
+    const holders = bounds.filter(([from, to]) => to > from)
+    const anchor = strategy === 'means' && holders[0] ? Math.min(options.anchor ?? 0, holders[0][1]) : 0
+    const head = Math.max(options.sink ?? 1, anchor)
+    const ordering = { order: options.order ?? 'raster', bounds, head, tail: options.tail ?? 0, causal: shape.causal }
+    const order = rowOrder(n, ordering, shape)
     const sent = sentInLayers(n, bounds, anchor, shape, { ...options, strategy })
     const wanted = wantedRows(want, b, n)
-    return {
-      rows: n,
-      bounds,
-      sent,
-      anchor,
-      ...(order && isShared ? { order, wanted: places(wanted, order) } : { wanted }),
-    }
+    const placed = order && holders.length > 1 ? { order, wanted: places(wanted, order) } : { wanted }
+    return { rows: n, bounds, sent, anchor, ...placed }
   })
   return {
     strategy,

@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { RUNS } from '../../../test/runs.js'
-import { hilbertCurve, hilbertOrder } from './row-order.js'
+import type { RowOrder } from './options.js'
+import { hilbertCurve, rowOrder } from './row-order.js'
 import { splitEven } from './runs.js'
 
 const side = fc.integer({ min: 1, max: 24 })
@@ -52,6 +53,47 @@ describe('hilbertCurve', () => {
   })
 })
 
-test('rows before the patches stay first', () => {
-  expect(hilbertOrder(6, { prefixRows: 2, patchGrid: [2, 2] })).toEqual([0, 1, 2, 4, 5, 3])
+describe('rowOrder', () => {
+  const bounds = [
+    [0, 3],
+    [3, 6],
+  ] as const
+  const image = { prefixRows: 2, patchGrid: [2, 2] } as const
+  const of = (order: RowOrder, more: object = {}): number[] | undefined =>
+    rowOrder(6, { order, bounds, head: 0, tail: 0, causal: false, ...more }, image)
+
+  test('rows before the patches stay first, and so do those that keep their places', () => {
+    expect(of('raster')).toBeUndefined()
+    expect(of('hilbert')).toEqual([0, 1, 2, 4, 5, 3])
+    expect(of('hilbert', { head: 4 })).toEqual([0, 1, 2, 3, 4, 5])
+    expect(of('hilbert', { tail: 1 })).toEqual([0, 1, 2, 4, 3, 5])
+    expect(of('in-turn')).toEqual([0, 1, 3, 2, 4, 5])
+    expect(of('hilbert-in-turn')).toEqual([0, 1, 4, 2, 5, 3])
+  })
+
+  test('on two devices, a curve in turn deals a checkerboard', () => {
+    const grid = { prefixRows: 1, patchGrid: [8, 8] } as const
+    const halves = splitEven(65, 2)
+    const ordering = { order: 'hilbert-in-turn', bounds: halves, head: 1, tail: 0, causal: false } as const
+    const order = rowOrder(65, ordering, grid)!.map(row => row - 1)
+    const colour = (patch: number): number => ((patch % 8) + Math.floor(patch / 8)) % 2
+    expect(new Set(order.slice(1, 33).map(colour))).toEqual(new Set([0]))
+    expect(new Set(order.slice(33).map(colour))).toEqual(new Set([1]))
+  })
+
+  test('any order has every row once, and device p as many as its partition', () => {
+    const sizes = fc.array(fc.nat(20), { minLength: 1, maxLength: 6 })
+    fc.assert(
+      fc.property(sizes, fc.nat(6), fc.nat(6), (counts, head, tail) => {
+        const rows = counts.reduce((a, b) => a + b, 0)
+        const before = (p: number): number => counts.slice(0, p).reduce((a, b) => a + b, 0)
+        const runs = counts.map((count, p) => [before(p), before(p) + count] as const)
+        const order = rowOrder(rows, { order: 'in-turn', bounds: runs, head, tail, causal: false }, {})!
+        expect(order.toSorted((a, b) => a - b)).toEqual(Array.from({ length: rows }, (_, i) => i))
+        for (let i = 0; i < Math.min(rows, head); i++) expect(order[i]).toBe(i)
+        for (let i = Math.max(0, rows - tail); i < rows; i++) expect(order[i]).toBe(i)
+      }),
+      { numRuns: RUNS },
+    )
+  })
 })

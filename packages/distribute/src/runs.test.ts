@@ -135,6 +135,34 @@ describe('splitGraded', () => {
     [4, 4, after, [1, 1, 1, 1]],
   ] as const)('%i rows in %i by %j', (n, L, cuts, want) => expect(sizes(splitGraded(n, L, cuts))).toEqual(want))
 
+  test.each([
+    [256, 16, after, 1.5, [85, 57, 38, 26, 17, 11, 7, 4, 3, 2, 1, 1, 1, 1, 1, 1]],
+    [12, 5, { before: true, after: true }, 2, [1, 3, 5, 2, 1]],
+    [20, 3, after, 16, [18, 1, 1]],
+    [20, 3, after, 1, [7, 7, 6]],
+  ] as const)('%i rows in %i by %j, each %d times the next', (n, L, cuts, factor, want) =>
+    expect(sizes(splitGraded(n, L, cuts, factor))).toEqual(want),
+  )
+
+  test('with a factor: L runs that cover the rows, the largest about so much longer than its neighbour', () => {
+    const sizing = fc
+      .integer({ min: 1, max: 1000 })
+      .chain(n => fc.tuple(fc.constant(n), fc.integer({ min: 2, max: 100 })))
+    fc.assert(
+      fc.property(sizing, fc.double({ min: 1.1, max: 8, noNaN: true }), ([n, L], factor) => {
+        fc.pre(L <= n)
+        const runs = splitGraded(n, L, after, factor)
+        const all = sizes(runs)
+        expect(covers(runs, n)).toBe(true)
+        expect(all).toHaveLength(L)
+        expect(all).toEqual(all.toSorted((a, b) => b - a))
+        const [far, next] = all as [number, number]
+        if (next > 2) expect(Math.abs(far / factor - next)).toBeLessThanOrEqual(1 + 1 / factor)
+      }),
+      { numRuns: RUNS },
+    )
+  })
+
   test('covers the rows once with L runs, of one row beside a cut and never shorter away from it', () => {
     const sizing = fc
       .integer({ min: 1, max: 3000 })

@@ -35,24 +35,29 @@ export interface Cuts {
 
 /**
  * n rows in L ≤ n runs whose sizes grow geometrically with the distance from the nearest cut, as in a fast multipole
- * method: a run beside a cut is one row, the e-th from it ⌊ρ^e⌋ for the largest ρ that n rows are enough for, and rows left over go
- * one each to the farthest. Without a cut, or where every run is beside one, sizes are even.
+ * method: the e-th from it has ⌊s·ρ^e⌋ rows, at least one, and rows left over go one each to the farthest. With a factor ρ, s is the
+ * largest that n rows are enough for; without, s is 1, so that just the runs beside a cut have one row, and ρ the largest.
+ * Without a cut, or where every run is beside one, sizes are even.
  */
-export function splitGraded(rows: number, segments: number, { before, after }: Cuts): Run[] {
+export function splitGraded(rows: number, segments: number, { before, after }: Cuts, factor?: number): Run[] {
   const far = segments - 1
   const distances = Array.from({ length: segments }, (_, i) =>
     before && after ? Math.min(i, far - i) : before ? i : after ? far - i : 0,
   )
   const farthest = Math.max(...distances)
-  if (farthest <= 0) return splitEven(rows, segments)
-  const sizesAt = powers(growth(rows, distances, farthest), farthest).map(Math.floor)
-  const sizes = distances.map(e => sizesAt[e] as number)
-  let left = rows - sizes.reduce((a, b) => a + b, 0)
-  for (const i of nearestLast(distances)) {
-    if (left === 0) break
-    sizes[i] = (sizes[i] as number) + 1
-    left--
+  if (farthest <= 0 || factor === 1) return splitEven(rows, segments)
+  const sizesAt = (x: number): number[] => {
+    const all = factor === undefined ? powers(1, x, farthest) : powers(x, factor, farthest)
+    return distances.map(e => Math.max(1, all[e] as number))
   }
+  const sizes = sizesAt(largest(x => total(sizesAt(x)) <= rows, rows + 1)).map(Math.floor)
+  let left = rows - total(sizes)
+  while (left > 0)
+    for (const i of farthestFirst(distances)) {
+      if (left === 0) break
+      sizes[i] = (sizes[i] as number) + 1
+      left--
+    }
   let from = 0
   return sizes.map(size => {
     const run = [from, from + size] as const
@@ -61,30 +66,34 @@ export function splitGraded(rows: number, segments: number, { before, after }: C
   })
 }
 
-/** The largest ρ ≥ 1 with Σ ρ^e ≤ rows, by halving. Products of doubles are the same on every machine, which powers need not be. */
-function growth(rows: number, distances: readonly number[], farthest: number): number {
-  const isEnough = (rho: number): boolean => {
-    const sizes = powers(rho, farthest)
-    return distances.reduce((sum, e) => sum + (sizes[e] as number), 0) <= rows
-  }
-  let low = 1
-  let high = rows + 1
+const total = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
+
+/** The largest number below `most` for which something holds that holds from 0 up to it, by halving. */
+function largest(holds: (x: number) => boolean, most: number): number {
+  let low = 0
+  let high = most
   for (let middle = (low + high) / 2; middle > low && middle < high; middle = (low + high) / 2)
-    if (isEnough(middle)) low = middle
+    if (holds(middle)) low = middle
     else high = middle
   return low
 }
 
-/** 1, ρ … ρ^most. */
-function powers(rho: number, most: number): number[] {
-  const all = [1]
+/** s, s·ρ … s·ρ^most. Products of doubles are the same on every machine, which powers need not be. */
+function powers(s: number, rho: number, most: number): number[] {
+  const all = [s]
   for (let e = 1; e <= most; e++) all.push((all[e - 1] as number) * rho)
   return all
 }
 
 /** Numbers of the runs, the farthest from a cut first. */
-const nearestLast = (distances: readonly number[]): number[] =>
+const farthestFirst = (distances: readonly number[]): number[] =>
   distances.map((_, i) => i).sort((a, b) => (distances[b] as number) - (distances[a] as number) || a - b)
+
+function cutBetween(rows: number, segments: number, cuts: Cuts, bounds: SegmentBounds): Run[] {
+  if (segments === 0) return []
+  if (bounds === 'uniform') return splitEven(rows, segments)
+  return splitGraded(rows, segments, cuts, bounds === 'graded' ? undefined : bounds)
+}
 
 export interface Cutting {
   /** N. */
@@ -110,7 +119,7 @@ export function sentRuns([from, to]: Run, cutting: Cutting): Run[] {
   const foot = Math.max(head, Math.min(to, rows - tail))
   const L = Math.min(segments, foot - head)
   const cuts: Cuts = { before: !causal && from > 0, after: to < rows }
-  const means = L === 0 ? [] : bounds === 'graded' ? splitGraded(foot - head, L, cuts) : splitEven(foot - head, L)
+  const means = cutBetween(foot - head, L, cuts, bounds)
   const moved = (runs: readonly Run[], by: number): Run[] => runs.map(([a, b]) => [a + by, b + by] as const)
   const single = (a: number, b: number): Run[] => moved(splitEven(b - a, b - a), a - from)
   return [...single(first, head), ...moved(means, head - from), ...single(foot, to)]

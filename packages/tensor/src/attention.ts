@@ -12,7 +12,7 @@ export interface KeyBlock {
   readonly k: Tensor
   /** [m, H·d]. */
   readonly v: Tensor
-  /** ln(rows that a key stands for), m values; absent: one row each. */
+  /** Added to the logits of each key, m values: ln(rows that it stands for), times an exponent perhaps; absent: one row each. */
   readonly logGain?: ArrayLike<number> | undefined
   /** How many of the block's keys each query row may see (a prefix: keys are sorted); absent: all. */
   readonly visible?: ArrayLike<number> | undefined

@@ -10,6 +10,7 @@ import {
   ROW_ORDERS,
   remote,
   SEGMENT_BOUNDS,
+  type SegmentBounds,
   type SharingOptions,
   STRATEGIES,
   WIRE_FORMATS,
@@ -22,7 +23,7 @@ export interface SharingFlags {
   readonly devices?: number
   readonly segments?: number | readonly number[]
   readonly compression?: number
-  readonly bounds?: (typeof SEGMENT_BOUNDS)[number]
+  readonly bounds?: SegmentBounds
   readonly sink?: number
   readonly tail?: number
   readonly anchor?: number
@@ -79,6 +80,14 @@ const oneOrEach =
   (text: string): number | number[] =>
     text.includes(',') ? text.split(',').map(each) : one(text)
 
+/** Parses a name, or a factor. */
+function segmentBounds(text: string): SegmentBounds {
+  const name = SEGMENT_BOUNDS.find(known => known === text)
+  if (!name && !(Number(text) >= 1))
+    throw new InvalidArgumentError(`It is ${SEGMENT_BOUNDS.join(', ')} or a number ≥ 1.`)
+  return name ?? Number(text)
+}
+
 /** Adds them to a command. */
 export function withSharing(command: Command): Command {
   return command
@@ -89,17 +98,16 @@ export function withSharing(command: Command): Command {
       oneOrEach(whole(1), whole(0)),
     )
     .option('--compression <CR>', 'rows that a mean stands for, instead of --segments (default: 10)', atLeast(1))
-    .addOption(
-      new Option(
-        '--bounds <name>',
-        'sizes of segments (default: uniform; graded: finest beside other devices’ rows)',
-      ).choices(SEGMENT_BOUNDS),
+    .option(
+      '--bounds <name>',
+      'sizes of segments: uniform, graded (finest beside other devices’ rows) or a factor such as 1.5 (default: uniform)',
+      segmentBounds,
     )
     .option('--sink <K>', 'leading rows that are sent exactly (default: 1)', whole(0))
     .option('--tail <K>', 'last rows that are sent exactly (default: 0)', whole(0))
     .option('--anchor <K>', 'leading rows that every device computes itself (default: 0)', whole(0))
     .option('--gain <A>', 'a mean of c rows weighs c^A; or a list, one a layer (default: 1)', oneOrEach(atLeast(0)))
-    .addOption(new Option('--order <name>', 'how an image’s patches are dealt (default: raster)').choices(ROW_ORDERS))
+    .addOption(new Option('--order <name>', 'how rows are dealt (default: raster)').choices(ROW_ORDERS))
     .option('--pad-to <N>', 'deal rows as though each sequence had at least N (default: 0)', whole(0))
     .addOption(new Option('--strategy <name>', 'how devices share (default: means)').choices(STRATEGIES))
     .addOption(new Option('--point <name>', 'where means are taken (default: normed; full: input)').choices(POINTS))
