@@ -135,27 +135,32 @@ export const sharings = (
   fc.integer({ min: 1, max: most }).chain(devices =>
     fc.record({
       devices: fc.constant(devices),
-      options: fc.record(
-        {
-          strategy: fc.constantFrom(...STRATEGIES),
-          segments: oneOrEach(fc.integer({ min: 1, max: 12 }), fc.nat(6), shape.layers),
-          gain: oneOrEach(fc.constantFrom(0, 0.5, 1, 1.5), fc.constantFrom(0, 0.7, 1), shape.layers),
-          bounds: fc.constantFrom(...SEGMENT_BOUNDS, 1.5),
-          sink: fc.integer({ min: 0, max: 4 }),
-          tail: fc.integer({ min: 0, max: 3 }),
-          anchor: fc.integer({ min: 0, max: 4 }),
-          padTo: fc.integer({ min: 0, max: 60 }),
-          order: fc.constantFrom(...ordersOf(shape)),
-          point: fc.constantFrom(...POINTS),
-          wire: fc.constantFrom(...WIRE_FORMATS),
-          weights: fc
-            .array(fc.integer({ min: 0, max: 3 }), { minLength: devices, maxLength: devices })
-            .filter(all => all.some(w => w > 0)),
-          lost: fc.tuple(fc.nat(devices - 1), fc.nat(2)),
-          handoff: fc.constantFrom('means' as const, 'full' as const),
-        },
-        { requiredKeys: ['strategy'] },
-      ),
+      options: fc
+        .record(
+          {
+            strategy: fc.constantFrom(...STRATEGIES),
+            segments: oneOrEach(fc.integer({ min: 1, max: 12 }), fc.nat(6), shape.layers),
+            gain: oneOrEach(fc.constantFrom(0, 0.5, 1, 1.5), fc.constantFrom(0, 0.7, 1), shape.layers),
+            bounds: fc.constantFrom(...SEGMENT_BOUNDS, 1.5),
+            sink: fc.integer({ min: 0, max: 4 }),
+            tail: fc.integer({ min: 0, max: 3 }),
+            anchor: fc.integer({ min: 0, max: 4 }),
+            padTo: fc.integer({ min: 0, max: 60 }),
+            rows: fc.integer({ min: 1, max: 12 }),
+            order: fc.constantFrom(...ordersOf(shape)),
+            point: fc.constantFrom(...POINTS),
+            wire: fc.constantFrom(...WIRE_FORMATS),
+            weights: fc
+              .array(fc.integer({ min: 0, max: 3 }), { minLength: devices, maxLength: devices })
+              .filter(all => all.some(w => w > 0)),
+            lost: fc.tuple(fc.nat(devices - 1), fc.nat(2)),
+            handoff: fc.constantFrom('means' as const, 'full' as const),
+          },
+          { requiredKeys: ['strategy'] },
+        )
+        .map(({ rows, ...options }) =>
+          rows === undefined || options.segments !== undefined ? options : { rows, ...options },
+        ),
     }),
   )
 

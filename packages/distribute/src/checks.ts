@@ -131,6 +131,7 @@ function sharing(value: unknown, at: string, devices: number): SharingOptions {
     order: text(20) as Read<never>,
     bounds: (bounds, where) => (typeof bounds === 'number' ? number : (text(20) as Read<never>))(bounds, where),
     segments: oneOrEach,
+    rows: number,
     compressionRate: number,
     sink: number,
     tail: number,

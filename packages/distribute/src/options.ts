@@ -35,7 +35,12 @@ export interface SharingOptions {
    * `compressionRate`.
    */
   readonly segments?: number | readonly number[]
-  /** ⌈N/P⌉ / L where `segments` is not given, ≥ 1; default 10. */
+  /**
+   * Instead of `segments`: the rows that a device sends of a sequence in each layer in all, ≥ 1. What `sink` and `tail` send exactly is
+   * taken off the means, and sent where it is more.
+   */
+  readonly rows?: number
+  /** ⌈N/P⌉ / L where neither `segments` nor `rows` is given, ≥ 1; default 10. */
   readonly compressionRate?: number
   /**
    * How the rows between exact ones are cut into segments; default `uniform`. `graded`, or a factor such as 1.5, makes a segment's size grow with its
@@ -94,7 +99,7 @@ const whole = (n: unknown, least: number): boolean => Number.isSafeInteger(n) &&
 
 /** Throws {@link PlanError} naming the first option that cannot be, of `devices` devices and a model of `layers` layers. */
 export function checkSharing(devices: number, layers: number, options: SharingOptions): void {
-  const { segments, compressionRate, bounds, sink, tail, anchor, gain, weights, padTo, lost } = options
+  const { segments, rows, compressionRate, bounds, sink, tail, anchor, gain, weights, padTo, lost } = options
   const named = (name: keyof SharingOptions, known: readonly string[]): [boolean, string] => [
     options[name] === undefined || known.includes(options[name] as string),
     `${name} is ${JSON.stringify(options[name])}, not one of ${known.join(', ')}`,
@@ -127,6 +132,8 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
         ? `segments are [${segments}], not whole numbers ≥ 0`
         : `segments is ${segments}, not a whole number ≥ 1`,
     ],
+    [rows === undefined || whole(rows, 1), `rows is ${rows}, not a whole number ≥ 1`],
+    [rows === undefined || segments === undefined, 'either segments or rows is given, not both'],
     [
       compressionRate === undefined || (Number.isFinite(compressionRate) && compressionRate >= 1),
       `compressionRate is ${compressionRate}, not a number ≥ 1`,

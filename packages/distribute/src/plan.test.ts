@@ -310,6 +310,15 @@ describe('what is dealt and sent', () => {
     )
   })
 
+  test('rows are all that a device sends, exact ones among them', () => {
+    const counts = (options: SharingOptions): number[] =>
+      planOf(options, { rows: [30], devices: 3 }).sequences[0]!.sent[0]!.map(runs => runs.length)
+    expect(counts({ rows: 4, sink: 1, tail: 2 })).toEqual([4, 4, 4])
+    expect(counts({ rows: 2, sink: 5 })).toEqual([5, 2, 2])
+    expect(counts({ rows: 50, sink: 1 })).toEqual([10, 10, 10])
+    expect(() => planOf({ rows: 2, segments: 2 })).toThrow(/^plan: either segments or rows is given, not both/)
+  })
+
   test('gains are one a layer', () => {
     expect(planOf({}).gains).toEqual([1, 1, 1])
     expect(planOf({ gain: 0.5 }).gains).toEqual([0.5, 0.5, 0.5])
@@ -320,6 +329,8 @@ describe('what is dealt and sent', () => {
 describe('an option that cannot be is refused by name', () => {
   const cases: [string, unknown][] = [
     ['order', 'zigzag'],
+    ['rows', 0],
+    ['rows', 1.5],
     ['bounds', 'some'],
     ['bounds', 0.9],
     ['bounds', 17],

@@ -113,11 +113,14 @@ function sentInLayers(
       layers,
     )
   const even = Math.ceil(Math.max(rows, padTo) / bounds.length)
-  const segments = options.segments ?? Math.max(1, Math.round(even / compressionRate))
+  const segments = options.rows ?? options.segments ?? Math.max(1, Math.round(even / compressionRate))
   const cutting = { rows, sink, tail, anchor, causal, bounds: options.bounds ?? 'uniform' }
+  // Without means only exact rows are left.
+  const exact = (run: Run): number =>
+    options.rows === undefined ? 0 : sentRuns(run, { ...cutting, segments: 0 }).length
   const known = new Map<number, Run[][]>()
   return eachLayer(segments, layers).map(L => {
-    const sent = known.get(L) ?? bounds.map(run => sentRuns(run, { ...cutting, segments: L }))
+    const sent = known.get(L) ?? bounds.map(run => sentRuns(run, { ...cutting, segments: Math.max(0, L - exact(run)) }))
     known.set(L, sent)
     return sent
   })

@@ -22,6 +22,7 @@ import { readSecretFile } from '../secret-file.js'
 export interface SharingFlags {
   readonly devices?: number
   readonly segments?: number | readonly number[]
+  readonly rows?: number
   readonly compression?: number
   readonly bounds?: SegmentBounds
   readonly sink?: number
@@ -97,6 +98,7 @@ export function withSharing(command: Command): Command {
       'segment means that each device sends of its rows; or a list, one a layer: 12,12,6,0',
       oneOrEach(whole(1), whole(0)),
     )
+    .option('--rows <R>', 'rows that each device sends in all, exact ones among them, instead of --segments', whole(1))
     .option('--compression <CR>', 'rows that a mean stands for, instead of --segments (default: 10)', atLeast(1))
     .option(
       '--bounds <name>',
@@ -116,10 +118,11 @@ export function withSharing(command: Command): Command {
 }
 
 export function sharingOptions(flags: SharingFlags): SharingOptions {
-  const { segments, compression, bounds, sink, tail, anchor, gain, order, padTo } = flags
+  const { segments, rows, compression, bounds, sink, tail, anchor, gain, order, padTo } = flags
   const { strategy, point, wire, weights } = flags
   return {
     ...(segments !== undefined && { segments }),
+    ...(rows !== undefined && { rows }),
     ...(compression !== undefined && { compressionRate: compression }),
     ...(bounds && { bounds }),
     ...(sink !== undefined && { sink }),
