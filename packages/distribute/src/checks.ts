@@ -119,8 +119,8 @@ function want(value: unknown, at: string, rows: readonly number[]): Want {
   return lists
 }
 
-/** Of the right types: whether they can be planned by, `createPlan` says. */
-function sharing(value: unknown, at: string, devices: number): SharingOptions {
+/** The options of sharing that there are, of the right types; others are left out. Whether they can be planned by, `createPlan` says. */
+export function sharing(value: unknown, at: string, devices: number): SharingOptions {
   return optional<Required<SharingOptions>>(fields(value, at), at, {
     strategy: text(20) as Read<never>,
     point: text(20) as Read<never>,
