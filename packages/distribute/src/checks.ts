@@ -144,6 +144,7 @@ function generateOptions(value: unknown, at: string): GenerateOptions {
     maxNewTokens: whole(1, Number.MAX_SAFE_INTEGER)(options.maxNewTokens, `${at}.maxNewTokens`),
     ...optional<Required<Omit<GenerateOptions, 'maxNewTokens'>>>(options, at, {
       endIds: list(count, MOST_ROWS),
+      forced: list(list(count, MOST_ROWS), MOST_ROWS),
       withLogits: flag,
       sampling: (sampling, where) =>
         optional<Required<SamplingOptions>>(fields(sampling, where), where, {

@@ -2,8 +2,8 @@
 
 export type { Way } from './evaluate/asking.js'
 export type * from './evaluate/cell.js'
+export { DataError } from './evaluate/data/errors.js'
 export { type Environment, environment } from './evaluate/environment.js'
-export { DataError } from './evaluate/errors.js'
 export { type EvaluateOptions, type Evaluation, type EvaluationProgress, evaluate } from './evaluate/evaluate.js'
 export {
   type Axes,

@@ -40,6 +40,11 @@ export class Asker {
     this.#runner = runner.with(way.sharing, way.devices)
   }
 
+  /** Asks one device, for what answers are compared with; it has an account of its own. */
+  alone(): Asker {
+    return new Asker(this.#runner, { devices: 1, sharing: {}, cuts: this.way.cuts })
+  }
+
   get model() {
     return this.#runner.model
   }

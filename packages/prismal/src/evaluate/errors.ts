@@ -1,9 +1,9 @@
-/** What an evaluation fails with. */
+/** What evaluations and their statistics refuse. */
 import { PrismalError } from '@prismal/tensor'
 
-/** A data set is missing, damaged, of a kind that is not read, or does not fit the task. Code `bad-data`. */
-export class DataError extends PrismalError {
+/** Results lack what a figure is made of, or do not belong together. Code `bad-evaluation`. */
+export class EvaluationError extends PrismalError {
   constructor(message: string, options?: ErrorOptions) {
-    super('bad-data', message, options)
+    super('bad-evaluation', message, options)
   }
 }

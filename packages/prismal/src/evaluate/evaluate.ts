@@ -4,12 +4,12 @@ import { createPlan } from '@prismal/distribute'
 import { InputError } from '@prismal/models'
 import type { Tally } from './asking.js'
 import type { Cell, CellCost, CellKey, Columns } from './cell.js'
+import { DataError } from './data/errors.js'
 import { type Environment, environment } from './environment.js'
-import { DataError } from './errors.js'
 import type { GridCell } from './grid.js'
 import type { JobOrder } from './job.js'
 import { Pool } from './pool.js'
-import { seededRandom } from './random.js'
+import { shuffled } from './random.js'
 import { digestOf, loadCell, storeCell } from './store.js'
 import type { SubjectFacts, SubjectOptions } from './subject.js'
 import { metricsOf, taskKind } from './tasks/index.js'
@@ -204,14 +204,8 @@ function chosenItems(count: number, { items, limit, settings }: EvaluateOptions)
   const all = Array.from({ length: to - from }, (_, i) => from + i)
   if (limit === undefined || limit >= all.length) return all
   if (settings?.seed === undefined) return all.slice(0, limit)
-  const random = seededRandom(settings.seed)
-  for (let i = 0; i < limit; i++) {
-    const j = i + Math.floor(random() * (all.length - i))
-    const [a, b] = [all[i] as number, all[j] as number]
-    all[i] = b
-    all[j] = a
-  }
-  return all.slice(0, limit).sort((a, b) => a - b)
+  const order = shuffled(all.length, settings.seed).slice(0, limit)
+  return order.sort((a, b) => a - b).map(i => all[i] as number)
 }
 
 function added(sum: Tally | undefined, more: Tally): Tally {

@@ -1,130 +1,163 @@
-/** What tells how good a cell's answers are. */
+/** What answers are worth: metrics over the columns of a cell, fast enough to be taken of thousands of resamples. */
 import type { Columns, Metric } from './cell.js'
+import { pearsonOf, spearmanOf } from './correlation.js'
+import { EvaluationError } from './errors.js'
 
 type Rows = ArrayLike<number>
 
-const column = (columns: Columns, name: string): readonly number[] => columns[name] ?? []
-
-/** The mean of `of(row)`. */
-function mean(rows: Rows, of: (row: number) => number): number {
-  let sum = 0
-  for (let i = 0; i < rows.length; i++) sum += of(rows[i] as number)
-  return sum / rows.length
-}
-const sum = (rows: Rows, values: readonly number[]): number => mean(rows, r => values[r] as number) * rows.length
-
-/** Right, wrong and missed of class 1. */
-function confusion(columns: Columns, rows: Rows): [tp: number, fp: number, fn: number, tn: number] {
-  const [predicted, truth] = [column(columns, 'predicted'), column(columns, 'truth')]
-  const counts: [number, number, number, number] = [0, 0, 0, 0]
-  for (let i = 0; i < rows.length; i++) {
-    const r = rows[i] as number
-    const [p, t] = [predicted[r] === 1, truth[r] === 1]
-    counts[p ? (t ? 0 : 1) : t ? 2 : 3]++
-  }
-  return counts
-}
-
-function correlation(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  const all = Array.from({ length: a.length }, (_, i) => i)
-  const [ma, mb] = [mean(all, i => a[i] as number), mean(all, i => b[i] as number)]
-  let [ab, aa, bb] = [0, 0, 0]
-  for (let i = 0; i < a.length; i++) {
-    const [x, y] = [(a[i] as number) - ma, (b[i] as number) - mb]
-    ab += x * y
-    aa += x * x
-    bb += y * y
-  }
-  return ab / Math.sqrt(aa * bb)
-}
-
-/** Ranks from 1; equal values share the mean of theirs. */
-function ranks(values: ArrayLike<number>): Float64Array {
-  const order = Array.from({ length: values.length }, (_, i) => i).sort(
-    (i, j) => (values[i] as number) - (values[j] as number),
+/** A column by its name. Throws {@link EvaluationError} that names those that are there. */
+export function column(columns: Columns, name: string): readonly number[] {
+  const found = columns[name]
+  if (found) return found
+  throw new EvaluationError(
+    `there is no column ${name}: these results have ${Object.keys(columns).join(', ') || 'none'}`,
   )
-  const out = new Float64Array(values.length)
-  for (let from = 0; from < order.length; ) {
-    let to = from + 1
-    while (to < order.length && values[order[to] as number] === values[order[from] as number]) to++
-    for (let k = from; k < to; k++) out[order[k] as number] = (from + 1 + to) / 2
-    from = to
+}
+
+/** All rows of the columns, in order. */
+export function allRows(columns: Columns): Int32Array {
+  const [first = []] = Object.values(columns)
+  return Int32Array.from(first, (_, i) => i)
+}
+
+function sum(values: readonly number[], rows: Rows): number {
+  let total = 0
+  for (let i = 0; i < rows.length; i++) total += values[rows[i] as number] as number
+  return total
+}
+
+/** How many rows have the same in both, percent. */
+function sameShare(a: readonly number[], b: readonly number[], rows: Rows): number {
+  let same = 0
+  for (let i = 0; i < rows.length; i++) {
+    const row = rows[i] as number
+    if (a[row] === b[row]) same++
   }
-  return out
+  return (100 * same) / rows.length
 }
 
-const picked = (columns: Columns, name: string, rows: Rows): Float64Array => {
-  const values = column(columns, name)
-  return Float64Array.from(rows, r => values[r] as number)
-}
-
+/** Answers that are right, %. */
 export const accuracy: Metric = {
   name: 'accuracy',
   unit: '%',
   better: 'higher',
-  of: (columns, rows) =>
-    100 * mean(rows, r => (column(columns, 'predicted')[r] === column(columns, 'truth')[r] ? 1 : 0)),
+  of: (columns, rows) => sameShare(column(columns, 'predicted'), column(columns, 'truth'), rows),
 }
 
-/** Of class 1. */
+/** F1 of class 1, %: the harmonic mean of precision and recall. 0 where class 1 was neither foreseen nor there. */
 export const f1: Metric = {
-  name: 'f1',
+  name: 'F1',
   unit: '%',
   better: 'higher',
   of(columns, rows) {
-    const [tp, fp, fn] = confusion(columns, rows)
-    return (100 * 2 * tp) / (2 * tp + fp + fn)
+    const predicted = column(columns, 'predicted')
+    const truth = column(columns, 'truth')
+    let hits = 0
+    let named = 0
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows[i] as number
+      const [said, is] = [predicted[row] === 1, truth[row] === 1]
+      if (said && is) hits++
+      named += Number(said) + Number(is)
+    }
+    return named === 0 ? 0 : (200 * hits) / named
   },
 }
 
-/** Matthews' correlation × 100. */
+/** Matthews' correlation × 100, of any number of classes (Gorodkin's R_K). 0 where answers or truth are all one class. */
 export const matthews: Metric = {
-  name: 'matthews',
+  name: 'Matthews',
   unit: 'points',
   better: 'higher',
   of(columns, rows) {
-    const [tp, fp, fn, tn] = confusion(columns, rows)
-    const scale = Math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
-    return scale === 0 ? 0 : (100 * (tp * tn - fp * fn)) / scale
+    const predicted = column(columns, 'predicted')
+    const truth = column(columns, 'truth')
+    const said: number[] = []
+    const is: number[] = []
+    let right = 0
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows[i] as number
+      const p = predicted[row] as number
+      const t = truth[row] as number
+      said[p] = (said[p] ?? 0) + 1
+      is[t] = (is[t] ?? 0) + 1
+      if (p === t) right++
+    }
+    const n = rows.length
+    // Σ over classes of the products of what was said and what is; absent classes are holes.
+    const product = (a: readonly number[], b: readonly number[]): number =>
+      a.reduce((total, count, k) => total + count * (b[k] ?? 0), 0)
+    const scale = Math.sqrt(n * n - product(said, said)) * Math.sqrt(n * n - product(is, is))
+    return scale === 0 ? 0 : (100 * (right * n - product(said, is))) / scale
   },
 }
 
-/** Rank correlation × 100. */
+/** Spearman's rank correlation of `score` and `truth` × 100; equal values share the mean of their ranks. */
 export const spearman: Metric = {
-  name: 'spearman',
+  name: 'Spearman',
   unit: 'points',
   better: 'higher',
-  of: (columns, rows) =>
-    100 * correlation(ranks(picked(columns, 'score', rows)), ranks(picked(columns, 'truth', rows))),
+  of: (columns, rows) => 100 * spearmanOf(column(columns, 'score'), column(columns, 'truth'), rows),
 }
 
-/** Linear correlation × 100. */
+/** Pearson's correlation of `score` and `truth` × 100. */
 export const pearson: Metric = {
-  name: 'pearson',
+  name: 'Pearson',
   unit: 'points',
   better: 'higher',
-  of: (columns, rows) => 100 * correlation(picked(columns, 'score', rows), picked(columns, 'truth', rows)),
+  of: (columns, rows) => 100 * pearsonOf(column(columns, 'score'), column(columns, 'truth'), rows),
 }
 
+/** Σ nats / ln 2 / Σ bytes. */
 export const bitsPerByte: Metric = {
-  name: 'bitsPerByte',
+  name: 'bits per byte',
   unit: 'bits per byte',
   better: 'lower',
-  of: (columns, rows) => sum(rows, column(columns, 'nats')) / Math.LN2 / sum(rows, column(columns, 'bytes')),
+  of: (columns, rows) => sum(column(columns, 'nats'), rows) / Math.LN2 / sum(column(columns, 'bytes'), rows),
 }
 
-/** Of a token. */
+/** Σ nats / Σ tokens. */
+export const natsPerToken: Metric = {
+  name: 'nats per token',
+  unit: 'nats',
+  better: 'lower',
+  of: (columns, rows) => sum(column(columns, 'nats'), rows) / sum(column(columns, 'tokens'), rows),
+}
+
+/** e to the nats per token. */
 export const perplexity: Metric = {
   name: 'perplexity',
   unit: '',
   better: 'lower',
-  of: (columns, rows) => Math.exp(sum(rows, column(columns, 'nats')) / sum(rows, column(columns, 'tokens'))),
+  of: (columns, rows) => Math.exp(natsPerToken.of(columns, rows)),
 }
 
-/** Tokens that are chosen as on one device. */
-export const agreement: Metric = {
+/** Generated tokens that are those of one device, %. */
+export const agreedTokens: Metric = {
   name: 'agreement',
   unit: '%',
   better: 'higher',
-  of: (columns, rows) => (100 * sum(rows, column(columns, 'agreed'))) / sum(rows, column(columns, 'tokens')),
+  of: (columns, rows) => (100 * sum(column(columns, 'agreed'), rows)) / sum(column(columns, 'tokens'), rows),
 }
+
+/** Answers that are those of another cell on the same items, %. */
+export function agreement(other: Columns): Metric {
+  const theirs = column(other, 'predicted')
+  return {
+    name: 'agreement',
+    unit: '%',
+    better: 'higher',
+    of(columns, rows) {
+      const ours = column(columns, 'predicted')
+      if (ours.length !== theirs.length)
+        throw new EvaluationError(`agreement: ${ours.length} answers are compared with ${theirs.length}`)
+      return sameShare(ours, theirs, rows)
+    },
+  }
+}
+
+/** All that need no other cell, by name. */
+export const METRICS: readonly Metric[] = [
+  ...[accuracy, f1, matthews, spearman, pearson],
+  ...[bitsPerByte, natsPerToken, perplexity, agreedTokens],
+]

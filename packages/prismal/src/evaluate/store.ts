@@ -4,8 +4,8 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Plan } from '@prismal/distribute'
 import type { Cell, CellKey } from './cell.js'
+import { DataError } from './data/errors.js'
 import type { Environment } from './environment.js'
-import { DataError } from './errors.js'
 
 /** A cell as it is stored: with what it was computed on. */
 export interface StoredCell extends Cell {

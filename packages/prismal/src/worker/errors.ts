@@ -10,7 +10,7 @@ import {
   ThreadError,
   UnavailableError,
 } from '@prismal/tensor'
-import { DataError } from '../evaluate/errors.js'
+import { DataError } from '../evaluate/data/errors.js'
 
 /** The worker of a pipeline ended or failed: its calls are lost, and later ones cannot be made. Code `worker-failed`. */
 export class WorkerError extends PrismalError {

@@ -1,5 +1,5 @@
 /** Texts for language models: plain ones, and JSON lists of documents. */
-import { DataError } from '../errors.js'
+import { DataError } from './errors.js'
 import { type Source, type SourceFile, textOf } from './source.js'
 
 /** A top-level heading of WikiText, ` = Title = `: an article begins. */
@@ -20,11 +20,7 @@ export function readDocuments(source: Source): string[] {
 
 function documentsOf(file: SourceFile, split: string | undefined): string[] {
   const text = textOf(file)
-  const stem = file.name.replace(/\.\w+$/, '')
-  const isNamed = split !== undefined && (stem === split || stem.endsWith(`-${split}`) || stem.endsWith(`_${split}`))
-  const share = split === undefined || isNamed ? [0, 1] : SHARES[split]
-  if (!share) throw new DataError(`${file.path} has no split ${split}: one file has ${TEXT_SPLITS.join(' and ')}`)
-  const [from, to] = share as [number, number]
+  const [from, to] = SHARES[split ?? ''] ?? [0, 1]
   const at = (length: number): [number, number] => [Math.floor(from * length), Math.floor(to * length)]
   if (!file.name.endsWith('.json')) return articles(text.slice(...at(text.length)))
   const documents = parsed(text, file)

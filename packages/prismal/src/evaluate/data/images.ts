@@ -1,6 +1,6 @@
 /** Labelled pictures in the layouts of CIFAR-10 (binary) and MNIST (IDX). */
 import type { Image } from '@prismal/models'
-import { DataError } from '../errors.js'
+import { DataError } from './errors.js'
 import type { Source, SourceFile } from './source.js'
 
 export interface LabelledImages {

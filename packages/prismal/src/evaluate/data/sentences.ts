@@ -1,5 +1,5 @@
 /** Sentences, and pairs of them, with labels or scores: the layouts that GLUE's tasks come in. */
-import { DataError } from '../errors.js'
+import { DataError } from './errors.js'
 import { type Source, type SourceFile, textOf } from './source.js'
 
 export interface LabelledText {

@@ -1,10 +1,10 @@
 /** The files of a data set: found by the split that is asked for, read, and unpacked where they are gzip'd. */
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, statSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import type { Named } from '../cell.js'
-import { DataError } from '../errors.js'
+import { DataError } from './errors.js'
 
 export interface SourceFile {
   /** Its path, for messages. */
@@ -31,47 +31,52 @@ const ALIASES: Readonly<Record<string, readonly RegExp[]>> = {
   train: [/^data_batch_\d\.bin$/, /^train-(images|labels)/],
 }
 
+export interface SourceOptions {
+  /** The split that is asked for, if any. */
+  readonly split?: string | undefined
+  /** What names of files end in, less `.gz`. */
+  readonly extensions: readonly string[]
+  /** Splits of a folder with several files that are looked for where none is asked for, in this order. */
+  readonly splits: readonly string[]
+  /** Splits that the reader cuts a single file into. */
+  readonly cutSplits?: readonly string[]
+}
+
 /**
- * Reads the files of a data set: `location` itself, or those of a folder whose names end in one of `extensions` and, where a split
- * is asked for, say so: the split's name is the file's (`dev.tsv`), or ends it (`msr_paraphrase_test.txt`). Without one, a folder that
- * has several data files is asked for `splits` of them in turn. Throws {@link DataError} that names what is there.
+ * Reads the files of a data set: `location` itself, or those of a folder that are of the split: the split's name is the file's (`dev.tsv`),
+ * or ends it (`msr_paraphrase_test.txt`). Throws {@link DataError} that names what is there.
  */
-export function readSource(
-  location: string,
-  {
-    split,
-    extensions,
-    splits,
-  }: { split?: string | undefined; extensions: readonly string[]; splits: readonly string[] },
-): Source {
+export function readSource(location: string, options: SourceOptions): Source {
+  const { split, extensions, splits, cutSplits = [] } = options
   const found = statSync(location, { throwIfNoEntry: false })
   if (!found) throw new DataError(`${location} does not exist: --data is a file or a folder of them`)
-  const open = (paths: readonly string[], as: string | undefined): Source => ({
-    location,
-    split: as,
-    files: paths.map(readOne),
-  })
-  if (found.isFile()) return open([location], split)
-  const names = readdirSync(location)
+  const folder = found.isFile() ? dirname(location) : location
+  const open = (names: readonly string[], as?: string): Source => {
+    const files = names.map(name => readOne(join(folder, name)))
+    return { location, split: as, files }
+  }
+  const names = found.isFile() ? [basename(location)] : dataFiles(location, extensions)
+  if (split === undefined) {
+    const isOne = names.length === 1 || names.every(name => /idx\d-ubyte/.test(name))
+    if (isOne) return open(names)
+    const first = splits.find(name => ofSplit(names, name).length > 0)
+    if (first === undefined)
+      throw new DataError(`${location} has several files (${names.join(', ')}): say which with --split`)
+    return open(ofSplit(names, first), first)
+  }
+  const fitting = ofSplit(names, split)
+  if (fitting.length > 0) return open(fitting, split)
+  if (names.length === 1 && cutSplits.includes(split)) return open(names, split)
+  const cuts = names.length === 1 && cutSplits.length > 0 ? `; one file has ${cutSplits.join(' and ')}` : ''
+  throw new DataError(`${location} has no split ${split}: its files are ${names.join(', ')}${cuts}`)
+}
+
+function dataFiles(folder: string, extensions: readonly string[]): string[] {
+  const names = readdirSync(folder)
     .filter(name => !ABOUT.test(name) && extensions.some(end => bare(name).endsWith(end)))
     .sort()
-  if (names.length === 0)
-    throw new DataError(`${location} has no file that could be read here (${extensions.join(', ')}, or those with .gz)`)
-  const paths = (of: readonly string[]): string[] => of.map(name => join(location, name))
-  if (split !== undefined) {
-    const fitting = ofSplit(names, split)
-    if (fitting.length > 0) return open(paths(fitting), split)
-    // A reader may cut a single file into splits.
-    if (names.length === 1) return open(paths(names), split)
-    throw new DataError(`${location} has no split ${split}: its files are ${names.join(', ')}`)
-  }
-  const single = new Set(names.map(stemOf)).size === 1 || names.every(name => /idx\d-ubyte/.test(name))
-  if (single) return open(paths(names), undefined)
-  for (const name of splits) {
-    const fitting = ofSplit(names, name)
-    if (fitting.length > 0) return open(paths(fitting), name)
-  }
-  throw new DataError(`${location} has several files (${names.join(', ')}): say which with --split`)
+  if (names.length > 0) return names
+  throw new DataError(`${folder} has no file that could be read here (${extensions.join(', ')}, or those with .gz)`)
 }
 
 /** Name and digest of what was read. */

@@ -8,9 +8,9 @@ import {
   readJson,
   type VitShape,
 } from '@prismal/models'
+import { DataError } from '../data/errors.js'
 import { readImages } from '../data/images.js'
 import { namedSource, readSource } from '../data/source.js'
-import { DataError } from '../errors.js'
 import { accuracy } from '../metrics.js'
 import { choices } from './choices.js'
 import { columnsOf, type TaskKind } from './task.js'

@@ -1,8 +1,11 @@
 /** The tasks by their names. */
 import { InputError } from '@prismal/models'
 import type { Metric } from '../cell.js'
-import * as metrics from '../metrics.js'
+import { METRICS } from '../metrics.js'
+import { cloze } from './cloze.js'
+import { generation } from './generation.js'
 import { imageClassification } from './images.js'
+import { languageModelling } from './language.js'
 import { sentenceSimilarity, textClassification } from './sentences.js'
 import type { TaskKind } from './task.js'
 
@@ -10,6 +13,9 @@ const KINDS = {
   'image-classification': imageClassification,
   'sentence-similarity': sentenceSimilarity,
   'text-classification': textClassification,
+  'language-modelling': languageModelling,
+  generation,
+  cloze,
 } satisfies Readonly<Record<string, TaskKind>>
 
 export type EvaluationTask = keyof typeof KINDS
@@ -23,6 +29,5 @@ export function taskKind(name: string): TaskKind {
 
 /** Metrics by their names. */
 export function metricsOf(names: readonly string[]): Metric[] {
-  const all = Object.values(metrics).filter((m): m is Metric => 'of' in m)
-  return names.flatMap(name => all.find(m => m.name === name) ?? [])
+  return names.flatMap(name => METRICS.find(m => m.name === name) ?? [])
 }
