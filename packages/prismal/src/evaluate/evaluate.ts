@@ -168,15 +168,13 @@ function* ordersOf(cells: readonly Pending[], items: readonly number[], facts: S
 
 /** What each cell is known by; cells that come to the same are one. */
 function pendingCells(
-  { task, cells, items: range, limit, settings }: EvaluateOptions,
+  options: EvaluateOptions,
   facts: SubjectFacts,
   items: readonly number[],
   byDistance: boolean,
 ): Pending[] {
-  const part = items.length < facts.count && {
-    items: `${range?.join('-') ?? 'all'}${limit === undefined ? '' : `, ${items.length}`}`,
-    ...(limit !== undefined && settings?.seed !== undefined && { seed: settings.seed }),
-  }
+  const { task, cells } = options
+  const some = items.length < facts.count ? { items: nameOfItems(items.length, options) } : {}
   const known = new Map<string, Pending>()
   for (const asked of cells) {
     const grid = byDistance ? asked : { ...asked, cuts: asked.devices }
@@ -186,7 +184,7 @@ function pendingCells(
       data: { ...facts.data, items: items.length },
       model: facts.model,
       ...{ devices, sharing },
-      settings: { ...facts.settings, ...(byDistance && { cuts: grid.cuts }), ...part },
+      settings: { ...facts.settings, ...(byDistance && { cuts: grid.cuts }), ...some },
     }
     const { shape } = facts
     const plan = createPlan({ shape, rows: [shape.positions], want: 'all', devices }, sharing)
@@ -195,6 +193,13 @@ function pendingCells(
       known.set(digest, { grid, key, digest, answers: [], tally: undefined, left: 0, started: undefined })
   }
   return [...known.values()]
+}
+
+/** Which items, where not all of them. */
+function nameOfItems(count: number, { items, limit, settings }: EvaluateOptions): string {
+  const { seed } = settings ?? {}
+  const chosen = limit === undefined ? [] : [seed === undefined ? `first ${count}` : `${count} by seed ${seed}`]
+  return [...(items ? [items.join('-')] : []), ...chosen].join(', ')
 }
 
 function chosenItems(count: number, { items, limit, settings }: EvaluateOptions): number[] {

@@ -11,18 +11,24 @@ export interface Summary {
   readonly beyond: number | undefined
 }
 
+/** Whether cells are of the same task, data, model and rows, and differ in how devices share at most. */
+const isComparable = (a: Cell, b: Cell): boolean =>
+  a.task === b.task &&
+  a.data.digest === b.data.digest &&
+  a.model.digest === b.model.digest &&
+  a.model.dtype === b.model.dtype &&
+  JSON.stringify(Object.entries(a.settings).sort()) === JSON.stringify(Object.entries(b.settings).sort())
+
+/** The cell of one device that a cell is compared with. */
+export const oneDeviceOf = (cell: Cell, cells: readonly Cell[]): Cell | undefined =>
+  cells.find(c => c.devices === 1 && isComparable(c, cell))
+
 /** One summary a cell. `metric` names the metric that changes are of. */
 export function summaries(cells: readonly Cell[], metric: string): Summary[] {
-  const comparable = (a: Cell, b: Cell): boolean =>
-    a.task === b.task &&
-    a.data.digest === b.data.digest &&
-    a.model.digest === b.model.digest &&
-    a.model.dtype === b.model.dtype &&
-    JSON.stringify(Object.entries(a.settings).sort()) === JSON.stringify(Object.entries(b.settings).sort())
   return cells.map(cell => {
     const value = (of: Cell | undefined): number | undefined => of?.metrics[metric]
-    const one = value(cells.find(c => c.devices === 1 && comparable(c, cell)))
-    const isolated = value(cells.find(c => c.devices === cell.devices && isIsolated(c) && comparable(c, cell)))
+    const one = value(oneDeviceOf(cell, cells))
+    const isolated = value(cells.find(c => c.devices === cell.devices && isIsolated(c) && isComparable(c, cell)))
     const here = value(cell)
     const isShared = cell.devices > 1 && here !== undefined && one !== undefined
     return {

@@ -1,5 +1,6 @@
 /** An evaluation as people and spreadsheets read it. */
 import { bytes, flops, percent, table } from '../commands/units.js'
+import { distanceTable } from './by-distance.js'
 import type { Cell } from './cell.js'
 import type { Evaluation } from './evaluate.js'
 import { summaries } from './summary.js'
@@ -29,7 +30,9 @@ export function textTable({ cells, metrics: names }: Evaluation): string {
     change === undefined ? '' : signed(change, digits),
     recovered === undefined ? '' : percent(recovered),
   ])
-  return [subjectOf(first), table([head, ...rows]), ...beyondLines(cells, names[0] as string)].join('\n')
+  const distances = distanceTable(cells)
+  const more = [...beyondLines(cells, names[0] as string), ...(distances ? ['', distances] : [])]
+  return [subjectOf(first), table([head, ...rows]), ...more].join('\n')
 }
 
 function subjectOf({ task, data, model, settings }: Cell): string {

@@ -3,7 +3,7 @@ import { DataError } from './errors.js'
 import { type Source, type SourceFile, textOf } from './source.js'
 
 /** A top-level heading of WikiText, ` = Title = `: an article begins. */
-const ARTICLE = /^ ?= [^=\n].*[^=\n] = ?$/m
+const ARTICLE = /^ ?= (?!=).*[^=\s] = ?$/m
 /** Splits of a plain text, as shares of its characters. */
 const SHARES: Readonly<Record<string, readonly [number, number]>> = {
   'first-nine-tenths': [0, 0.9],

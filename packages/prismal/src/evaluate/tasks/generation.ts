@@ -55,7 +55,7 @@ export const generation: TaskKind = {
     return {
       data: texts.data,
       count: windows.length,
-      metrics: [perplexity, natsPerToken, bitsPerByte, agreedTokens],
+      metrics: [bitsPerByte, natsPerToken, perplexity, agreedTokens],
       settings: { prompt, continuation },
       together: 4,
       async run(ask, items) {
