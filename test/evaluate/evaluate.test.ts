@@ -197,6 +197,9 @@ describe('sentences', () => {
     const full = await answers(way(2, { strategy: 'full' }), padded)
     expect(full.score).not.toEqual(one.score)
     expect(full.rows).toEqual(one.rows)
+    const long = await Subject.load({ task: 'sentence-similarity', data: pairs, settings: { minTokens: 25 } })
+    expect([long.facts.count, long.facts.settings]).toEqual([1, { minTokens: 25 }])
+    await long.dispose()
     expect(full.beyond).toEqual([0, 0, 0]) // 64 rows: all that is real lies on the first device
   })
 })
@@ -248,6 +251,8 @@ describe('cells', () => {
     await refused({ task: 'translation' }).toThrow(/task "translation" is unknown/)
     const lists = gridCells({ devices: [2], axes: { weights: [[1, 0]] } })
     await refused({ cells: lists.map(c => ({ ...c, devices: 3 })) }).toThrow(PlanError)
+    await refused({ cells: gridCells({ devices: [2], axes: { segments: [0] } }) }).toThrow(/segments is 0/)
+    await refused({ cells: gridCells({ devices: [2], axes: { strategy: ['mean'] } }) }).toThrow(/strategy is "mean"/)
     await refused({ signal: AbortSignal.abort(new Error('enough')) }).toThrow('enough')
   })
 })

@@ -70,6 +70,7 @@ export function addEval(program: Command): void {
         'averaged',
       ]),
     )
+    .option('--min-tokens <N>', 'texts: only those that have so many', whole(1))
     .option('--max-tokens <N>', "texts: longer ones are cut (default: the model's positions)", whole(1))
   withDtype(command)
     .option('--jobs <N>', 'threads, each with a model of its own', whole(1), availableParallelism())
@@ -106,7 +107,17 @@ async function run(task: string, flags: EvalFlags): Promise<void> {
   }
 }
 
-const SETTINGS = ['window', 'stride', 'prompt', 'continuation', 'padTo', 'pads', 'maxTokens', 'seed'] as const
+const SETTINGS = [
+  'window',
+  'stride',
+  'prompt',
+  'continuation',
+  'padTo',
+  'pads',
+  'maxTokens',
+  'minTokens',
+  'seed',
+] as const
 
 const settingsOf = (flags: EvalFlags): TaskSettings =>
   Object.fromEntries(SETTINGS.flatMap(name => (flags[name] === undefined ? [] : [[name, flags[name]]])))

@@ -1,5 +1,5 @@
 /** The cells of an evaluation: every combination of the options that are asked for, and what they are compared with. */
-import { createPlan, PlanError, parseSharing, type SharingOptions } from '@prismal/distribute'
+import { PlanError, parseSharing, type SharingOptions } from '@prismal/distribute'
 
 /** A cell to be evaluated: how devices share, under the name that tables give it. */
 export interface GridCell {
@@ -67,7 +67,7 @@ export function gridCells({ devices, axes = {}, fixed = {}, baselines = false }:
 /** One device, to be scored on the rows that `cuts` devices are scored on. */
 export const oneDevice = (cuts: number): GridCell => ({ method: 'one device', devices: 1, sharing: {}, cuts })
 
-/** Checks the options; `method` is made of them where it is not given. */
+/** Checks that there are such options (whether they can be, a plan says); `method` is made of them where it is not given. */
 export function gridCell(devices: number, options: SharingOptions, method?: string): GridCell {
   expectKnown(devices, options)
   const { strategy = 'means' } = options
@@ -138,14 +138,11 @@ function methodOf({ strategy, segments, point, wire, ...others }: SharingOptions
   return [strategy, ...L, ...(point ? [point] : []), ...(wire ? [wire] : []), ...more].join(' ')
 }
 
-const TRIAL = { shape: { layers: 1, causal: false }, rows: [64], want: 'all' } as const
-
-/** Throws `PlanError` for an option that cannot be, or that there is not: it would be ignored in silence. */
+/** Throws `PlanError` for an option that there is not, which would be ignored in silence, or that is of another type. */
 function expectKnown(devices: number, options: SharingOptions): void {
   const known = parsed(devices, options)
   const unknown = Object.keys(options).filter(name => !Object.hasOwn(known, name))
   if (unknown.length > 0) throw new PlanError(`plan: there is no option ${unknown.join(', ')} of sharing`)
-  createPlan({ ...TRIAL, devices }, options)
 }
 
 function parsed(devices: number, options: SharingOptions): SharingOptions {

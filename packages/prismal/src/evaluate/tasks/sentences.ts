@@ -28,6 +28,7 @@ async function encoderOf(context: TaskContext): Promise<Encoder> {
   return {
     settings: {
       ...(settings.maxTokens !== undefined && { maxTokens }),
+      ...(settings.minTokens !== undefined && { minTokens: settings.minTokens }),
       ...(padTo !== undefined && { padTo, pads }),
     },
     encode(text, pair) {
@@ -35,6 +36,18 @@ async function encoderOf(context: TaskContext): Promise<Encoder> {
       return { part: padTo === undefined || pads === 'masked' ? part : filled(part, padTo, padId), real: part.to }
     },
   }
+}
+
+/** Those that have `minTokens`, in both texts together; all where it is not given. Throws {@link DataError} where there are none. */
+function longEnough(
+  rows: readonly LabelledText[],
+  { encode }: Encoder,
+  { settings: { minTokens }, data }: TaskContext,
+): readonly LabelledText[] {
+  if (minTokens === undefined) return rows
+  const long = rows.filter(({ text, pair }) => encode(text, pair).real >= minTokens)
+  if (long.length === 0) throw new DataError(`${data} has no text of ${minTokens} tokens or more`)
+  return long
 }
 
 /** Filled up with pads at the end, which are rows like others. */
@@ -63,14 +76,15 @@ export const textClassification: TaskKind = {
         `${location} does not classify texts (it is a ${family} model): it cannot do text-classification`,
       )
     const source = open(context)
-    const rows = readSentences(source)
+    const encoder = await encoderOf(context)
+    const rows = longEnough(readSentences(source), encoder, context)
     const classes = Math.max(2, model.headProducts.classify?.at(-1)?.[1] ?? 0)
     const truth = classNumbers(
       rows.map(r => r.label),
       labels,
       classes,
     )
-    const { encode, settings } = await encoderOf(context)
+    const { encode, settings } = encoder
     return {
       data: namedSource(source),
       count: rows.length,
@@ -103,7 +117,8 @@ export const sentenceSimilarity: TaskKind = {
     if (model.family !== 'bert')
       throw new ModelError(`${model.location} is a ${model.family} model: sentence-similarity needs a bert model`)
     const source = open(context)
-    const rows = readSentences(source)
+    const encoder = await encoderOf(context)
+    const rows = longEnough(readSentences(source), encoder, context)
     const scores = rows.map(({ label, pair }, i) => {
       if (pair === undefined)
         throw new DataError(`${source.location} has single sentences: sentence-similarity needs pairs`)
@@ -111,7 +126,7 @@ export const sentenceSimilarity: TaskKind = {
         throw new DataError(`${source.location}: item ${i} has ${JSON.stringify(label)} for a score`)
       return Number(label)
     })
-    const { encode, settings } = await encoderOf(context)
+    const { encode, settings } = encoder
     return {
       data: namedSource(source),
       count: rows.length,

@@ -19,6 +19,8 @@ export interface TaskSettings {
   readonly pads?: 'masked' | 'averaged'
   /** Longer texts are cut to so many tokens; default: the model's positions. */
   readonly maxTokens?: number
+  /** Only texts that have at least so many tokens are items. */
+  readonly minTokens?: number
   /** Chooses items where only some are taken, and a cloze's candidates; default 0. */
   readonly seed?: number
 }
