@@ -10,6 +10,8 @@ export default library({
     'src/nats.ts',
     'src/host.ts',
     'src/pipeline-worker.ts',
+    'src/evaluate.ts',
+    'src/evaluate-job.ts',
     'src/transports/web-rtc.ts',
     'src/transports/web-socket.ts',
   ],

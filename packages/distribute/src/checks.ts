@@ -121,8 +121,8 @@ function want(value: unknown, at: string, rows: readonly number[]): Want {
   return lists
 }
 
-/** Of the right types: whether they can be planned by, `createPlan` says. */
-function sharing(value: unknown, at: string, devices: number): SharingOptions {
+/** The options of sharing that there are, of the right types; others are left out. Whether they can be planned by, `createPlan` says. */
+export function sharing(value: unknown, at: string, devices: number): SharingOptions {
   return optional<Required<SharingOptions>>(fields(value, at), at, {
     strategy: text(20) as Read<never>,
     point: text(20) as Read<never>,
@@ -157,6 +157,7 @@ function generateOptions(value: unknown, at: string): GenerateOptions {
     maxNewTokens: whole(1, Number.MAX_SAFE_INTEGER)(options.maxNewTokens, `${at}.maxNewTokens`),
     ...optional<Required<Omit<GenerateOptions, 'maxNewTokens'>>>(options, at, {
       endIds: list(count, MOST_ROWS),
+      forced: list(list(count, MOST_ROWS), MOST_ROWS),
       withLogits: flag,
       sampling: (sampling, where) =>
         optional<Required<SamplingOptions>>(fields(sampling, where), where, {

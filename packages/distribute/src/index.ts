@@ -1,5 +1,6 @@
 /** @prismal/distribute: several devices share one inference by segment means (PRISM, arXiv 2507.12145). */
 export { Channel } from './channel.js'
+export { sharing as parseSharing } from './checks.js'
 export {
   type Cluster,
   type ClusterOptions,

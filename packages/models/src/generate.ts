@@ -13,6 +13,8 @@ export interface GenerateOptions {
   readonly sampling?: SamplingOptions
   /** A sequence ends after one of these. */
   readonly endIds?: readonly number[]
+  /** Ids that each sequence gets, one list a prompt, as far as they go; then those that are chosen. For scoring a text. */
+  readonly forced?: readonly (readonly number[])[]
   /** Give each step's logits too. */
   readonly withLogits?: boolean
 }
@@ -103,7 +105,7 @@ export async function* generate(
 }
 
 function choose(state: Running, logits: Float32Array, options: GenerateOptions, positions: number): Emitted {
-  const id = state.sampler.next(logits, state.seen)
+  const id = options.forced?.[state.sequence]?.[state.made] ?? state.sampler.next(logits, state.seen)
   state.seen.push(id)
   state.made++
   const isEnd = options.endIds?.includes(id)

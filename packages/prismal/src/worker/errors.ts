@@ -10,6 +10,7 @@ import {
   ThreadError,
   UnavailableError,
 } from '@prismal/tensor'
+import { DataError } from '../evaluate/data/errors.js'
 
 /** The worker of a pipeline ended or failed: its calls are lost, and later ones cannot be made. Code `worker-failed`. */
 export class WorkerError extends PrismalError {
@@ -50,6 +51,7 @@ const CLASSES: Readonly<Record<string, ErrorClass>> = {
   DeviceError,
   ConnectionError,
   WorkerError,
+  DataError,
   PrismalError,
   TypeError,
   RangeError,

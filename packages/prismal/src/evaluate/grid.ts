@@ -1,0 +1,163 @@
+/** The cells of an evaluation: every combination of the options that are asked for, and what they are compared with. */
+import { PlanError, parseSharing, type SharingOptions } from '@prismal/distribute'
+
+/** A cell to be evaluated: how devices share, under the name that tables give it. */
+export interface GridCell {
+  readonly method: string
+  /** P. */
+  readonly devices: number
+  readonly sharing: SharingOptions
+  /** The number of partitions that rows are scored by, where devices are fewer; see {@link oneDevice}. */
+  readonly cuts: number
+}
+
+/** Options of sharing under their names, with the values that each is to take. */
+export type Axes = Readonly<Record<string, readonly unknown[]>>
+
+export interface GridOptions {
+  /** P, one or more of them. */
+  readonly devices: readonly number[]
+  readonly axes?: Axes
+  /** Options of every cell of several devices. */
+  readonly fixed?: SharingOptions
+  /** Also `full` and the readings of the published method. */
+  readonly baselines?: boolean
+}
+
+/** What a strategy does not go by. */
+const WITHOUT_EFFECT: Readonly<Record<string, readonly string[]>> = {
+  isolated: [
+    'segments',
+    'compressionRate',
+    'sink',
+    'tail',
+    'bounds',
+    'gain',
+    'reuse',
+    'point',
+    'wire',
+    'handoff',
+    'lost',
+  ],
+  full: ['segments', 'compressionRate', 'sink', 'tail', 'bounds', 'gain', 'reuse', 'anchor'],
+  whole: ['segments', 'compressionRate', 'sink', 'tail', 'bounds', 'gain', 'reuse', 'anchor', 'point', 'wire'],
+}
+
+/**
+ * One device and `isolated` for each number of devices, then the published readings and `full` where asked for, then every combination
+ * of the axes; no cell twice. Throws `PlanError` for an option that cannot be, or that there is not.
+ */
+export function gridCells({ devices, axes = {}, fixed = {}, baselines = false }: GridOptions): GridCell[] {
+  const shared = devices.filter(P => P > 1)
+  const cells = shared.length === 0 ? [oneDevice(1)] : []
+  for (const P of shared) cells.push(oneDevice(P), gridCell(P, { strategy: 'isolated', ...fixed }))
+  if (baselines)
+    for (const P of shared) {
+      cells.push(gridCell(P, { strategy: 'full', ...fixed }))
+      cells.push(...published(P, (axes.segments ?? []) as readonly number[], fixed))
+    }
+  for (const P of shared) cells.push(...combinations(axes).map(sharing => gridCell(P, { ...sharing, ...fixed })))
+  const seen = new Set<string>()
+  return cells.filter(({ devices, cuts, sharing }) => {
+    const key = JSON.stringify([devices, cuts, Object.entries(sharing).sort()])
+    return !seen.has(key) && seen.add(key)
+  })
+}
+
+/** One device, to be scored on the rows that `cuts` devices are scored on. */
+export const oneDevice = (cuts: number): GridCell => ({ method: 'one device', devices: 1, sharing: {}, cuts })
+
+/** Checks that there are such options (whether they can be, a plan says); `method` is made of them where it is not given. */
+export function gridCell(devices: number, options: SharingOptions, method?: string): GridCell {
+  expectKnown(devices, options)
+  const { strategy = 'means' } = options
+  const dropped = WITHOUT_EFFECT[strategy] ?? []
+  const sharing = Object.fromEntries(
+    Object.entries({ strategy, ...options }).filter(([name]) => !dropped.includes(name)),
+  )
+  return { method: method ?? methodOf(sharing), devices, sharing, cuts: devices }
+}
+
+/** Reads a list of `{ devices, sharing, method? }`. Throws `PlanError` where it is none. */
+export function parseGrid(json: unknown, where: string): GridCell[] {
+  if (!Array.isArray(json)) throw new PlanError(`plan: ${where} is not a list of cells`)
+  const cells = json.map((cell, i): GridCell => {
+    const { devices, sharing = {}, method } = (cell ?? {}) as Partial<GridCell>
+    if (!Number.isSafeInteger(devices) || (devices as number) < 1)
+      throw new PlanError(`plan: ${where}[${i}].devices is ${JSON.stringify(devices)}, not a whole number ≥ 1`)
+    return gridCell(devices as number, sharing, method)
+  })
+  const counts = [...new Set(cells.map(c => c.devices))].filter(P => P > 1)
+  const shared = cells.filter(c => c.devices > 1)
+  if (shared.length === 0) return [oneDevice(1)]
+  const compared = counts.flatMap(P => [oneDevice(P), gridCell(P, { strategy: 'isolated' })])
+  return [...compared, ...shared.filter(c => c.sharing.strategy !== 'isolated' || Object.keys(c.sharing).length > 1)]
+}
+
+/** The method as published leaves open where means are taken and whether they count; `wire` f16 is the obvious saving. */
+function published(P: number, segments: readonly number[], fixed: SharingOptions): GridCell[] {
+  const cells: GridCell[] = []
+  for (const L of segments)
+    for (const wire of ['f32', 'f16'] as const)
+      for (const point of ['input', 'normed'] as const)
+        for (const counts of [true, false]) {
+          const asked = {
+            strategy: 'means',
+            segments: L,
+            sink: 0,
+            point,
+            wire,
+            ...plain(),
+            ...(!counts && { gain: 0 }),
+          }
+          if (!counts && !isKnown('gain', 0)) continue
+          const named = [point, !counts && 'no counts', wire !== 'f32' && wire].filter(Boolean).join(', ')
+          cells.push(gridCell(P, { ...asked, ...fixed } as SharingOptions, `published L=${L} (${named})`))
+        }
+  return cells
+}
+
+/** What the published method does without, said outright: defaults may differ. */
+const PLAIN = { order: 'raster', bounds: 'uniform', gain: 1, tail: 0, anchor: 0 }
+const plain = (): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(PLAIN).filter(([name, value]) => isKnown(name, value)))
+
+function combinations(axes: Axes): SharingOptions[] {
+  return Object.entries(axes).reduce<Record<string, unknown>[]>(
+    (sofar, [name, values]) => sofar.flatMap(options => values.map(value => ({ ...options, [name]: value }))),
+    [{}],
+  ) as SharingOptions[]
+}
+
+/** `means L=3 int8`: the strategy, and what was said besides. */
+function methodOf({ strategy, segments, point, wire, ...others }: SharingOptions): string {
+  const more = Object.entries(others).map(
+    ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+  )
+  const L = segments === undefined ? [] : [`L=${segments}`]
+  return [strategy, ...L, ...(point ? [point] : []), ...(wire ? [wire] : []), ...more].join(' ')
+}
+
+/** Throws `PlanError` for an option that there is not, which would be ignored in silence, or that is of another type. */
+function expectKnown(devices: number, options: SharingOptions): void {
+  const known = parsed(devices, options)
+  const unknown = Object.keys(options).filter(name => !Object.hasOwn(known, name))
+  if (unknown.length > 0) throw new PlanError(`plan: there is no option ${unknown.join(', ')} of sharing`)
+}
+
+function parsed(devices: number, options: SharingOptions): SharingOptions {
+  try {
+    return parseSharing(options, 'sharing', devices)
+  } catch (error) {
+    throw new PlanError(`plan: ${(error as Error).message}`)
+  }
+}
+
+function isKnown(name: string, value: unknown): boolean {
+  try {
+    expectKnown(2, { [name]: value } as SharingOptions)
+    return true
+  } catch {
+    return false
+  }
+}
