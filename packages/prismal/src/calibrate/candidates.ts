@@ -1,0 +1,37 @@
+/**
+ * What calibration chooses among. This file is data: which recipes are tried for which models follows from measurements, on development data
+ * only.
+ */
+import type { SharingOptions } from '@prismal/distribute'
+import type { Model } from '@prismal/models'
+
+/**
+ * Ways of sending means, without how many. The first is the one whose numbers of means are tested for `maxLoss`: more of them must lose
+ * less. For a budget all are raced against each other, each with as many means as fit.
+ */
+export const RECIPES: Readonly<Record<Model['family'], readonly SharingOptions[]>> = {
+  vit: [
+    { strategy: 'means', wire: 'int8', sink: 0 },
+    { strategy: 'means', wire: 'int8', sink: 1 },
+  ],
+  bert: [
+    { strategy: 'means', wire: 'int8', sink: 1 },
+    { strategy: 'means', wire: 'int8', sink: 2 },
+  ],
+  gpt2: [
+    { strategy: 'means', wire: 'int8', sink: 0 },
+    { strategy: 'means', wire: 'int8', sink: 1 },
+  ],
+}
+
+/** L, means a device: about half as many again each time. */
+export const SEGMENTS: readonly number[] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
+
+/** Nothing is sent: what some models and inputs lose nothing by. */
+export const NOTHING: SharingOptions = { strategy: 'isolated' }
+
+/** Every row in 8 bits: almost exact, and a quarter of the bytes of `full`. */
+export const EVERY_ROW: SharingOptions = { strategy: 'full', wire: 'int8', point: 'normed' }
+
+/** Exact. It needs no test. */
+export const EXACT: SharingOptions = { strategy: 'full' }
