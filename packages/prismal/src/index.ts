@@ -2,6 +2,8 @@
 export type * from '@prismal/models'
 export { InputError, ModelError } from '@prismal/models'
 export { PrismalError } from '@prismal/tensor'
+export { type BudgetOptions, budgeted } from './calibrate/budget.js'
+export { type Calibrated, type CalibrateOptions, type Calibration, calibrate } from './calibrate/calibrate.js'
 export { decodeImage } from './decoders/decode-image.js'
 export { type ImageInput, readImage } from './images.js'
 export { TASKS, type Task } from './locate.js'

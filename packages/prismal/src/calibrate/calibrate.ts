@@ -2,11 +2,11 @@
 import { cluster, localMember, PlanError, SharedRunner, type SharingOptions } from '@prismal/distribute'
 import { aloneRunner, InputError, type Model, type Part, type Runner } from '@prismal/models'
 import { shuffled } from '../evaluate/random.js'
+import type { Task } from '../locate.js'
 import type { Bound } from './bounds.js'
 import { type Candidate, exact, ladder, type Requests, within } from './ladder.js'
 import { type Difference, type Item, type Loss, lossOf } from './losses.js'
 import { certify, neededInputs, race, type Tell, type Tested } from './procedure.js'
-import type { Task } from '../locate.js'
 
 export interface CalibrateOptions {
   /** P. Default: those of the pipeline, where it has devices. */
@@ -19,6 +19,8 @@ export interface CalibrateOptions {
   readonly confidence?: number
   /** How vectors are made where the task is feature-extraction; default `mean`. */
   readonly pooling?: 'mean' | 'cls'
+  /** Inputs (or windows of text) to use at most; default all. */
+  readonly limit?: number
   /** Start of the random order in which inputs are tried; default 1. */
   readonly seed?: number
   readonly signal?: AbortSignal
@@ -72,13 +74,15 @@ export async function calibrateItems(
   items: readonly Item[],
   options: CalibrateOptions,
 ): Promise<Calibration> {
-  const { maxLoss, budgetBytes, confidence = 0.95, seed = 1, pooling } = options
+  const { maxLoss, budgetBytes, confidence = 0.95, seed = 1, pooling, limit = items.length } = options
   const devices = options.devices ?? (runner instanceof SharedRunner ? runner.devices : 1)
   checkOptions(options, devices)
   if (items.length < 2) throw new InputError(`calibrate: ${items.length} inputs are too few to tell anything`)
   const { model } = runner
   const loss = lossOf(task, devices, pooling)
-  const order = shuffled(items.length, seed).map(i => items[i] as Item)
+  const order = shuffled(items.length, seed)
+    .slice(0, limit)
+    .map(i => items[i] as Item)
   const requests: Requests = { model, devices, lengths: order.flatMap(i => i.map(p => p.to)), want: loss.want }
   const candidates = maxLoss === undefined ? within(budgetBytes as number, requests) : ladder(requests)
   const trial = new Trial(loss as Loss, model, order, await sharedBy(runner, devices), options)

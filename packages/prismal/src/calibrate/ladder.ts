@@ -39,7 +39,7 @@ export function candidateOf(sharing: SharingOptions, { model, devices, lengths, 
 /** A recipe with more and more means, as long as that sends more, and less than every row takes. */
 function growing(recipe: SharingOptions, requests: Requests, most: number): Candidate[] {
   const found: Candidate[] = []
-  for (const segments of SEGMENTS) {
+  for (const segments of SEGMENTS[requests.model.family]) {
     const next = candidateOf({ ...recipe, segments }, requests)
     if (next.bytes >= most || next.bytes <= (found.at(-1)?.bytes ?? 0)) break
     found.push(next)

@@ -100,9 +100,7 @@ export const languageLoss = (devices: number): Loss<number> => ({
     const nextIds = texts.flatMap(({ ids }, t) => (wanted[t] as number[]).map(r => ids?.[r + 1] as number))
     const surprises = new Float64Array(nextIds.length)
     for (let at = 0; at < nextIds.length; at += HEAD_ROWS) {
-      const logits = (vocabulary as (rows: Tensor) => Tensor)(
-        rows.slice(at, Math.min(at + HEAD_ROWS, nextIds.length)),
-      )
+      const logits = (vocabulary as (rows: Tensor) => Tensor)(rows.slice(at, Math.min(at + HEAD_ROWS, nextIds.length)))
       for (const [i, row] of rowsOf(logits).entries()) surprises[at + i] = surprise(row, nextIds[at + i] as number)
       logits.dispose()
     }
