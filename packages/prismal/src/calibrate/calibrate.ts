@@ -1,14 +1,16 @@
 /** Choosing how devices share by trying it on inputs without labels, beside one device. */
 import { cluster, localMember, PlanError, SharedRunner, type SharingOptions } from '@prismal/distribute'
-import { aloneRunner, InputError, type Model, type Part, type Runner } from '@prismal/models'
+import { InputError, type Model, type Part, type Runner } from '@prismal/models'
 import { shuffled } from '../evaluate/random.js'
 import type { Task } from '../locate.js'
 import type { Bound } from './bounds.js'
+import { EXACT } from './candidates.js'
 import { type Candidate, exact, ladder, type Requests, within } from './ladder.js'
-import { type Difference, type Item, type Loss, lossOf } from './losses.js'
-import { certify, neededInputs, race, type Tell, type Tested } from './procedure.js'
+import { type Item, type Loss, lossOf } from './losses.js'
+import { certify, race } from './procedure.js'
+import { Trial, type TrialOptions } from './trial.js'
 
-export interface CalibrateOptions {
+export interface CalibrateOptions extends TrialOptions {
   /** P. Default: those of the pipeline, where it has devices. */
   readonly devices?: number
   /** Most that may be lost, percent: points of accuracy, of rank correlation, or of the bits per byte. Either this or `budgetBytes`. */
@@ -23,9 +25,6 @@ export interface CalibrateOptions {
   readonly limit?: number
   /** Start of the random order in which inputs are tried; default 1. */
   readonly seed?: number
-  readonly signal?: AbortSignal
-  /** Told of each candidate that is tried and how many inputs it was tried on so far. */
-  readonly onProgress?: (progress: { readonly sharing: SharingOptions; readonly inputs: number }) => void
 }
 
 /** What was chosen, and what is known of it. */
@@ -51,79 +50,82 @@ export interface Calibration {
   readonly next?: { readonly sharing: SharingOptions; readonly bytes: number; readonly loss: Bound }
   readonly neededInputs?: number
   /** All that were tried, in the order of the tests. */
-  readonly tried: readonly {
-    readonly sharing: SharingOptions
-    readonly bytes: number
+  readonly tried: readonly (Candidate & {
     readonly inputs: number
     readonly loss: Bound
     readonly holds: boolean
-  }[]
+  })[]
 }
 
-/** Requests have as many items. */
-const TOGETHER = 8
 const EXACT_LOSS: Bound = { estimate: 0, lower: 0, upper: 0 }
 
+/** What is asked for: one of them. */
+export type Goal = Pick<CalibrateOptions, 'maxLoss' | 'budgetBytes'>
+
 /**
- * Calibrates with items that were read already; `runner` gives the devices, or with `devices` as many logical ones in this thread are
- * made of its model. Throws {@link PlanError} for options that cannot be and `InputError` for too few items.
+ * Calibrates with items that were read already, for each of the goals; what one of them computed the others use. `runner` gives
+ * the devices, or with `devices` as many logical ones in this thread are made of its model. Throws {@link PlanError} for options that
+ * cannot be and `InputError` for too few items.
  */
 export async function calibrateItems(
   task: Task,
   runner: Runner,
   items: readonly Item[],
-  options: CalibrateOptions,
-): Promise<Calibration> {
-  const { maxLoss, budgetBytes, confidence = 0.95, seed = 1, pooling, limit = items.length } = options
+  goals: readonly Goal[],
+  options: Omit<CalibrateOptions, keyof Goal> = {},
+): Promise<Calibration[]> {
+  const { confidence = 0.95, seed = 1, pooling, limit = items.length } = options
   const devices = options.devices ?? (runner instanceof SharedRunner ? runner.devices : 1)
-  checkOptions(options, devices)
+  for (const goal of goals) checkOptions(goal, confidence, devices)
   if (items.length < 2) throw new InputError(`calibrate: ${items.length} inputs are too few to tell anything`)
   const { model } = runner
   const loss = lossOf(task, devices, pooling)
-  const order = shuffled(items.length, seed)
-    .slice(0, limit)
-    .map(i => items[i] as Item)
-  const requests: Requests = { model, devices, lengths: order.flatMap(i => i.map(p => p.to)), want: loss.want }
-  const candidates = maxLoss === undefined ? within(budgetBytes as number, requests) : ladder(requests)
-  const trial = new Trial(loss as Loss, model, order, await sharedBy(runner, devices), options)
+  const order = shuffled(items.length, seed).slice(0, limit)
+  const tried = order.map(i => items[i] as Item)
+  const requests: Requests = { model, devices, lengths: tried.flatMap(i => i.map(p => p.to)), want: loss.want }
+  const shared = await sharedBy(runner, devices)
   try {
-    const all = exact(requests)
-    const isExact = candidates.length === 1 && candidates[0]?.sharing.strategy === 'full' && !candidates[0].sharing.wire
-    const limits = { inputs: order.length, alpha: 1 - confidence }
-    if (isExact) return calibrationOf([], all)
-    const tested =
-      maxLoss === undefined
-        ? await race(candidates, trial.tell, limits)
-        : await certify(candidates, trial.tell, { ...limits, maxLoss })
-    return calibrationOf(tested, all)
+    const trial = new Trial(loss as Loss, model, tried, shared.runner, options)
+    const found: Calibration[] = []
+    for (const goal of goals) found.push(await choose(goal, trial, requests, confidence))
+    return found
   } finally {
-    await trial.end()
-  }
-
-  function calibrationOf(tested: readonly Tested<Candidate>[], all: Candidate): Calibration {
-    const chosen = maxLoss === undefined ? tested[0] : tested.findLast(t => t.holds)
-    const failed = maxLoss === undefined ? undefined : tested.find(t => !t.holds)
-    const { sharing, bytes } = chosen?.candidate ?? all
-    const needed = failed && neededInputs(failed.bound, failed.inputs, maxLoss as number)
-    return {
-      ...{ devices, sharing, bytes, bytesFull: all.bytes, unit: loss.unit },
-      ...(maxLoss !== undefined && { maxLoss }),
-      ...(budgetBytes !== undefined && { budgetBytes }),
-      ...{ loss: chosen?.bound ?? EXACT_LOSS, confidence, inputs: order.length, triedOn: chosen?.inputs ?? 0 },
-      isFallback: maxLoss !== undefined && !chosen,
-      ...(failed && {
-        next: { sharing: failed.candidate.sharing, bytes: failed.candidate.bytes, loss: failed.bound },
-      }),
-      ...(needed !== undefined && { neededInputs: needed }),
-      tried: tested.map(({ candidate, inputs, bound, holds }) => ({
-        ...{ sharing: candidate.sharing, bytes: candidate.bytes },
-        ...{ inputs, loss: bound, holds },
-      })),
-    }
+    await shared.end()
   }
 }
 
-function checkOptions({ maxLoss, budgetBytes, confidence = 0.95 }: CalibrateOptions, devices: number): void {
+async function choose(
+  { maxLoss, budgetBytes }: Goal,
+  trial: Trial,
+  requests: Requests,
+  confidence: number,
+): Promise<Calibration> {
+  const limits = { inputs: trial.inputs, alpha: 1 - confidence }
+  const all = exact(requests)
+  const tested =
+    maxLoss === undefined
+      ? await race(withinButExact(budgetBytes as number, requests), trial.tell, limits)
+      : await certify(ladder(requests), trial.tell, { ...limits, maxLoss })
+  const chosen = maxLoss === undefined ? tested[0] : tested.findLast(t => t.holds)
+  const failed = maxLoss === undefined ? undefined : tested.find(t => !t.holds)
+  const { sharing, bytes } = chosen?.candidate ?? all
+  return {
+    ...{ devices: requests.devices, sharing, bytes, bytesFull: all.bytes, unit: trial.unit },
+    ...(maxLoss !== undefined && { maxLoss }),
+    ...(budgetBytes !== undefined && { budgetBytes }),
+    ...{ loss: chosen?.bound ?? EXACT_LOSS, confidence, inputs: limits.inputs, triedOn: chosen?.inputs ?? 0 },
+    isFallback: maxLoss !== undefined && !chosen,
+    ...(failed && { next: { sharing: failed.candidate.sharing, bytes: failed.candidate.bytes, loss: failed.bound } }),
+    ...(failed?.neededInputs !== undefined && { neededInputs: failed.neededInputs }),
+    tried: tested.map(({ candidate, inputs, bound, holds }) => ({ ...candidate, inputs, loss: bound, holds })),
+  }
+}
+
+/** What is exact needs no trial. */
+const withinButExact = (budgetBytes: number, requests: Requests): Candidate[] =>
+  within(budgetBytes, requests).filter(c => c.sharing !== EXACT)
+
+function checkOptions({ maxLoss, budgetBytes }: Goal, confidence: number, devices: number): void {
   if (!(Number.isInteger(devices) && devices >= 2))
     throw new PlanError(`plan: devices is ${devices}: there is something to choose for 2 or more`)
   if ((maxLoss === undefined) === (budgetBytes === undefined))
@@ -158,54 +160,6 @@ async function sharedBy(runner: Runner, devices: number): Promise<Devices> {
   }
 }
 
-/** Answers of one device and of candidates, computed when they are asked for and kept as differences. */
-class Trial {
-  readonly #loss: Loss
-  readonly #model: Model
-  readonly #items: readonly Item[]
-  readonly #devices: Devices
-  readonly #options: CalibrateOptions
-  readonly #one: unknown[] = []
-  readonly #differences = new Map<Candidate, Difference[]>()
-
-  constructor(loss: Loss, model: Model, items: readonly Item[], devices: Devices, options: CalibrateOptions) {
-    this.#loss = loss
-    this.#model = model
-    this.#items = items
-    this.#devices = devices
-    this.#options = options
-  }
-
-  readonly tell: Tell<Candidate> = async (candidate, inputs, alpha) => {
-    const differences = this.#differences.get(candidate) ?? []
-    this.#differences.set(candidate, differences)
-    const alone = aloneRunner(this.#model)
-    const shared = this.#devices.runner.with(candidate.sharing)
-    while (differences.length < inputs) {
-      const from = differences.length
-      const to = Math.min(from + TOGETHER, inputs)
-      if (this.#one.length < to) this.#one.push(...(await this.#answers(alone, this.#one.length, to)))
-      for (const [i, answer] of (await this.#answers(shared, from, to)).entries())
-        differences.push(this.#loss.compare(this.#one[from + i], answer))
-      this.#options.onProgress?.({ sharing: candidate.sharing, inputs: to })
-    }
-    return this.#loss.bound(differences.slice(0, inputs), alpha)
-  }
-
-  async #answers(runner: Runner, from: number, to: number): Promise<unknown[]> {
-    const request = runner.begin(this.#options.signal)
-    try {
-      return await this.#loss.answers(this.#model, request, this.#items.slice(from, to))
-    } finally {
-      request.end()
-    }
-  }
-
-  end(): Promise<void> {
-    return this.#devices.end()
-  }
-}
-
 /** A pipeline, as far as calibration needs it. */
 export interface Calibrated<Input> {
   readonly task: Task
@@ -234,8 +188,10 @@ export async function calibrate<Input>(
   inputs: readonly (Input | readonly [Input, Input])[],
   options: CalibrateOptions,
 ): Promise<Calibration> {
-  const items = await itemsOf(tool, inputs)
-  return calibrateItems(tool.task, tool.runner, items, options)
+  const { maxLoss, budgetBytes, ...others } = options
+  const goal = { ...(maxLoss !== undefined && { maxLoss }), ...(budgetBytes !== undefined && { budgetBytes }) }
+  const [found] = await calibrateItems(tool.task, tool.runner, await itemsOf(tool, inputs), [goal], others)
+  return found as Calibration
 }
 
 async function itemsOf<Input>(

@@ -3,6 +3,7 @@ import { type Cluster, PlanError, type SharingOptions } from '@prismal/distribut
 import { type Command, InvalidArgumentError } from 'commander'
 import { budgeted } from '../calibrate/budget.js'
 import { describeSharing } from '../calibrate/describe.js'
+import { type Candidate, type Requests, within } from '../calibrate/ladder.js'
 import { readSharingFile } from '../calibrate/sharing-file.js'
 import { clusterOf, type DeviceFlags, sharingOptions } from './sharing.js'
 import { bytes as shown } from './units.js'
@@ -59,8 +60,28 @@ export async function calibratedCluster(flags: DeviceFlags & CalibratedFlags): P
   return budgeted(cluster, budget, { onChoice: ({ sharing, mostBytes }) => warn(chosenText(sharing, mostBytes)) })
 }
 
+/** How a plan's devices share: as the flags say, or by a file or a budget for these requests. */
+export function plannedSharing(
+  flags: DeviceFlags & CalibratedFlags,
+  requests: Requests,
+): { devices: number; sharing: SharingOptions } {
+  const { sharing: path, budget } = flags
+  const { devices } = requests
+  if (path !== undefined) {
+    expectNoBudget(flags)
+    const file = readSharingFile(path)
+    expectDevices(path, file.devices, flags.devices ?? file.devices)
+    return { devices: file.devices, sharing: { ...file.sharing, ...sharingOptions(flags) } }
+  }
+  if (budget === undefined || devices === 1) return { devices, sharing: sharingOptions(flags) }
+  expectFree(flags)
+  const [choice] = within(budget, requests) as [Candidate]
+  warn(chosenText(choice.sharing, choice.mostBytes))
+  return { devices, sharing: { ...choice.sharing, ...sharingOptions(flags) } }
+}
+
 /** What sharing is without inputs to try it on. */
-export const chosenText = (sharing: SharingOptions, most: number): string =>
+const chosenText = (sharing: SharingOptions, most: number): string =>
   `budget: ${describeSharing(sharing)} (${shown(most)} a device); what it costs is not known: prismal calibrate tells`
 
 function withSharing(cluster: Cluster, sharing: SharingOptions, onModel: (model: { digest: string }) => void): Cluster {
@@ -76,7 +97,7 @@ function withSharing(cluster: Cluster, sharing: SharingOptions, onModel: (model:
   }
 }
 
-export function expectDevices(path: string, chosenFor: number, devices: number): void {
+function expectDevices(path: string, chosenFor: number, devices: number): void {
   if (devices !== chosenFor)
     throw new PlanError(`plan: ${path} was chosen for ${chosenFor} devices, not for ${devices}: calibrate for those`)
 }
@@ -86,7 +107,7 @@ function expectNoBudget({ budget }: CalibratedFlags): void {
 }
 
 /** A budget chooses what these would say. */
-export function expectFree(flags: DeviceFlags & CalibratedFlags): void {
+function expectFree(flags: DeviceFlags & CalibratedFlags): void {
   const { strategy, segments, compressionRate, wire, point, sink } = sharingOptions(flags)
   const given = Object.entries({ strategy, segments, compressionRate, wire, point, sink }).filter(
     ([, v]) => v !== undefined,
