@@ -43,9 +43,9 @@ describe('images', async () => {
   it('finds fewer bytes than exact sharing takes, the same ones every time, which a real run then takes', async () => {
     const tried = new Set<string>()
     const onProgress = ({ sharing }: { sharing: object }) => tried.add(JSON.stringify(sharing))
-    const found = await calibrate(classify, inputs, { devices: 2, maxLoss: 12, onProgress })
+    const found = await calibrate(classify, inputs.slice(0, 30), { devices: 2, maxLoss: 20, onProgress })
     expectSound(found)
-    expect(found).toMatchObject({ devices: 2, unit: 'points of accuracy', inputs: 48, isFallback: false })
+    expect(found).toMatchObject({ devices: 2, unit: 'points of accuracy', inputs: 30, isFallback: false })
     expect(found.bytes).toBeLessThan(found.bytesFull / 3)
     expect(tried.size).toBe(found.tried.length)
     const again = () => calibrate(classify, inputs.slice(0, 8), { devices: 2, maxLoss: 50 })

@@ -1,12 +1,13 @@
 /** Choosing how devices share by trying it on inputs without labels, beside one device. */
 import { cluster, localMember, PlanError, SharedRunner, type SharingOptions } from '@prismal/distribute'
-import { InputError, type Model, type Part, type Runner } from '@prismal/models'
+import { InputError, type Model, type Runner } from '@prismal/models'
 import { shuffled } from '../evaluate/random.js'
 import type { Task } from '../locate.js'
 import type { Bound } from './bounds.js'
 import { EXACT } from './candidates.js'
+import { type Calibrated, type Item, itemsOf } from './items.js'
 import { type Candidate, exact, ladder, type Requests, within } from './ladder.js'
-import { type Item, type Loss, lossOf } from './losses.js'
+import { type Loss, lossOf } from './losses.js'
 import { certify, race } from './procedure.js'
 import { Trial, type TrialOptions } from './trial.js'
 
@@ -62,17 +63,13 @@ const EXACT_LOSS: Bound = { estimate: 0, lower: 0, upper: 0 }
 /** What is asked for: one of them. */
 export type Goal = Pick<CalibrateOptions, 'maxLoss' | 'budgetBytes'>
 
-/**
- * Calibrates with items that were read already, for each of the goals; what one of them computed the others use. `runner` gives
- * the devices, or with `devices` as many logical ones in this thread are made of its model. Throws {@link PlanError} for options that
- * cannot be and `InputError` for too few items.
- */
-export async function calibrateItems(
+/** Calibrates with items that were read already. */
+async function calibrateItems(
   task: Task,
   runner: Runner,
   items: readonly Item[],
   goals: readonly Goal[],
-  options: Omit<CalibrateOptions, keyof Goal> = {},
+  options: Omit<CalibrateOptions, keyof Goal>,
 ): Promise<Calibration[]> {
   const { confidence = 0.95, seed = 1, pooling, limit = items.length } = options
   const devices = options.devices ?? (runner instanceof SharedRunner ? runner.devices : 1)
@@ -82,7 +79,7 @@ export async function calibrateItems(
   const loss = lossOf(task, devices, pooling)
   const order = shuffled(items.length, seed).slice(0, limit)
   const tried = order.map(i => items[i] as Item)
-  const requests: Requests = { model, devices, lengths: tried.flatMap(i => i.map(p => p.to)), want: loss.want }
+  const requests: Requests = { model, devices, lengths: tried.flatMap(i => i.lengths), want: loss.want }
   const shared = await sharedBy(runner, devices)
   try {
     const trial = new Trial(loss as Loss, model, tried, shared.runner, options)
@@ -160,19 +157,6 @@ async function sharedBy(runner: Runner, devices: number): Promise<Devices> {
   }
 }
 
-/** A pipeline, as far as calibration needs it. */
-export interface Calibrated<Input> {
-  readonly task: Task
-  readonly runner: Runner
-  /** The sequence that the model is given for an input. */
-  readonly sequence: (input: Input) => Promise<Part> | Part
-}
-
-/** A window of text has as many tokens, or as many as the model has positions. */
-const WINDOW = 512
-/** A shorter rest of a text is left out. */
-const LEAST_WINDOW = 32
-
 /**
  * Chooses how `devices` devices share a pipeline's requests, by inputs like those that it will get (500 to 5,000; labels are not
  * needed): `maxLoss` or `budgetBytes` says what for. Texts are cut into windows where the task is text-generation; feature-extraction
@@ -190,38 +174,16 @@ export async function calibrate<Input>(
 ): Promise<Calibration> {
   const { maxLoss, budgetBytes, ...others } = options
   const goal = { ...(maxLoss !== undefined && { maxLoss }), ...(budgetBytes !== undefined && { budgetBytes }) }
-  const [found] = await calibrateItems(tool.task, tool.runner, await itemsOf(tool, inputs), [goal], others)
+  const [found] = await calibrateEach(tool, inputs, [goal], others)
   return found as Calibration
 }
 
-async function itemsOf<Input>(
-  { task, runner, sequence }: Calibrated<Input>,
+/** The same for several goals, which takes little longer than for the hardest of them: what was computed for one the others use. */
+export async function calibrateEach<Input>(
+  tool: Calibrated<Input>,
   inputs: readonly (Input | readonly [Input, Input])[],
-): Promise<Item[]> {
-  const isPair = (input: Input | readonly [Input, Input]): input is readonly [Input, Input] => Array.isArray(input)
-  if (task === 'feature-extraction') {
-    if (inputs.every(isPair))
-      return Promise.all(inputs.map(async ([a, b]) => [await sequence(a), await sequence(b)] as const))
-    const parts: Part[] = []
-    for (const input of inputs.flat() as Input[]) parts.push(await sequence(input))
-    return Array.from({ length: parts.length >> 1 }, (_, i) => parts.slice(2 * i, 2 * i + 2))
-  }
-  if (inputs.some(isPair)) throw new InputError(`calibrate: pairs were given; ${task} takes one input at a time`)
-  const items: Item[] = []
-  for (const input of inputs as readonly Input[]) {
-    const part = await sequence(input)
-    items.push(...(task === 'text-generation' ? windowsOf(part, runner.model.shape.positions) : [[part]]))
-  }
-  return items
-}
-
-/** A text's windows, one item each. */
-function windowsOf({ ids = new Int32Array(0) }: Part, positions: number): Item[] {
-  const size = Math.min(WINDOW, positions)
-  const items: Item[] = []
-  for (let at = 0; at + Math.min(LEAST_WINDOW, size) <= ids.length; at += size) {
-    const window = ids.slice(at, at + size)
-    items.push([{ from: 0, to: window.length, ids: window }])
-  }
-  return items
+  goals: readonly Goal[],
+  options: Omit<CalibrateOptions, keyof Goal> = {},
+): Promise<Calibration[]> {
+  return calibrateItems(tool.task, tool.runner, await itemsOf(tool, inputs), goals, options)
 }

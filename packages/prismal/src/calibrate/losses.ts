@@ -6,8 +6,8 @@ import type { Tensor } from '@prismal/tensor'
 import { spearmanOf } from '../evaluate/correlation.js'
 import { type Bound, correlationLossBound, ratioBound, severityBound } from './bounds.js'
 
-/** One input: a sequence, or two that are compared. */
-export type Item = readonly Part[]
+/** Sequences of one input: one, or two that are compared. */
+export type Sequences = readonly Part[]
 
 /** What two numbers say of one input: see each kind of loss. */
 export type Difference = readonly [number, number]
@@ -17,7 +17,7 @@ export interface Loss<Answer = unknown> {
   readonly unit: string
   /** Which rows requests ask for: what travels in the last layer depends on it. */
   readonly want: Want
-  answers(model: Model, request: Request, items: readonly Item[]): Promise<Answer[]>
+  answers(model: Model, request: Request, items: readonly Sequences[]): Promise<Answer[]>
   compare(one: Answer, shared: Answer): Difference
   /** Of the loss over all inputs like these. */
   bound(differences: readonly Difference[], alpha: number): Bound

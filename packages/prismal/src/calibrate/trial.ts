@@ -1,8 +1,9 @@
 /** Answers of one device and of ways of sharing, computed when they are asked for and kept as differences. */
 import type { SharedRunner, SharingOptions } from '@prismal/distribute'
 import { aloneRunner, type Model, type Runner } from '@prismal/models'
+import type { Item } from './items.js'
 import type { Candidate } from './ladder.js'
-import type { Difference, Item, Loss } from './losses.js'
+import type { Difference, Loss } from './losses.js'
 import type { Tell } from './procedure.js'
 
 export interface TrialOptions {
@@ -56,9 +57,10 @@ export class Trial {
   }
 
   async #answers(runner: Runner, from: number, to: number): Promise<unknown[]> {
+    const inputs = await Promise.all(this.#items.slice(from, to).map(item => item.read()))
     const request = runner.begin(this.#options.signal)
     try {
-      return await this.#loss.answers(this.#model, request, this.#items.slice(from, to))
+      return await this.#loss.answers(this.#model, request, inputs)
     } finally {
       request.end()
     }
