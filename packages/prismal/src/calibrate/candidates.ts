@@ -6,10 +6,15 @@ import type { SharingOptions } from '@prismal/distribute'
 import type { Model } from '@prismal/models'
 
 /**
- * Ways of sending means, without how many. The first is the one whose numbers of means are tested for `maxLoss`: more of them must lose
- * less. For a budget all are raced against each other, each with as many means as fit.
+ * Ways of sending means, without how many, for P devices. The first is the one whose numbers of means are tested for `maxLoss`, after
+ * nothing sent and before every row: more of them must lose less. For a budget all are raced against each other, each with as many
+ * means as fit; where there is nothing to try them on, the first is taken.
  */
-export const RECIPES: Readonly<Record<Model['family'], readonly SharingOptions[]>> = {
+export function recipesFor(family: Model['family'], _devices: number): readonly [SharingOptions, ...SharingOptions[]] {
+  return RECIPES[family]
+}
+
+const RECIPES: Readonly<Record<Model['family'], readonly [SharingOptions, ...SharingOptions[]]>> = {
   vit: [
     { strategy: 'means', wire: 'int8', sink: 0 },
     { strategy: 'means', wire: 'int8', sink: 1 },
@@ -33,9 +38,6 @@ export const SEGMENTS: Readonly<Record<Model['family'], readonly number[]>> = {
   bert: [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64],
   gpt2: [1, 2, 4, 8, 16, 32, 64],
 }
-
-/** Nothing is sent: what some models and inputs lose nothing by. */
-export const NOTHING: SharingOptions = { strategy: 'isolated' }
 
 /** Every row in 8 bits: almost exact, and a quarter of the bytes of `full`. */
 export const EVERY_ROW: SharingOptions = { strategy: 'full', wire: 'int8', point: 'normed' }

@@ -1,7 +1,7 @@
 /** Candidates in order of their bytes, as `cost()` counts them for sequences of given lengths. */
 import { cost, createPlan, PlanError, type SharingOptions } from '@prismal/distribute'
 import type { Model, Want } from '@prismal/models'
-import { EVERY_ROW, EXACT, NOTHING, RECIPES, SEGMENTS } from './candidates.js'
+import { EVERY_ROW, EXACT, recipesFor, SEGMENTS } from './candidates.js'
 
 /** A way of sharing, and what a device receives by it. */
 export interface Candidate {
@@ -49,9 +49,10 @@ function growing(recipe: SharingOptions, requests: Requests, most: number): Cand
 
 /** From nothing to every row, ascending in bytes; all but {@link exact}. */
 export function ladder(requests: Requests): Candidate[] {
-  const [recipe] = RECIPES[requests.model.family] as readonly [SharingOptions]
+  const [recipe] = recipesFor(requests.model.family, requests.devices)
+  const nothing = candidateOf({ ...recipe, strategy: 'isolated' }, requests)
   const every = candidateOf(EVERY_ROW, requests)
-  return [candidateOf(NOTHING, requests), ...growing(recipe, requests, every.bytes), every]
+  return [nothing, ...growing(recipe, requests, every.bytes), every]
 }
 
 export const exact = (requests: Requests): Candidate => candidateOf(EXACT, requests)
@@ -65,13 +66,13 @@ export function within(budgetBytes: number, requests: Requests): Candidate[] {
   if (all.mostBytes <= budgetBytes) return [all]
   const every = candidateOf(EVERY_ROW, requests)
   if (every.mostBytes <= budgetBytes) return [every]
-  const fitting = RECIPES[requests.model.family].flatMap(recipe => {
+  const recipes = recipesFor(requests.model.family, requests.devices)
+  const fitting = recipes.flatMap(recipe => {
     const best = growing(recipe, requests, every.bytes).findLast(c => c.mostBytes <= budgetBytes)
     return best ? [best] : []
   })
   if (fitting.length > 0) return fitting
-  const [recipe] = RECIPES[requests.model.family] as readonly [SharingOptions]
-  const least = candidateOf({ ...recipe, segments: 1 }, requests)
+  const least = candidateOf({ ...recipes[0], segments: 1 }, requests)
   throw new PlanError(
     `plan: a budget of ${budgetBytes} bytes is too small: one mean a device takes ${least.mostBytes} bytes a request (strategy isolated sends nothing)`,
   )

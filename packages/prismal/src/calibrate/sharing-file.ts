@@ -1,6 +1,6 @@
 /** `sharing.json`: what calibration chose, for `prismal run --sharing`. */
 import { readFileSync } from 'node:fs'
-import { createPlan, PlanError, type SharingOptions } from '@prismal/distribute'
+import { PlanError, type SharingOptions } from '@prismal/distribute'
 import type { Task } from '../locate.js'
 import type { Calibration } from './calibrate.js'
 
@@ -15,7 +15,7 @@ export interface SharingFile {
   readonly calibration: Omit<Calibration, 'devices' | 'sharing'>
 }
 
-/** Reads one. Throws {@link PlanError} where it is none, or its options cannot be. */
+/** Reads one. Throws {@link PlanError} where it is none; options that cannot be are refused where they are planned with. */
 export function readSharingFile(path: string): SharingFile {
   let file: Partial<SharingFile> | null
   try {
@@ -26,7 +26,5 @@ export function readSharingFile(path: string): SharingFile {
   const { format, devices, sharing } = file ?? {}
   if (format !== 1 || typeof devices !== 'number' || typeof sharing !== 'object' || sharing === null)
     throw new PlanError(`plan: ${path} is not what prismal calibrate --out writes`)
-  // A trial plan tells what is wrong with the options.
-  createPlan({ shape: { layers: 1, causal: false }, rows: [], want: 'all', devices }, sharing)
   return file as SharingFile
 }
