@@ -3,6 +3,7 @@
 import { PlanError } from '@prismal/distribute'
 import { Command, CommanderError } from 'commander'
 import { addAsk } from './commands/ask.js'
+import { addCalibrate } from './commands/calibrate.js'
 import { addDevices } from './commands/devices.js'
 import { addEval } from './commands/eval.js'
 import { addInspect } from './commands/inspect.js'
@@ -18,7 +19,7 @@ import { description, version } from './versions.js'
 async function main(argv: readonly string[]): Promise<number> {
   const program = new Command('prismal').description(description()).version(version())
   program.option('--debug', 'print stack traces').showHelpAfterError('(--help shows the options)')
-  const work = [addRun, addWorker, addSecret, addPlan, addInspect, addVerify, addEval]
+  const work = [addRun, addWorker, addSecret, addPlan, addEval, addCalibrate, addInspect, addVerify]
   for (const add of [...work, addDevices, addPush, addServe, addAsk]) add(program)
   for (const command of [program, ...program.commands])
     command.exitOverride().configureOutput({ outputError: (text, write) => write(withoutSecrets(text)) })

@@ -94,13 +94,21 @@ export interface PipelineCapabilities extends Capabilities {
 interface Telling {
   capabilities(): PipelineCapabilities
 }
+/** What a pipeline gives its model. */
+interface Reading<Input> {
+  readonly task: Task
+  /** The sequence that the model is given for an input. Throws `UnavailableError` where the pipeline is in a worker. */
+  sequence(input: Input): Promise<Part>
+}
 
 export interface Pipelines {
-  'image-classification': BatchPipeline<ImageInput, ClassifyOptions, Label[]> & Telling
-  'feature-extraction': Pipeline<string | readonly string[], FeatureOptions, NumberArray | NumberArray[]> & Telling
-  'text-classification': BatchPipeline<TextInput, ClassifyOptions, Label[]> & Telling
-  'fill-mask': BatchPipeline<string, FillMaskOptions, Filled[]> & Telling
-  'text-generation': GenerationPipeline & Telling
+  'image-classification': BatchPipeline<ImageInput, ClassifyOptions, Label[]> & Telling & Reading<ImageInput>
+  'feature-extraction': Pipeline<string | readonly string[], FeatureOptions, NumberArray | NumberArray[]> &
+    Telling &
+    Reading<string>
+  'text-classification': BatchPipeline<TextInput, ClassifyOptions, Label[]> & Telling & Reading<TextInput>
+  'fill-mask': BatchPipeline<string, FillMaskOptions, Filled[]> & Telling & Reading<string>
+  'text-generation': GenerationPipeline & Telling & Reading<string>
 }
 
 /**
@@ -169,7 +177,7 @@ async function inThisThread<T extends Task>(
         const engine = loaded.engine.capabilities()
         return { ...engine, reasons: [...engine.reasons, ...reasons], dtype: loaded.precision, worker: false }
       }
-      return Object.assign(await build(task, runner, files), { capabilities }) as Pipelines[T]
+      return Object.assign(await build(task, runner, files), { capabilities, task }) as Pipelines[T]
     } catch (error) {
       loaded.dispose()
       throw error
@@ -182,26 +190,36 @@ async function inThisThread<T extends Task>(
 async function build(task: Task, runner: Runner, files: ModelFiles): Promise<object> {
   const { model } = runner
   switch (task) {
-    case 'image-classification':
-      return imageClassification(runner, await imageReader(model, files))
+    case 'image-classification': {
+      const sequence = await imageReader(model, files)
+      return Object.assign(imageClassification(runner, sequence), { sequence })
+    }
     case 'feature-extraction': {
       const read =
         model.family === 'vit' ? await imageReader(model, files) : textReader(await tokenizerOf(model, files))
-      return featureExtraction(runner, read as (source: string) => Promise<Part> | Part)
+      const sequence = read as (source: string) => Promise<Part>
+      return Object.assign(featureExtraction(runner, sequence), { sequence })
     }
-    case 'text-classification':
-      return textClassification(runner, await tokenizerOf(model, files))
-    case 'fill-mask':
-      return fillMask(runner, await tokenizerOf(model, files))
-    case 'text-generation':
-      return textGeneration(runner, await tokenizerOf(model, files), await endIdsOf(files))
+    case 'text-classification': {
+      const tokenizer = await tokenizerOf(model, files)
+      return Object.assign(textClassification(runner, tokenizer), { sequence: textReader(tokenizer) })
+    }
+    case 'fill-mask': {
+      const tokenizer = await tokenizerOf(model, files)
+      return Object.assign(fillMask(runner, tokenizer), { sequence: textReader(tokenizer) })
+    }
+    case 'text-generation': {
+      const tokenizer = await tokenizerOf(model, files)
+      const tool = textGeneration(runner, tokenizer, await endIdsOf(files))
+      return Object.assign(tool, { sequence: textReader(tokenizer) })
+    }
   }
 }
 
 const textReader =
   (tokenizer: Tokenizer) =>
-  (text: string): Part =>
-    tokenizer.encode(text)
+  async (input: TextInput): Promise<Part> =>
+    typeof input === 'string' ? tokenizer.encode(input) : tokenizer.encode(input.text, { pair: input.text_pair })
 
 async function imageReader(model: Model, files: ModelFiles): Promise<(source: ImageInput) => Promise<Part>> {
   if (model.family !== 'vit')

@@ -15,13 +15,14 @@ import { openFiles } from '@prismal/models/node'
 import { rehearsalEngine } from '@prismal/tensor'
 import type { Command } from 'commander'
 import { KNOWN_MODELS, knownModel } from '../known-models.js'
+import { type CalibratedFlags, plannedSharing, withCalibrated } from './calibrated.js'
 import { type EngineFlags, withDtype, withThreads } from './engine-flags.js'
 import { planMeasured, rowsOf } from './plan-measured.js'
 import { quantity } from './quantity.js'
-import { type DeviceFlags, sharingOptions, whole, withDevices, withSharing } from './sharing.js'
+import { type DeviceFlags, whole, withDevices, withSharing } from './sharing.js'
 import { bytes, duration, flops, percent, table } from './units.js'
 
-interface PlanFlags extends DeviceFlags, EngineFlags {
+interface PlanFlags extends DeviceFlags, CalibratedFlags, EngineFlags {
   readonly model: string
   readonly tokens?: number
   readonly batch: number
@@ -69,7 +70,7 @@ export function addPlan(program: Command): void {
     .option('--rounds <n>', 'requests that each prediction is put beside', whole(1), 5)
     .option('--force', 'share where one device would be faster too')
     .option('--json', 'print one JSON object')
-  withDevices(withSharing(withThreads(withDtype(command)))).action(flags =>
+  withDevices(withCalibrated(withSharing(withThreads(withDtype(command))))).action(flags =>
     flags.measured ? planMeasured(flags) : plan(flags),
   )
 }
@@ -132,11 +133,11 @@ function rehearsed({ devices, sequences }: Plan): number[] {
 
 async function columnsOf(model: Model, tokens: number, flags: PlanFlags): Promise<Column[]> {
   const { shape } = model
-  const devices = flags.devices ?? flags.weights?.length ?? 2
-  const options = sharingOptions(flags)
+  const want = flags.asPublished ? 'all' : shape.causal ? 'last' : shape.patchWidth > 0 ? 'first' : 'all'
+  const requests = { model, devices: flags.devices ?? flags.weights?.length ?? 2, lengths: [tokens], want } as const
+  const { devices, sharing: options } = plannedSharing(flags, requests)
   const planned = (count: number, sharing: SharingOptions): Plan => {
     const rows = new Array<number>(flags.batch).fill(tokens)
-    const want = flags.asPublished ? 'all' : shape.causal ? 'last' : shape.patchWidth > 0 ? 'first' : 'all'
     return createPlan({ shape, rows, want, devices: count }, sharing)
   }
   const columns: Column[] = []
@@ -159,7 +160,7 @@ async function columnsOf(model: Model, tokens: number, flags: PlanFlags): Promis
         ? ` L=${segmentsOf(planned(devices, { ...shared, sink: 0, tail: 0, strategy }))}${(shared.sink ?? 1) > 0 ? `, sink ${shared.sink ?? 1}` : ''}`
         : ''
     await add(`${strategy}${L}`, devices, { ...shared, strategy })
-  }
+  } else if (options.wire !== undefined && options.wire !== 'f32') await add(`full, ${options.wire}`, devices, shared)
   return columns
 }
 

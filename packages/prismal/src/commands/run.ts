@@ -5,6 +5,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander'
 import { TASKS, type Task } from '../locate.js'
 import { type PipelineCapabilities, type Pipelines, pipeline } from '../pipeline.js'
 import { versions } from '../versions.js'
+import { type CalibratedFlags, calibratedCluster, withCalibrated } from './calibrated.js'
 import {
   type BackendFlag,
   type EngineFlags,
@@ -13,7 +14,7 @@ import {
   withDtype,
   withThreads,
 } from './engine-flags.js'
-import { atLeast, clusterOf, type DeviceFlags, whole, withDevices, withSharing } from './sharing.js'
+import { atLeast, type DeviceFlags, whole, withDevices, withSharing } from './sharing.js'
 import { bytes, duration } from './units.js'
 
 /** How a task answers, as commands take it. */
@@ -32,7 +33,7 @@ export interface TaskFlags {
   readonly signal?: AbortSignal
 }
 
-interface RunFlags extends TaskFlags, DeviceFlags, EngineFlags, BackendFlag {
+interface RunFlags extends TaskFlags, DeviceFlags, CalibratedFlags, EngineFlags, BackendFlag {
   readonly model?: string
   readonly measured?: true
   readonly force?: true
@@ -60,7 +61,7 @@ export function addRun(program: Command): void {
     .option('--json', 'print one JSON object: output, report, engine, versions')
     .option('--measured', 'measure the devices and their links first, and share in the way that is fastest')
     .option('--force', 'with --measured: share where one device would be faster too')
-  withTask(withDevices(withSharing(withThreads(withDtype(withBackend(command)))))).action(run)
+  withTask(withDevices(withCalibrated(withSharing(withThreads(withDtype(withBackend(command))))))).action(run)
 }
 
 /** Adds what says how a task answers. */
@@ -84,7 +85,7 @@ export function withTask(command: Command): Command {
 async function run(name: Task, inputs: readonly string[], flags: RunFlags, command: Command): Promise<void> {
   if (command.getOptionValueSource('nats') === 'cli' && flags.devices === undefined)
     throw new PlanError('plan: --nats finds devices: say how many with --devices')
-  const devices = measuredCluster(await clusterOf(flags), flags)
+  const devices = measuredCluster(await calibratedCluster(flags), flags)
   const warn = (message: string): void => console.error(`warning: ${message}`)
   const { backend } = flags
   const tool = await pipeline(name, flags.model, {
@@ -110,8 +111,11 @@ async function run(name: Task, inputs: readonly string[], flags: RunFlags, comma
 }
 
 /** The devices, which measure themselves before the first request where that was asked for. */
-function measuredCluster(devices: Cluster | undefined, { measured: isMeasured, force }: RunFlags): Cluster | undefined {
+function measuredCluster(devices: Cluster | undefined, flags: RunFlags): Cluster | undefined {
+  const { measured: isMeasured, force } = flags
   if (!isMeasured) return devices
+  if (flags.budget !== undefined || flags.sharing !== undefined)
+    throw new PlanError('plan: --measured chooses how devices share: leave --budget and --sharing out')
   if (!devices || devices.specs.length < 2)
     throw new PlanError('plan: there is one device and nothing to measure; name others with --devices or --device')
   return measured(devices, { force: force ?? false, onChoice: ({ reason }) => console.error(`measured: ${reason}`) })

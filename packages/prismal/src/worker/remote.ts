@@ -84,7 +84,10 @@ function toolOf(task: Task, link: WorkerLink, facts: ModelFacts): Pipelines[Task
     const { output, report } = (await link.ask(question, transfer, signal)) as Reported<unknown>
     return { output: unpackOutput(output), report }
   }
-  const shared = { withReport, runner, dispose, capabilities }
+  const sequence = async (): Promise<never> => {
+    throw inWorker('sequence')
+  }
+  const shared = { withReport, runner, dispose, capabilities, task, sequence }
   if (task === 'text-generation') {
     const stream = streamOver(link)
     const call = generationOf(withReport as GenerationPipeline['withReport'], stream)

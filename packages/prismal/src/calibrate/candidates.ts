@@ -1,0 +1,46 @@
+/**
+ * What calibration chooses among. This file is data: which recipes are tried for which models follows from measurements, on development data
+ * only.
+ */
+import type { SharingOptions } from '@prismal/distribute'
+import type { Model } from '@prismal/models'
+
+/**
+ * Ways of sending means, without how many, for P devices. The first is the one whose numbers of means are tested for `maxLoss`, after
+ * nothing sent and before every row: more of them must lose less. For a budget all are raced against each other, each with as many
+ * means as fit; where there is nothing to try them on, the first is taken.
+ */
+export function recipesFor(family: Model['family'], _devices: number): readonly [SharingOptions, ...SharingOptions[]] {
+  return RECIPES[family]
+}
+
+const RECIPES: Readonly<Record<Model['family'], readonly [SharingOptions, ...SharingOptions[]]>> = {
+  vit: [
+    { strategy: 'means', wire: 'int8', sink: 0 },
+    { strategy: 'means', wire: 'int8', sink: 1 },
+  ],
+  bert: [
+    { strategy: 'means', wire: 'int8', sink: 1 },
+    { strategy: 'means', wire: 'int8', sink: 2 },
+  ],
+  gpt2: [
+    { strategy: 'means', wire: 'int8', sink: 0 },
+    { strategy: 'means', wire: 'int8', sink: 1 },
+  ],
+}
+
+/**
+ * L, means a device. A text model's windows are long and few means tell much of them: more than 64 are not worth the time it takes to
+ * try them.
+ */
+export const SEGMENTS: Readonly<Record<Model['family'], readonly number[]>> = {
+  vit: [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128],
+  bert: [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64],
+  gpt2: [1, 2, 4, 8, 16, 32, 64],
+}
+
+/** Every row in 8 bits: almost exact, and a quarter of the bytes of `full`. */
+export const EVERY_ROW: SharingOptions = { strategy: 'full', wire: 'int8', point: 'normed' }
+
+/** Exact. It needs no test. */
+export const EXACT: SharingOptions = { strategy: 'full' }
