@@ -34,8 +34,13 @@ QNLI_TRAINED, KEPT_BACK = 3500, 800
 
 
 def lines(path, header=True):
-    rows = [line.split("\t") for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    rows = [line.split("\t") for line in text_lines(path)]
     return rows[1:] if header else rows
+
+
+def text_lines(path):
+    """Only line feeds end a row: the texts hold other separators."""
+    return path.read_text(encoding="utf-8-sig").rstrip("\n").split("\n")
 
 
 def pairs(path, header=True):
@@ -200,7 +205,7 @@ def main():
     (args.out / "model.safetensors").chmod(0o644)
     shutil.copyfile(args.model / "tokenizer.json", args.out / "tokenizer.json")
     if args.task == "qnli":
-        file = (args.glue / "QNLI/dev.tsv").read_text(encoding="utf-8-sig").splitlines()
+        file = text_lines(args.glue / "QNLI/dev.tsv")
         (args.out / "QNLI-rest.tsv").write_text("\n".join([file[0]] + [file[i + 1] for i in sorted(qnli_parts(args.glue)[2])]) + "\n")
     accuracy, matthews = measure()
     assert not math.isnan(accuracy)

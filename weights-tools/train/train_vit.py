@@ -18,8 +18,9 @@ import torch.nn.functional as F
 
 import cifar
 import vit
-from optimisers import AdamW, Muon, clip, save
-from parallel import Workers, half
+from optimisers import AdamW, Muon, clip
+from parallel import Workers
+from runs import Run, factor_at
 from train_teacher import Teacher
 from views import COARSE, FINE, JOB, ROWS, Views
 
@@ -57,21 +58,9 @@ def loss_of(w, rows, kept, share_of_maps):
     return loss
 
 
-class Run:
-    def __init__(self, folder, w, lr):
-        self.path, self.step, self.w = folder / "state.pt", 0, w
-        matrices = {k: v for k, v in w.items() if v.ndim == 2 and ".layer." in k}
-        self.muon = Muon(matrices, lr=lr, decay=0.05)
-        self.adam = AdamW({k: v for k, v in w.items() if k not in matrices}, lr=lr / 2, decay=0.01)
-        if self.path.exists():
-            saved = torch.load(self.path, weights_only=True)
-            self.step = int(saved["place"]["step"])
-            for mine, was in ((w, saved["weights"]), (self.muon.state, saved["muon"]), (self.adam.state, saved["adam"])):
-                for name, value in mine.items():
-                    value.copy_(was[name])
-
-    def keep(self, name="state.pt"):
-        save(self.path.with_name(name), weights=self.w, muon=self.muon.state, adam=self.adam.state, place={"step": torch.tensor(self.step)})
+def optimisers(w, lr):
+    matrices = {k: v for k, v in w.items() if v.ndim == 2 and ".layer." in k}
+    return Muon(matrices, lr=lr, decay=0.05), AdamW({k: v for k, v in w.items() if k not in matrices}, lr=lr / 2, decay=0.01)
 
 
 def main():
@@ -87,12 +76,12 @@ def main():
     parser.add_argument("--most-views", type=int, default=10)
     parser.add_argument("--lr", type=float, default=3e-3)
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
     workers = Workers(args.threads)
     (x, y), (held_x, held_y) = cifar.load(args.images)
     views = Views(args.views, x, y, Teacher(args.teacher))
-    run = Run(args.out, weights_at_start(x), args.lr)
+    w = weights_at_start(x)
+    run = Run(args.out, w, *optimisers(w, args.lr))
     steps, a_view = args.seen // BATCH, ROWS // BATCH
     began, kept_at, at_first, recent = time.time(), time.time(), run.step, []
 
@@ -121,10 +110,7 @@ def main():
         for g in gradients.values():
             g.div_(BATCH // JOB)
         clip(gradients, 1.0)
-        factor = min(1, (run.step + 1) / 60) * min(1, (1 - share) / (1 - FALL))
-        run.muon.step(gradients, factor, workers)
-        run.adam.step(gradients, factor)
-        run.step += 1
+        run.update(gradients, factor_at(run.step / steps, 0.04, FALL), workers)
         recent.append(sum(losses) / len(losses))
         if making and run.step % a_view == 0:
             views.finish(view)
