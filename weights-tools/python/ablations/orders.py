@@ -18,6 +18,9 @@ def patch_order(name, side, devices):
         key = lambda p: ((p[0] * side + p[1]) % devices, p)
     elif name == "spread-hilbert":                      # the same of a Hilbert curve
         key = lambda p: (hilbert(side, *p) % devices, hilbert(side, *p))
+    elif name.startswith("cyclic"):                     # cyclicB: runs of B along a Hilbert curve dealt out in turn
+        b = int(name[6:])
+        key = lambda p: (hilbert(side, *p) // b % devices, hilbert(side, *p))
     elif name == "checker":
         key = lambda p: ((p[0] + p[1]) % devices, hilbert(side, *p))
     elif name == "centre":                              # rings around the centre
@@ -26,6 +29,14 @@ def patch_order(name, side, devices):
     else:
         raise ValueError(name)
     return [y * side + x for y, x in sorted(at, key=key)]
+
+
+def token_order(name, n, devices):
+    """Of n tokens: as they come ('raster'), or runs of B dealt out in turn ('cyclicB')."""
+    if name == "raster":
+        return list(range(n))
+    b = int(name[6:])
+    return sorted(range(n), key=lambda i: (i // b % devices, i))
 
 
 def hilbert(side, y, x):

@@ -5,7 +5,7 @@ Letters: B inputs, N rows of the sequence, R rows computed (N, and copies of anc
 """
 from __future__ import annotations
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import torch
 import torch.nn.functional as F
 
@@ -21,6 +21,7 @@ class Sharing:
     near: int = 0                     # of these: rows next to each cut, exactly
     tail: int = 0                     # of these: the sequence's last rows, exactly
     anchor: int = 0                   # first rows that every device computes itself (not sent)
+    halo: int = 0                     # rows before each cut (and after, where not causal) that the other side computes itself too
     growth: float = 1.0               # sizes of segments grow by this factor with each step from the cut
     toward: str = "cut"               # finest there, or at the 'start' or 'end' of each device's rows
     point: str = "normed"
@@ -74,8 +75,13 @@ def plan_of(n, s: Sharing, layers, causal):
     for p, (a, b) in enumerate(bounds):
         for t in range(min(s.anchor, a)):
             plan.row.append(t); plan.device.append(p); plan.own.append(False)
+        for t in range(max(a - s.halo, 0, min(s.anchor, a)), a):
+            plan.row.append(t); plan.device.append(p); plan.own.append(False)
         for t in range(a, b):
             plan.row.append(t); plan.device.append(p); plan.own.append(True)
+        if not causal:
+            for t in range(b, min(b + s.halo, n)):
+                plan.row.append(t); plan.device.append(p); plan.own.append(False)
     made = {}
     for i in range(layers):
         L = s.rows[i] if isinstance(s.rows, tuple) else s.rows
@@ -94,6 +100,12 @@ def device_runs(n, a, b, p, L, s, causal):
     if L == 0:
         return []
     last = p == s.devices - 1
+    if s.halo:                                                      # rows that a neighbour computes are a mean of their own, for the others
+        inner = (a if p == 0 or causal else min(a + s.halo, b)), (b if last else max(b - s.halo, a))
+        without = replace(s, halo=0)
+        others = s.devices > 2
+        edges = [(x, y) for x, y in ((a, inner[0]), (inner[1], b)) if y > x] if others else []
+        return sorted(device_runs(n, *inner, p, max(1, L - len(edges)), without, causal) + edges)
     head = max(0, min(s.sink, b) - a) if a < s.sink else 0
     start = a + max(head, min(s.anchor, b) - a if a < s.anchor else 0)
     tail = s.tail if last else 0
@@ -121,18 +133,19 @@ def device_runs(n, a, b, p, L, s, causal):
 
 # ---- merging by content -------------------------------------------------------------------------
 
-def ward(h, parts, neighbours, fixed=0):
-    """Rows h [B, n, D] merged until `parts` clusters are left, cheapest in summed squares first. → membership [B, parts, n] of
-    0 and 1. The first `fixed` rows stay alone."""
+def ward(h, parts, neighbours, fixed=(0, 0), weight=None):
+    """Rows h [B, n, D] merged until `parts` clusters are left, cheapest in summed squares first, each weighted [B, n].
+    → membership [B, parts, n] of 0 and 1. The first and last `fixed` rows stay alone."""
     B, n, _ = h.shape
     member = torch.eye(n).repeat(B, 1, 1)
     alive = torch.ones(B, n, dtype=torch.bool)
-    count = torch.ones(B, n)
-    dist = torch.cdist(h, h).square() / 2
+    count = torch.ones(B, n) if weight is None else weight.clone()
+    dist = torch.cdist(h, h).square() * (count[:, :, None] * count[:, None] / (count[:, :, None] + count[:, None]))
     big = float("inf")
     dist.diagonal(dim1=1, dim2=2).fill_(big)
-    dist[:, :fixed] = big
-    dist[:, :, :fixed] = big
+    alone = (torch.arange(n) < fixed[0]) | (torch.arange(n) >= n - fixed[1])
+    dist[:, alone] = big
+    dist[:, :, alone] = big
     if neighbours:
         idx = torch.arange(n)
         far = (idx[:, None] - idx[None]).abs() > 1
@@ -153,7 +166,7 @@ def ward(h, parts, neighbours, fixed=0):
         new = (z - z[at, i][:, None]).square().sum(-1) * c * (ci + cj)[:, None] / (c + (ci + cj)[:, None])
         new = new.masked_fill(~alive, big)
         new[at, i] = big
-        new[:, :fixed] = big
+        new[:, alone] = big
         dist[at, i] = new
         dist[at, :, i] = new
         dist[at, j] = big
@@ -193,6 +206,12 @@ class Shared:
         remote = torch.zeros(len(row), len(runs))
         if len(runs):
             remote = remote.masked_fill(dev[:, None] == owner[None], NEVER)
+            if self.s.halo:                                         # what a device computes itself it does not take from others
+                first = torch.tensor([a for a, _ in runs])
+                for d in range(self.s.devices):
+                    mine = row[dev == d]
+                    have = (first >= mine[self.s.anchor if d else 0 :].min()) & (last <= mine.max())
+                    remote[dev == d] = remote[dev == d].masked_fill(have, NEVER)
         if self.stack.causal:
             local = local.masked_fill(row[None] > row[:, None], NEVER)
             if len(runs):
@@ -208,7 +227,7 @@ class Shared:
         st, s = self.stack, self.s
         p, tensors = self.plan(x.shape[1])
         row = torch.tensor(p.row)
-        first = [p.row.index(t) if not s.anchor else next(k for k, r in enumerate(p.row) if r == t and p.own[k]) for t in range(x.shape[1])]
+        first = [next(k for k, r in enumerate(p.row) if r == t and p.own[k]) for t in range(x.shape[1])]
         place = torch.tensor(first)
         x = x[:, row]
         B, H = len(x), st.heads
@@ -266,20 +285,29 @@ class Shared:
         B, R = h.shape[:2]
         A = t["A"].repeat(B, 1, 1)
         logits = None
-        if s.outliers or s.proxy:
+        if "mass" in s.merge or s.outliers or s.proxy:
             q, k = (m.unflatten(-1, (st.heads, -1)).transpose(1, 2).float() for m in (st.q(i, h), st.kv(i, h).chunk(2, -1)[0]))
             logits = q @ k.transpose(-1, -2) * st.scale(i, q.shape[-1]) + t["local"]
         for d in range(s.devices):
             mine = (t["dev"] == d) & t["own"]
             cols = mine.nonzero()[:, 0]
             at = (t["owner"] == d).nonzero()[:, 0]
+            if s.halo and s.devices == 2 and len(cols):
+                cols = cols[: len(cols) - s.halo] if d == 0 else cols if st.causal else cols[s.halo :]
             if len(at) == 0:
                 continue
             if s.merge and "once" in s.merge and ("member", d) in state:
                 member = state["member", d]
             elif s.merge:
-                fixed = min(s.sink, len(at) - 1) if d == 0 else 0
-                member = ward(h[:, cols], len(at), s.merge.startswith("neighbours"), fixed)
+                head = min(s.sink, len(at) - 1) if d == 0 else 0
+                fixed = head, min(s.near, len(at) - 1 - head) if d < s.devices - 1 else 0
+                space = st.kv(i, h[:, cols]).float() if "kv" in s.merge else st.kv(i, h[:, cols]).float().chunk(2, -1)[1] if "values" in s.merge else h[:, cols]
+                weight = None
+                if "mass" in s.merge:                                                   # attention received at home
+                    weight = logits[:, :, cols][..., cols].softmax(-1).mean((1, 2)) + 1e-4
+                if "near" in s.merge:                                                   # distance from the cut
+                    weight = (1 / (1 + (len(cols) - 1 - torch.arange(len(cols))) / 8)).expand(B, -1)
+                member = ward(space, len(at), s.merge.startswith("neighbours"), fixed, weight)
                 state["member", d] = member
             elif s.outliers:
                 mass = logits[:, :, cols][..., cols].softmax(-1).mean((1, 2))          # [B, n]

@@ -10,11 +10,11 @@ import torch
 from simulate import Shared, Sharing
 from stacks import load
 from wires import on_wire, row_bytes
-from orders import patch_order
+from orders import patch_order, token_order
 
 
 class Vit:
-    def __init__(self, model, images, n, dtype, batch=100, skip=0):
+    def __init__(self, model, images, n, dtype, batch=50, skip=0):
         self.stack, self.batch = load(model, dtype), batch
         d = np.load(images)
         held = np.random.RandomState(2025).permutation(50000)[:5000][skip : skip + n]
@@ -53,7 +53,7 @@ class Pairs:
         out = torch.empty(len(self.y), 2)
         with torch.no_grad():
             for g, (ids, types) in zip(self.groups, self.ids):
-                out[g] = self.stack.head(f.run(self.stack.embed(ids, types), torch.tensor([0]))).log_softmax(-1)
+                out[g] = self.stack.head(f.run(self.stack.embed(ids, types)[:, token_order(s.order, ids.shape[1], s.devices)], torch.tensor([0]))).log_softmax(-1)
         return dict(p=out)
 
     loss = Vit.loss
@@ -89,7 +89,7 @@ class Similarity:
         out = torch.empty(self.count, self.D)
         with torch.no_grad():
             for g, ids in zip(self.groups, self.ids):
-                out[g] = self.stack.head(f.run(self.stack.embed(ids)))
+                out[g] = self.stack.head(f.run(self.stack.embed(ids)[:, token_order(s.order, ids.shape[1], s.devices)]))
         return dict(cos=(out[0::2] * out[1::2]).sum(-1).numpy())
 
     def loss(self, alone, shared):
