@@ -3,12 +3,28 @@ import { BOARDS, BOARDS_NAME } from './network/boards.js'
 import { BATCH_NAME, BATCH_VARIANTS } from './network/boards-table.js'
 import type { Findings, Row } from './report.js'
 
-export interface Chart {
+interface Titled {
   /** Without an extension. */
   readonly file: string
   readonly title: string
   /** What a number is, with its unit. */
   readonly axis: string
+}
+
+/** Values over numbers, these on a logarithmic scale. */
+export interface Curves extends Titled {
+  readonly kind: 'curves'
+  /** What the numbers across are, with their unit. */
+  readonly across: string
+  readonly series: readonly {
+    readonly name: string
+    readonly points: readonly (readonly [across: number, value: number])[]
+  }[]
+  /** Levels that lines across show: what one device reaches, for example. */
+  readonly levels: readonly { readonly name: string; readonly value: number }[]
+}
+
+export interface Chart extends Titled {
   readonly kind: 'bars' | 'stacked' | 'lines'
   /** A line across, which the axis's name explains. */
   readonly mark?: number

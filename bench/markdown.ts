@@ -80,7 +80,7 @@ function sectionOf(suite: string, { rows, charts, remarks }: Sources): string {
 
 const listOf = (lines: readonly string[]): string => lines.map(line => `- ${line}`).join('\n')
 
-function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function tableOf(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
 }

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { type Chart, chartsOf } from './chart-data.js'
+import { type Chart, type Curves, chartsOf } from './chart-data.js'
 import { markdownOf } from './markdown.js'
 import { SETUP_COMMAND } from './peer-plan.js'
 import type { Findings } from './report.js'
@@ -28,9 +28,9 @@ export async function writeReport(findings: Findings): Promise<string> {
   return RESULTS
 }
 
-async function drawer(): Promise<(chart: Chart) => string> {
+export async function drawer(): Promise<(chart: Chart | Curves) => string> {
   if (!existsSync(fileURLToPath(new URL('peers/node_modules/echarts', import.meta.url))))
     throw new Error(`the charts' library is not installed: ${SETUP_COMMAND}`)
-  const { svgOf } = (await import(DRAWER)) as { svgOf: (chart: Chart) => string }
+  const { svgOf } = (await import(DRAWER)) as { svgOf: (chart: Chart | Curves) => string }
   return svgOf
 }

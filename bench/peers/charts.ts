@@ -1,24 +1,30 @@
 /** Draws charts as SVG, by ECharts, which needs no browser for it. */
 import * as echarts from 'echarts'
-import type { Chart } from '../chart-data.js'
+import type { Chart, Curves } from '../chart-data.js'
 
 const WIDTH = 920
+const CURVES_HEIGHT = 460
 const COLOURS = ['#1f6feb', '#d4691e', '#2d8a4e', '#8250df', '#b3261e', '#57606a']
 const TEXT = '#24292f'
 
 /** The chart as the text of an SVG file. */
-export function svgOf(chart: Chart): string {
+export function svgOf(chart: Chart | Curves): string {
+  if (chart.kind === 'curves') return drawn(curves(chart), CURVES_HEIGHT)
   const isLines = chart.kind === 'lines'
   const bars = chart.categories.length * (chart.kind === 'stacked' ? 1 : chart.series.length)
   const height = isLines ? 420 : 130 + chart.categories.length * 10 + bars * 17
+  return drawn(isLines ? lines(chart) : barsOf(chart), height)
+}
+
+function drawn(option: echarts.EChartsCoreOption, height: number): string {
   const instance = echarts.init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height })
-  instance.setOption(isLines ? lines(chart) : barsOf(chart))
+  instance.setOption(option)
   const svg = instance.renderToSVGString()
   instance.dispose()
   return `${svg}\n`
 }
 
-const frame = ({ title }: Chart): echarts.EChartsCoreOption => ({
+const frame = ({ title }: { title: string }): echarts.EChartsCoreOption => ({
   animation: false,
   backgroundColor: '#ffffff',
   color: COLOURS,
@@ -73,3 +79,26 @@ function lines(chart: Chart): echarts.EChartsCoreOption {
     })),
   }
 }
+
+function curves(chart: Curves): echarts.EChartsCoreOption {
+  const { axis, across, series, levels } = chart
+  return {
+    ...frame(chart),
+    grid: { left: 80, right: 120, top: 92, bottom: 60 },
+    xAxis: {
+      ...{ type: 'log', name: across, nameLocation: 'middle', nameGap: 34, min: 'dataMin', max: 'dataMax' },
+      axisLabel: { color: TEXT },
+    },
+    yAxis: { type: 'value', scale: true, name: axis, nameLocation: 'middle', nameGap: 52, axisLabel: { color: TEXT } },
+    series: series.map(({ name, points }, i) => ({
+      ...{ type: 'line', name, data: points.map(p => [...p]), symbolSize: 7, lineStyle: { width: 2 } },
+      ...(i === 0 && levels.length > 0 && { markLine: levelLines(levels) }),
+    })),
+  }
+}
+
+const levelLines = (levels: Curves['levels']) => ({
+  ...{ symbol: 'none', silent: true, lineStyle: { color: TEXT, type: 'dashed' } },
+  data: levels.map(({ name, value }) => ({ name, yAxis: value })),
+  label: { formatter: '{b}', position: 'end', color: TEXT },
+})

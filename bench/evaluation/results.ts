@@ -1,0 +1,93 @@
+/** Runs the experiments' cells, or takes them from their files, and resamples their metrics. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import {
+  type Cell,
+  type Environment,
+  type EvaluationProgress,
+  evaluate,
+  METRICS,
+  type Metric,
+  type Sampled,
+  type SubjectOptions,
+  Subject,
+  sample,
+} from 'prismal/evaluate'
+import { type Experiment, type PlannedCell, plannedCells, type Role } from './experiments.js'
+
+/** A finished cell with what it is for, and its metric resampled. */
+export interface RoleCell {
+  readonly role: Role
+  /** The number of devices whose rows it is scored on: one device is scored as each number of them. */
+  readonly cuts: number
+  readonly cell: Cell
+  readonly sampled: Sampled
+}
+
+export interface Result {
+  readonly experiment: Experiment
+  readonly metric: Metric
+  readonly cells: readonly RoleCell[]
+  readonly environment: Environment
+}
+
+export interface Skipped {
+  readonly experiment: Experiment
+  readonly reason: string
+}
+
+const OUT = fileURLToPath(new URL('../.cache/evaluation', import.meta.url))
+
+export interface RunOptions {
+  /** At most so many items of each experiment. */
+  readonly limit?: number
+  readonly jobs?: number
+  readonly signal?: AbortSignal
+  readonly progress?: (experiment: Experiment, progress: EvaluationProgress) => void
+}
+
+/** One experiment's cells; finished ones are kept in bench/.cache and not run again. Gives why where something is missing. */
+export async function runExperiment(experiment: Experiment, options: RunOptions = {}): Promise<Result | Skipped> {
+  for (const needed of [experiment.model, experiment.data])
+    if (!existsSync(needed)) return { experiment, reason: `${needed} does not exist` }
+  const { task, model, tokenizer, data, split, settings } = experiment
+  const limit = least(experiment.limit, options.limit)
+  const subject = {
+    ...{ task, model, data },
+    ...(tokenizer !== undefined && { tokenizer }),
+    ...(split !== undefined && { split }),
+    ...(settings && { settings }),
+  }
+  const planned = plannedCells(experiment, await layersOf(subject))
+  const evaluation = await evaluate({
+    ...subject,
+    cells: planned.map(p => p.cell),
+    out: join(OUT, task),
+    ...(limit !== undefined && { limit }),
+    ...(options.jobs !== undefined && { jobs: options.jobs }),
+    ...(options.signal && { signal: options.signal }),
+    ...(options.progress && { progress: (p: EvaluationProgress) => options.progress?.(experiment, p) }),
+  })
+  const metric = METRICS.find(m => m.name === experiment.metric)
+  if (!metric) throw new Error(`there is no metric ${experiment.metric}`)
+  return { experiment, metric, environment: evaluation.environment, cells: withRoles(planned, evaluation.cells, metric) }
+}
+
+/** As many as the model has, without keeping it. */
+async function layersOf(subject: SubjectOptions): Promise<number> {
+  const loaded = await Subject.load(subject)
+  await loaded.dispose()
+  return loaded.facts.shape.layers
+}
+
+/** The cells with what they are for, and their metric resampled together. */
+function withRoles(planned: readonly PlannedCell[], cells: readonly Cell[], metric: Metric): RoleCell[] {
+  const sampled = sample(cells, metric)
+  return planned.map(({ role, cell: { cuts } }, i) => ({
+    ...{ role, cuts, cell: cells[i] as Cell, sampled: sampled[i] as Sampled },
+  }))
+}
+
+const least = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined ? (a ?? b) : Math.min(a, b)

@@ -1,0 +1,52 @@
+/** `npm run evaluate`: runs what is missing of the evaluation, then writes bench/results/evaluation.md and its charts. */
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { Command } from 'commander'
+import { drawer } from '../write-report.js'
+import { EXPERIMENTS } from './experiments.js'
+import { evaluationCharts, evaluationMarkdown } from './markdown.js'
+import { memoryTable } from './memory.js'
+import { type Result, runExperiment, type Skipped } from './results.js'
+
+interface Options {
+  readonly only?: string
+  readonly limit?: number
+  readonly jobs: number
+  readonly out: string
+}
+
+const program = new Command('evaluate')
+  .description('Evaluates what sharing costs on all tasks, and writes the report. Finished cells are kept in bench/.cache.')
+  .option('--only <name>', 'experiments whose name contains this')
+  .option('--limit <N>', 'at most so many items of each experiment: a try', Number)
+  .option('--jobs <N>', 'threads', Number, availableParallelism())
+  .option('--out <dir>', 'where the report goes', fileURLToPath(new URL('../results', import.meta.url)))
+program.parse(process.argv)
+const { only, limit, jobs, out } = program.opts<Options>()
+
+const results: Result[] = []
+const skipped: Skipped[] = []
+for (const experiment of EXPERIMENTS.filter(e => only === undefined || e.name.includes(only))) {
+  console.log(experiment.name)
+  const found = await runExperiment(experiment, {
+    jobs,
+    ...(limit !== undefined && { limit }),
+    progress: (_, { cells, finished }) => {
+      if (!finished) return
+      const value = finished.metrics[experiment.metric]
+      console.log(`  ${cells[0]} of ${cells[1]}: ${finished.devices} × ${finished.method}: ${value?.toFixed(4)} (${finished.seconds.toFixed(0)} s)`)
+    },
+  })
+  if ('reason' in found) skipped.push(found)
+  else results.push(found)
+}
+
+const folder = join(out, 'evaluation')
+mkdirSync(folder, { recursive: true })
+const svgOf = await drawer()
+for (const file of readdirSync(folder)) rmSync(join(folder, file))
+for (const chart of evaluationCharts(results)) writeFileSync(join(folder, `${chart.file}.svg`), svgOf(chart))
+writeFileSync(join(out, 'evaluation.md'), evaluationMarkdown(results, skipped, await memoryTable()))
+console.log(`written: ${join(out, 'evaluation.md')}`)
