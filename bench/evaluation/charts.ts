@@ -3,8 +3,12 @@ import type { Chart, Curves } from '../chart-data.js'
 import { BEST_READING, type Role } from './experiments.js'
 import type { Result, RoleCell } from './results.js'
 
-const slug = (name: string): string => name.toLowerCase().replaceAll(/[^a-z0-9]+/g, '-').replaceAll(/^-|-$/g, '')
-const valueOf = (cell: RoleCell): number => cell.sampled.value
+const slug = (name: string): string =>
+  name
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .replaceAll(/^-|-$/g, '')
+const metricOf = (cell: RoleCell): number => cell.sampled.value
 const bytesOf = (cell: RoleCell): number => cell.cell.cost.bytesReceived
 
 /** For each experiment and number of devices, the metric over the bytes that a device receives. */
@@ -17,7 +21,7 @@ export function overBytes({ experiment, metric, cells }: Result): Curves[] {
     const curve = (name: string, belongs: (role: Role) => boolean): Curves['series'][number] => {
       const points = here
         .filter(c => belongs(c.role))
-        .map(c => [bytesOf(c), valueOf(c)] as const)
+        .map(c => [bytesOf(c), metricOf(c)] as const)
         .toSorted((a, b) => a[0] - b[0])
       return { name, points }
     }
@@ -27,15 +31,15 @@ export function overBytes({ experiment, metric, cells }: Result): Curves[] {
       curve('published, f16', r => r.kind === 'published' && r.reading === best && r.wire === 'f16'),
       curve('default rows, f32', r => r.kind === 'method'),
       curve('default', r => r.kind === 'system'),
-      { name: 'full', points: full ? [[bytesOf(full), valueOf(full)] as const] : [] },
+      { name: 'full', points: full ? [[bytesOf(full), metricOf(full)] as const] : [] },
     ]
     return {
       ...{ kind: 'curves', file: `bytes-${slug(experiment.name)}-${P}`, title: `${experiment.name}, ${P} devices` },
       ...{ axis: metric.unit === '%' ? `${metric.name}, %` : metric.name, across: 'bytes that a device receives' },
       series: series.filter(s => s.points.length > 0),
       levels: [
-        ...(one ? [{ name: 'one device', value: valueOf(one) }] : []),
-        ...(isolated ? [{ name: 'isolated', value: valueOf(isolated) }] : []),
+        ...(one ? [{ name: 'one device', value: metricOf(one) }] : []),
+        ...(isolated ? [{ name: 'isolated', value: metricOf(isolated) }] : []),
       ],
     }
   })
@@ -50,8 +54,8 @@ export function paretoFront({ metric, cells, experiment }: Result, P: number): R
       c =>
         !here.some(
           o =>
-            (bytesOf(o) < bytesOf(c) && sign * valueOf(o) >= sign * valueOf(c)) ||
-            (bytesOf(o) === bytesOf(c) && sign * valueOf(o) > sign * valueOf(c)),
+            (bytesOf(o) < bytesOf(c) && sign * metricOf(o) >= sign * metricOf(c)) ||
+            (bytesOf(o) === bytesOf(c) && sign * metricOf(o) > sign * metricOf(c)),
         ),
     )
     .toSorted((a, b) => bytesOf(a) - bytesOf(b))
@@ -71,7 +75,7 @@ export function lostDevice({ experiment, metric, cells }: Result): Chart | undef
       name: `${P} devices`,
       values: layers.map(layer => {
         const found = lost.find(l => l.layer === layer && l.cell.cell.devices === P)
-        return found && valueOf(found.cell)
+        return found && metricOf(found.cell)
       }),
     })),
   }

@@ -54,7 +54,10 @@ export interface Comparison {
   readonly bytes?: Interval
 }
 
-const of = <K extends Role['kind']>(cells: readonly RoleCell[], kind: K): (RoleCell & { role: Extract<Role, { kind: K }> })[] =>
+const of = <K extends Role['kind']>(
+  cells: readonly RoleCell[],
+  kind: K,
+): (RoleCell & { role: Extract<Role, { kind: K }> })[] =>
   cells.filter((c): c is RoleCell & { role: Extract<Role, { kind: K }> } => c.role.kind === kind)
 
 /** Losses of a result's cells of P devices against one. */
@@ -77,7 +80,8 @@ function lossesOf(result: Result): Losses[] {
 
 const published = (losses: Losses, rows: number): RoleCell | undefined =>
   of(here(losses), 'published').find(
-    ({ role }) => role.rows === rows && role.wire === 'f32' && role.reading === BEST_READING[losses.result.experiment.family],
+    ({ role }) =>
+      role.rows === rows && role.wire === 'f32' && role.reading === BEST_READING[losses.result.experiment.family],
   )
 const here = ({ result, devices }: Losses): RoleCell[] => result.cells.filter(c => c.cell.devices === devices)
 
@@ -134,33 +138,39 @@ function summed(kept: readonly Kept[]): Comparison {
 /** The default with the published rows in f32 against the published method. */
 export function methodComparison(results: readonly Result[]): Comparison {
   return summed(
-    results.flatMap(lossesOf).filter(counts).flatMap(losses =>
-      losses.result.experiment.rows.flatMap(rows => {
-        const ours = of(here(losses), 'method').find(({ role }) => role.rows === rows)
-        return (ours && compare(losses, rows, ours)) ?? []
-      }),
-    ),
+    results
+      .flatMap(lossesOf)
+      .filter(counts)
+      .flatMap(losses =>
+        losses.result.experiment.rows.flatMap(rows => {
+          const ours = of(here(losses), 'method').find(({ role }) => role.rows === rows)
+          return (ours && compare(losses, rows, ours)) ?? []
+        }),
+      ),
   )
 }
 
 /** The default in its own wire, with the most rows whose bytes are no more than the published ones. */
 export function systemComparison(results: readonly Result[]): Comparison {
   return summed(
-    results.flatMap(lossesOf).filter(counts).flatMap(losses =>
-      losses.result.experiment.rows.flatMap(rows => {
-        const theirs = published(losses, rows)
-        const grid = of(here(losses), 'system')
-        if (!theirs || grid.length === 0) return []
-        const within = grid.filter(c => c.cell.cost.bytesReceived <= theirs.cell.cost.bytesReceived)
-        const ours = within.reduce<RoleCell | undefined>(
-          (best, c) => (!best || c.cell.cost.bytesReceived > best.cell.cost.bytesReceived ? c : best),
-          undefined,
-        )
-        const points = grid.map(c => ({ bytes: c.cell.cost.bytesReceived, loss: losses.of(c) }))
-        const at = bytesAtLoss(points, losses.of(theirs))
-        const theirBytes = combined([at], () => theirs.cell.cost.bytesReceived)
-        return (ours && compare(losses, rows, ours, { bytes: bytesRatio(at, theirBytes) })) ?? []
-      }),
-    ),
+    results
+      .flatMap(lossesOf)
+      .filter(counts)
+      .flatMap(losses =>
+        losses.result.experiment.rows.flatMap(rows => {
+          const theirs = published(losses, rows)
+          const grid = of(here(losses), 'system')
+          if (!theirs || grid.length === 0) return []
+          const within = grid.filter(c => c.cell.cost.bytesReceived <= theirs.cell.cost.bytesReceived)
+          const ours = within.reduce<RoleCell | undefined>(
+            (best, c) => (!best || c.cell.cost.bytesReceived > best.cell.cost.bytesReceived ? c : best),
+            undefined,
+          )
+          const points = grid.map(c => ({ bytes: c.cell.cost.bytesReceived, loss: losses.of(c) }))
+          const at = bytesAtLoss(points, losses.of(theirs))
+          const theirBytes = combined([at], () => theirs.cell.cost.bytesReceived)
+          return (ours && compare(losses, rows, ours, { bytes: bytesRatio(at, theirBytes) })) ?? []
+        }),
+      ),
   )
 }

@@ -75,7 +75,11 @@ const PADDED: readonly Experiment[] = (['masked', 'averaged'] as const).flatMap(
   ),
 )
 
-const chronicle = { family: 'gpt2', task: 'language-modelling', model: join(REPOSITORY, 'models/gpt2-chronicle') } as const
+const chronicle = {
+  family: 'gpt2',
+  task: 'language-modelling',
+  model: join(REPOSITORY, 'models/gpt2-chronicle'),
+} as const
 const text = (name: string, data: string, split: string, settings: TaskSettings): Experiment => ({
   ...{ ...chronicle, name, data: join(SHARED, 'data', data), split, settings },
   ...{ metric: 'bits per byte', devices: [2, 4], rows: [4, 16] },
@@ -206,12 +210,19 @@ export function plannedCells(experiment: Experiment, layers: number): PlannedCel
         const role = { kind: 'published', reading: name, rows: L } as const
         add({ ...role, wire: 'f32' }, P, { ...options, rows: L } as SharingOptions, `published L=${L} (${name})`)
         if (name === BEST_READING[family])
-          add({ ...role, wire: 'f16' }, P, { ...options, rows: L, wire: 'f16' } as SharingOptions, `published L=${L}, f16`)
+          add(
+            { ...role, wire: 'f16' },
+            P,
+            { ...options, rows: L, wire: 'f16' } as SharingOptions,
+            `published L=${L}, f16`,
+          )
       }
       add({ kind: 'method', rows: L }, P, { rows: L, wire: 'f32' } as SharingOptions, `default, ${L} rows, f32`)
     }
     const least = Math.min(...rows)
-    for (const R of [...new Set(rows.flatMap(L => SYSTEM_FACTORS.map(f => Math.max(least, Math.floor(f * L)))))].sort((a, b) => a - b))
+    for (const R of [...new Set(rows.flatMap(L => SYSTEM_FACTORS.map(f => Math.max(least, Math.floor(f * L)))))].sort(
+      (a, b) => a - b,
+    ))
       add({ kind: 'system', rows: R }, P, { rows: R } as SharingOptions, `default, ${R} rows`)
     if (i === 0 && !experiment.isVariation) {
       const L = rows[Math.min(1, rows.length - 1)] as number
@@ -222,6 +233,11 @@ export function plannedCells(experiment: Experiment, layers: number): PlannedCel
   if (experiment.name === 'CIFAR-10')
     for (const P of [2, 4])
       for (let layer = 0; layer < layers; layer++)
-        add({ kind: 'lost', device: 1, layer }, P, { rows: 10, lost: [1, layer] } as SharingOptions, `device 1 lost from layer ${layer}`)
+        add(
+          { kind: 'lost', device: 1, layer },
+          P,
+          { rows: 10, lost: [1, layer] } as SharingOptions,
+          `device 1 lost from layer ${layer}`,
+        )
   return cells
 }

@@ -14,12 +14,16 @@ import {
   SYSTEM_LOSS_BAR,
   systemComparison,
 } from './comparisons.js'
-import { memoryTable } from './memory.js'
+import type { memoryTable } from './memory.js'
 import { COVERAGE, PUBLISHED_VIT } from './paper.js'
 import type { Result, RoleCell, Skipped } from './results.js'
 
 /** Text of evaluation.md; charts are named as files in the folder `evaluation` beside it. */
-export function evaluationMarkdown(results: readonly Result[], skipped: readonly Skipped[], memory: MemoryRows): string {
+export function evaluationMarkdown(
+  results: readonly Result[],
+  skipped: readonly Skipped[],
+  memory: MemoryRows,
+): string {
   const [first] = results
   const environment = first?.environment
   return [

@@ -2,7 +2,7 @@
 import { createPlan, estimate, type SharingOptions } from '@prismal/distribute'
 import { imaginedFiles, loadModel } from '@prismal/models'
 import { rehearsalEngine } from '@prismal/tensor'
-import { knownModel } from 'prismal'
+import { knownModel } from '../../packages/prismal/src/known-models.js'
 import { tableOf } from '../markdown.js'
 
 const MODELS: readonly (readonly [name: string, rows: readonly number[]])[] = [
@@ -12,10 +12,7 @@ const MODELS: readonly (readonly [name: string, rows: readonly number[]])[] = [
 ]
 const WAYS: readonly (readonly [string, number, SharingOptions])[] = [
   ['one device', 1, { strategy: 'isolated' }],
-  ...[2, 4, 8].flatMap(P => [
-    [`full, P=${P}`, P, { strategy: 'full' }] as const,
-    [`means, P=${P}`, P, {}] as const,
-  ]),
+  ...[2, 4, 8].flatMap(P => [[`full, P=${P}`, P, { strategy: 'full' }] as const, [`means, P=${P}`, P, {}] as const]),
 ]
 
 /** A row a model and N, a column a way of sharing: MB beside the weights, of the device that needs most. */

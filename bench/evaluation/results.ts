@@ -10,8 +10,8 @@ import {
   METRICS,
   type Metric,
   type Sampled,
-  type SubjectOptions,
   Subject,
+  type SubjectOptions,
   sample,
 } from 'prismal/evaluate'
 import { type Experiment, type PlannedCell, plannedCells, type Role } from './experiments.js'
@@ -71,7 +71,12 @@ export async function runExperiment(experiment: Experiment, options: RunOptions 
   })
   const metric = METRICS.find(m => m.name === experiment.metric)
   if (!metric) throw new Error(`there is no metric ${experiment.metric}`)
-  return { experiment, metric, environment: evaluation.environment, cells: withRoles(planned, evaluation.cells, metric) }
+  return {
+    experiment,
+    metric,
+    environment: evaluation.environment,
+    cells: withRoles(planned, evaluation.cells, metric),
+  }
 }
 
 /** As many as the model has, without keeping it. */
@@ -81,12 +86,19 @@ async function layersOf(subject: SubjectOptions): Promise<number> {
   return loaded.facts.shape.layers
 }
 
-/** The cells with what they are for, and their metric resampled together. */
+/** The cells with what they are for, and their metric resampled together. Cells that come to the same were evaluated once. */
 function withRoles(planned: readonly PlannedCell[], cells: readonly Cell[], metric: Metric): RoleCell[] {
   const sampled = sample(cells, metric)
-  return planned.map(({ role, cell: { cuts } }, i) => ({
-    ...{ role, cuts, cell: cells[i] as Cell, sampled: sampled[i] as Sampled },
-  }))
+  const nameOf = (devices: number, sharing: object, cuts: unknown): string =>
+    JSON.stringify([devices, Object.entries(sharing).sort(), cuts])
+  const byName = new Map(
+    cells.map((cell, i) => [nameOf(cell.devices, cell.sharing, cell.settings.cuts), [cell, sampled[i]] as const]),
+  )
+  return planned.map(({ role, cell: { devices, sharing, cuts, method } }) => {
+    const found = byName.get(nameOf(devices, sharing, cuts)) ?? byName.get(nameOf(devices, sharing, undefined))
+    const [cell, figure] = found as readonly [Cell, Sampled]
+    return { role, cuts, cell: { ...cell, method }, sampled: figure }
+  })
 }
 
 const least = (a: number | undefined, b: number | undefined): number | undefined =>

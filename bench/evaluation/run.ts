@@ -18,7 +18,9 @@ interface Options {
 }
 
 const program = new Command('evaluate')
-  .description('Evaluates what sharing costs on all tasks, and writes the report. Finished cells are kept in bench/.cache.')
+  .description(
+    'Evaluates what sharing costs on all tasks, and writes the report. Finished cells are kept in bench/.cache.',
+  )
   .option('--only <name>', 'experiments whose name contains this')
   .option('--limit <N>', 'at most so many items of each experiment: a try', Number)
   .option('--jobs <N>', 'threads', Number, availableParallelism())
@@ -36,7 +38,9 @@ for (const experiment of EXPERIMENTS.filter(e => only === undefined || e.name.in
     progress: (_, { cells, finished }) => {
       if (!finished) return
       const value = finished.metrics[experiment.metric]
-      console.log(`  ${cells[0]} of ${cells[1]}: ${finished.devices} × ${finished.method}: ${value?.toFixed(4)} (${finished.seconds.toFixed(0)} s)`)
+      console.log(
+        `  ${cells[0]} of ${cells[1]}: ${finished.devices} × ${finished.method}: ${value?.toFixed(4)} (${finished.seconds.toFixed(0)} s)`,
+      )
     },
   })
   if ('reason' in found) skipped.push(found)

@@ -1,7 +1,9 @@
 /** prismal/evaluate: what sharing costs, on data: tasks, grids of cells, and their files. */
 
 export type { Way } from './evaluate/asking.js'
+export * from './evaluate/bootstrap.js'
 export type * from './evaluate/cell.js'
+export * from './evaluate/compare.js'
 export { DataError } from './evaluate/data/errors.js'
 export { type Environment, environment } from './evaluate/environment.js'
 export { type EvaluateOptions, type Evaluation, type EvaluationProgress, evaluate } from './evaluate/evaluate.js'
