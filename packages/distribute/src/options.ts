@@ -16,15 +16,16 @@ export type WireFormat = 'f32' | 'f16' | 'int8' | 'int4'
 export type RowOrder = 'raster' | 'hilbert' | 'in-turn' | 'hilbert-in-turn'
 /**
  * Sizes of segments: equal but for one row; or growing geometrically with the distance from the nearest cut, from one row on; or by a
- * factor from segment to segment, 1 to 16, where as many beside the cut as that takes have one row.
+ * factor from segment to segment, 1 to 16, where as many beside the cut as that takes have one row; or not runs of rows at all but
+ * groups of rows that are alike, wherever they lie.
  */
-export type SegmentBounds = 'uniform' | 'graded' | number
+export type SegmentBounds = 'uniform' | 'graded' | 'alike' | number
 
 export const STRATEGIES: readonly Strategy[] = ['whole', 'full', 'means', 'isolated']
 export const POINTS: readonly Point[] = ['normed', 'input']
 export const WIRE_FORMATS: readonly WireFormat[] = ['f32', 'f16', 'int8', 'int4']
 export const ROW_ORDERS: readonly RowOrder[] = ['raster', 'hilbert', 'in-turn', 'hilbert-in-turn']
-export const SEGMENT_BOUNDS = ['uniform', 'graded'] as const
+export const SEGMENT_BOUNDS = ['uniform', 'graded', 'alike'] as const
 
 export interface SharingOptions {
   /** Default `means`. The options that speak of means, segments or exact rows do nothing for the others. */
@@ -40,7 +41,8 @@ export interface SharingOptions {
   /**
    * How the rows between exact ones are cut into segments; default `uniform`. `graded`, or a factor such as 1.5, makes a segment's size grow with its
    * distance from where another device's rows begin (in a causal model: later rows) in the order of dealing, so that the rows
-   * beside the cut are exact and far ones coarse. Costs nothing.
+   * beside the cut are exact and far ones coarse; that costs nothing. `alike` groups a device's rows anew in each layer, at most 2,048 of
+   * a sequence: 2 bytes a mean for its count, and 3/2·n²·D operations of n rows, in JavaScript.
    */
   readonly bounds?: SegmentBounds
   /** Leading rows of each sequence that are sent exactly, besides the means; ≥ 0, default 1. Costs D values a row and layer. */

@@ -5,9 +5,10 @@
  */
 import { type StackShape, type Want, wantedRows } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
+import { PlanError } from './errors.js'
 import { checkSharing, eachLayer, type Point, type SharingOptions, type Strategy, type WireFormat } from './options.js'
 import { type RowShape, rowOrder } from './row-order.js'
-import { sentRuns, splitEven, splitWeighted } from './runs.js'
+import { mergedRun, sentRuns, splitEven, splitWeighted } from './runs.js'
 
 /** One sequence's part in a plan. */
 export interface SequencePlan {
@@ -23,6 +24,8 @@ export interface SequencePlan {
   readonly order?: readonly number[]
   /** Leading places that every device with later rows computes too. */
   readonly anchor: number
+  /** For each device, the rows that are merged by likeness, counted from its partition's start; absent: `sent` says all. */
+  readonly merged?: readonly Run[]
 }
 
 export interface Plan {
@@ -68,8 +71,10 @@ export function createPlan(
     const order = rowOrder(n, ordering, shape)
     const sent = sentInLayers(n, bounds, anchor, shape, { ...options, strategy })
     const wanted = wantedRows(want, b, n)
+    const merged =
+      strategy === 'means' && options.bounds === 'alike' ? mergedRuns(n, bounds, anchor, options) : undefined
     const placed = order && holders.length > 1 ? { order, wanted: places(wanted, order) } : { wanted }
-    return { rows: n, bounds, sent, anchor, ...placed }
+    return { rows: n, bounds, sent, anchor, ...(merged && { merged }), ...placed }
   })
   return {
     strategy,
@@ -120,6 +125,23 @@ function sentInLayers(
     const sent = known.get(L) ?? bounds.map(run => sentRuns(run, { ...cutting, segments: L }))
     known.set(L, sent)
     return sent
+  })
+}
+
+/** Most rows of a partition that are merged by likeness: each two are compared. */
+const MOST_MERGED = 2048
+
+/** The rows that each device merges by likeness. */
+function mergedRuns(rows: number, bounds: readonly Run[], anchor: number, options: SharingOptions): Run[] {
+  const { sink = 1, tail = 0 } = options
+  return bounds.map((run, device) => {
+    const merged = mergedRun(run, { rows, segments: 0, sink, tail, anchor })
+    const count = merged[1] - merged[0]
+    if (count > MOST_MERGED)
+      throw new PlanError(
+        `plan: bounds is "alike", but device ${device} would compare ${count} rows; it takes ${MOST_MERGED}`,
+      )
+    return merged
   })
 }
 
@@ -174,7 +196,7 @@ export function rowsOf(sequence: SequencePlan, device: number): number[] {
 }
 
 /** What a device sends of a sequence in a layer: runs that are counted from its partition's start. */
-export const sentBy = (sequence: SequencePlan, layer: number, device: number): readonly Run[] =>
+export const sentBy = (sequence: Pick<SequencePlan, 'sent'>, layer: number, device: number): readonly Run[] =>
   sequence.sent[layer]?.[device] as readonly Run[]
 
 /** Whether a device computes query rows of a sequence in a layer: the last one only computes what is asked for. */

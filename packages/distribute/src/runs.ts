@@ -91,7 +91,8 @@ const farthestFirst = (distances: readonly number[]): number[] =>
 
 function cutBetween(rows: number, segments: number, cuts: Cuts, bounds: SegmentBounds): Run[] {
   if (segments === 0) return []
-  if (bounds === 'uniform') return splitEven(rows, segments)
+  // Which rows are alike is not known beforehand, only how many groups they make.
+  if (bounds === 'uniform' || bounds === 'alike') return splitEven(rows, segments)
   return splitGraded(rows, segments, cuts, bounds === 'graded' ? undefined : bounds)
 }
 
@@ -112,15 +113,28 @@ export interface Cutting {
  * The runs that the device with rows [from, to) of a sequence sends, counted from `from`: sink and tail rows one by one, L segments of
  * the others, nothing of anchored ones.
  */
-export function sentRuns([from, to]: Run, cutting: Cutting): Run[] {
-  const { rows, segments, sink = 0, tail = 0, anchor = 0, bounds = 'uniform', causal = false } = cutting
-  const first = Math.min(to, Math.max(from, anchor))
-  const head = Math.min(to, Math.max(first, sink))
-  const foot = Math.max(head, Math.min(to, rows - tail))
+export function sentRuns(run: Run, cutting: Cutting): Run[] {
+  const { rows, segments, bounds = 'uniform', causal = false } = cutting
+  const [from, to] = run
+  const [first, end] = keptRun(run, cutting)
+  const [head, foot] = mergedRun(run, cutting)
   const L = Math.min(segments, foot - head)
   const cuts: Cuts = { before: !causal && from > 0, after: to < rows }
-  const means = cutBetween(foot - head, L, cuts, bounds)
   const moved = (runs: readonly Run[], by: number): Run[] => runs.map(([a, b]) => [a + by, b + by] as const)
-  const single = (a: number, b: number): Run[] => moved(splitEven(b - a, b - a), a - from)
-  return [...single(first, head), ...moved(means, head - from), ...single(foot, to)]
+  const single = (a: number, b: number): Run[] => moved(splitEven(b - a, b - a), a)
+  return [...single(first, head), ...moved(cutBetween(foot - head, L, cuts, bounds), head), ...single(foot, end)]
+}
+
+/** The rows of which anything is sent, counted from the partition's start. */
+const keptRun = ([from, to]: Run, { anchor = 0 }: Cutting): Run => [
+  Math.min(to, Math.max(from, anchor)) - from,
+  to - from,
+]
+
+/** The rows of which means are sent: those between exact ones, counted from the partition's start. */
+export function mergedRun(run: Run, cutting: Cutting): Run {
+  const { rows, sink = 0, tail = 0 } = cutting
+  const [from, to] = run
+  const head = Math.min(to, Math.max(from + keptRun(run, cutting)[0], sink))
+  return [head - from, Math.max(head, Math.min(to, rows - tail)) - from]
 }

@@ -97,7 +97,7 @@ export function withSharing(command: Command): Command {
     .option('--compression <CR>', 'rows that a mean stands for, instead of --segments (default: 10)', atLeast(1))
     .option(
       '--bounds <name>',
-      'sizes of segments: uniform, graded (finest beside other devices’ rows) or a factor such as 1.5 (default: uniform)',
+      'segments: uniform, graded (finest beside other devices’ rows), a factor such as 1.5, or alike (default: uniform)',
       segmentBounds,
     )
     .option('--sink <K>', 'leading rows that are sent exactly (default: 1)', whole(0))
