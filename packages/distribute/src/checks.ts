@@ -134,6 +134,7 @@ function sharing(value: unknown, at: string, devices: number): SharingOptions {
     compressionRate: number,
     sink: number,
     tail: number,
+    near: number,
     anchor: number,
     gain: oneOrEach,
     padTo: number,

@@ -31,8 +31,8 @@ export interface SharingOptions {
   /** Default `means`. The options that speak of means, segments or exact rows do nothing for the others. */
   readonly strategy?: Strategy
   /**
-   * L, segments a device makes of its rows of a sequence, ≥ 1; or one number a layer, ≥ 0, where 0 sends no means: what `sink` and
-   * `tail` name still travels, and without them nothing does. Costs L·D values a layer to every other device. Default: by
+   * L, segments a device makes of its rows of a sequence, ≥ 1; or one number a layer, ≥ 0, where 0 sends no means: what `sink`,
+   * `tail` and `near` name still travels, and without them nothing does. Costs L·D values a layer to every other device. Default: by
    * `compressionRate`.
    */
   readonly segments?: number | readonly number[]
@@ -49,6 +49,11 @@ export interface SharingOptions {
   readonly sink?: number
   /** Last rows of each sequence that are sent exactly, besides the means (BERT's SEP); ≥ 0, default 0. Costs D values a row and layer. */
   readonly tail?: number
+  /**
+   * Rows beside those of another device (in a causal model: of a later one) that are sent exactly, besides the means, at each end of a
+   * partition that has such; ≥ 0, default 0. Costs D values a row and layer.
+   */
+  readonly near?: number
   /**
    * Leading rows of each sequence that every device computes itself, besides its own, and that are therefore not sent; at
    * most those of the first device that has rows. ≥ 0, default 0. Costs every other device a row's computation in each
@@ -96,7 +101,7 @@ const whole = (n: unknown, least: number): boolean => Number.isSafeInteger(n) &&
 
 /** Throws {@link PlanError} naming the first option that cannot be, of `devices` devices and a model of `layers` layers. */
 export function checkSharing(devices: number, layers: number, options: SharingOptions): void {
-  const { segments, compressionRate, bounds, sink, tail, anchor, gain, weights, padTo, lost } = options
+  const { segments, compressionRate, bounds, sink, tail, near, anchor, gain, weights, padTo, lost } = options
   const named = (name: keyof SharingOptions, known: readonly string[]): [boolean, string] => [
     options[name] === undefined || known.includes(options[name] as string),
     `${name} is ${JSON.stringify(options[name])}, not one of ${known.join(', ')}`,
@@ -135,6 +140,7 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
     ],
     counted('sink', sink),
     counted('tail', tail),
+    counted('near', near),
     counted('anchor', anchor),
     counted('padTo', padTo),
     aLayer('gain', gain),

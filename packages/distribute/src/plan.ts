@@ -72,7 +72,9 @@ export function createPlan(
     const sent = sentInLayers(n, bounds, anchor, shape, { ...options, strategy })
     const wanted = wantedRows(want, b, n)
     const merged =
-      strategy === 'means' && options.bounds === 'alike' ? mergedRuns(n, bounds, anchor, options) : undefined
+      strategy === 'means' && options.bounds === 'alike'
+        ? mergedRuns(n, bounds, anchor, shape.causal, options)
+        : undefined
     const placed = order && holders.length > 1 ? { order, wanted: places(wanted, order) } : { wanted }
     return { rows: n, bounds, sent, anchor, ...(merged && { merged }), ...placed }
   })
@@ -106,7 +108,7 @@ function sentInLayers(
   { layers, causal }: PlanRequest['shape'],
   options: SharingOptions,
 ): SequencePlan['sent'] {
-  const { strategy, sink = 1, tail = 0, padTo = 0, compressionRate = 10 } = options
+  const { strategy, sink = 1, tail = 0, near = 0, padTo = 0, compressionRate = 10 } = options
   if (strategy === 'full')
     return eachSame(
       bounds.map(([from, to]) => splitEven(to - from, to - from)),
@@ -119,7 +121,7 @@ function sentInLayers(
     )
   const even = Math.ceil(Math.max(rows, padTo) / bounds.length)
   const segments = options.segments ?? Math.max(1, Math.round(even / compressionRate))
-  const cutting = { rows, sink, tail, anchor, causal, bounds: options.bounds ?? 'uniform' }
+  const cutting = { rows, sink, tail, near, anchor, causal, bounds: options.bounds ?? 'uniform' }
   const known = new Map<number, Run[][]>()
   return eachLayer(segments, layers).map(L => {
     const sent = known.get(L) ?? bounds.map(run => sentRuns(run, { ...cutting, segments: L }))
@@ -132,10 +134,16 @@ function sentInLayers(
 const MOST_MERGED = 2048
 
 /** The rows that each device merges by likeness. */
-function mergedRuns(rows: number, bounds: readonly Run[], anchor: number, options: SharingOptions): Run[] {
-  const { sink = 1, tail = 0 } = options
+function mergedRuns(
+  rows: number,
+  bounds: readonly Run[],
+  anchor: number,
+  causal: boolean,
+  options: SharingOptions,
+): Run[] {
+  const { sink = 1, tail = 0, near = 0 } = options
   return bounds.map((run, device) => {
-    const merged = mergedRun(run, { rows, segments: 0, sink, tail, anchor })
+    const merged = mergedRun(run, { rows, segments: 0, sink, tail, near, anchor, causal })
     const count = merged[1] - merged[0]
     if (count > MOST_MERGED)
       throw new PlanError(

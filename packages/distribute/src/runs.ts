@@ -103,6 +103,8 @@ export interface Cutting {
   readonly segments: number
   readonly sink?: number
   readonly tail?: number
+  /** Exact rows beside each cut. */
+  readonly near?: number
   /** Leading rows that are not sent. */
   readonly anchor?: number
   readonly bounds?: SegmentBounds
@@ -110,19 +112,21 @@ export interface Cutting {
 }
 
 /**
- * The runs that the device with rows [from, to) of a sequence sends, counted from `from`: sink and tail rows one by one, L segments of
- * the others, nothing of anchored ones.
+ * The runs that the device with rows [from, to) of a sequence sends, counted from `from`: sink and tail rows and those near a cut one by one,
+ * L segments of the others, nothing of anchored ones.
  */
 export function sentRuns(run: Run, cutting: Cutting): Run[] {
-  const { rows, segments, bounds = 'uniform', causal = false } = cutting
-  const [from, to] = run
+  const { segments, bounds = 'uniform' } = cutting
   const [first, end] = keptRun(run, cutting)
   const [head, foot] = mergedRun(run, cutting)
   const L = Math.min(segments, foot - head)
-  const cuts: Cuts = { before: !causal && from > 0, after: to < rows }
   const moved = (runs: readonly Run[], by: number): Run[] => runs.map(([a, b]) => [a + by, b + by] as const)
   const single = (a: number, b: number): Run[] => moved(splitEven(b - a, b - a), a)
-  return [...single(first, head), ...moved(cutBetween(foot - head, L, cuts, bounds), head), ...single(foot, end)]
+  return [
+    ...single(first, head),
+    ...moved(cutBetween(foot - head, L, cutsOf(run, cutting), bounds), head),
+    ...single(foot, end),
+  ]
 }
 
 /** The rows of which anything is sent, counted from the partition's start. */
@@ -133,8 +137,15 @@ const keptRun = ([from, to]: Run, { anchor = 0 }: Cutting): Run => [
 
 /** The rows of which means are sent: those between exact ones, counted from the partition's start. */
 export function mergedRun(run: Run, cutting: Cutting): Run {
-  const { rows, sink = 0, tail = 0 } = cutting
+  const { rows, sink = 0, tail = 0, near = 0 } = cutting
   const [from, to] = run
-  const head = Math.min(to, Math.max(from + keptRun(run, cutting)[0], sink))
-  return [head - from, Math.max(head, Math.min(to, rows - tail)) - from]
+  const { before, after } = cutsOf(run, cutting)
+  const head = Math.min(to, Math.max(from + keptRun(run, cutting)[0], sink, before ? from + near : from))
+  const foot = Math.max(head, Math.min(to, rows - tail, after ? to - near : to))
+  return [head - from, foot - from]
 }
+
+const cutsOf = ([from, to]: Run, { rows, causal = false }: Cutting): Cuts => ({
+  before: !causal && from > 0,
+  after: to < rows,
+})
