@@ -130,8 +130,8 @@ function sentInLayers(
   })
 }
 
-/** Most rows of a partition that are merged by likeness: each two are compared. */
-const MOST_MERGED = 2048
+/** Most rows of a partition that are merged by likeness: counts travel in 16 bits. */
+const MOST_MERGED = 65_535
 
 /** The rows that each device merges by likeness. */
 function mergedRuns(
@@ -147,7 +147,7 @@ function mergedRuns(
     const count = merged[1] - merged[0]
     if (count > MOST_MERGED)
       throw new PlanError(
-        `plan: bounds is "alike", but device ${device} would compare ${count} rows; it takes ${MOST_MERGED}`,
+        `plan: bounds is "alike", but device ${device} would merge ${count} rows; it takes ${MOST_MERGED}`,
       )
     return merged
   })
