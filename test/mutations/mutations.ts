@@ -93,7 +93,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'the sink is ignored',
-    edits: one('packages/distribute/src/runs.ts', 'Math.max(first, sink)', 'Math.max(first, 0)'),
+    edits: one('packages/distribute/src/runs.ts', '[0], sink, before', '[0], 0, before'),
     build: distribute,
     suites: [RUN_SIZES, VERIFY],
   },
@@ -163,8 +163,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "an estimate's wire format is another",
     edits: one(
       'packages/distribute/src/work.ts',
-      'rowBytes(sum(rows), width, plan.wire)',
-      "rowBytes(sum(rows), width, 'f32')",
+      'rowBytes(sentRows(plan, layer, sequences, from), width, plan.wire)',
+      "rowBytes(sentRows(plan, layer, sequences, from), width, 'f32')",
     ),
     build: distribute,
     suites: [ESTIMATE],
