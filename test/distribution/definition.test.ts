@@ -169,6 +169,8 @@ test('devices together give what is defined, whatever is sent', async () => {
   await fc.assert(
     fc.asyncProperty(cases, async ({ shape, sharing, rows, point, want, seed }) => {
       const { devices, options } = sharing
+      // Which rows are alike may hang on a rounding: alike.test.ts has that.
+      fc.pre(options.bounds !== 'alike')
       const plan = createPlan({ shape, rows, want, devices }, { ...options, wire: 'f32', point })
       const input = rows.map((n, s) => {
         const values = normals(n * D, seed + s)

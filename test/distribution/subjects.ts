@@ -144,6 +144,7 @@ export const sharings = (
             bounds: fc.constantFrom(...SEGMENT_BOUNDS, 1.5),
             sink: fc.integer({ min: 0, max: 4 }),
             tail: fc.integer({ min: 0, max: 3 }),
+            near: fc.integer({ min: 0, max: 3 }),
             anchor: fc.integer({ min: 0, max: 4 }),
             padTo: fc.integer({ min: 0, max: 60 }),
             rows: fc.integer({ min: 1, max: 12 }),

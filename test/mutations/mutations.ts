@@ -10,6 +10,8 @@ export interface Mutation {
 
 const VERIFY = 'test/verify.test.ts'
 const KERNELS = 'packages/tensor/src/backends'
+const DEFINITION = 'test/distribution/definition.test.ts'
+const EQUIVALENCE = 'test/distribution/equivalence.test.ts'
 const RUN_SIZES = 'packages/distribute/src/runs.test.ts'
 const COUNTERS = 'test/distribution/cost.test.ts'
 const MEMORY = 'test/distribution/memory.test.ts'
@@ -68,8 +70,30 @@ export const MUTATIONS: readonly Mutation[] = [
     suites: [VERIFY],
   },
   {
+    name: "a mean's exponent is ignored",
+    edits: one('packages/distribute/src/shared-context.ts', 'gain * Math.log(c)', 'Math.log(c)'),
+    build: distribute,
+    suites: [DEFINITION],
+  },
+  {
+    name: 'anchored rows of a causal model see what comes after them',
+    edits: one(
+      'packages/distribute/src/shared-context.ts',
+      'from: from + anchorQueries(',
+      'from: from + 0 * anchorQueries(',
+    ),
+    build: distribute,
+    suites: [DEFINITION],
+  },
+  {
+    name: 'rows come back in the order in which they were dealt',
+    edits: one('packages/distribute/src/gathered.ts', 'at[row + i] as number', 'row + i'),
+    build: distribute,
+    suites: [EQUIVALENCE],
+  },
+  {
     name: 'the sink is ignored',
-    edits: one('packages/distribute/src/runs.ts', 'Math.max(first, sink)', 'Math.max(first, 0)'),
+    edits: one('packages/distribute/src/runs.ts', '[0], sink, before', '[0], 0, before'),
     build: distribute,
     suites: [RUN_SIZES, VERIFY],
   },
@@ -139,8 +163,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "an estimate's wire format is another",
     edits: one(
       'packages/distribute/src/work.ts',
-      'rowBytes(sum(rows), width, plan.wire)',
-      "rowBytes(sum(rows), width, 'f32')",
+      'rowBytes(sentRows(plan, layer, sequences, from), width, plan.wire)',
+      "rowBytes(sentRows(plan, layer, sequences, from), width, 'f32')",
     ),
     build: distribute,
     suites: [ESTIMATE],

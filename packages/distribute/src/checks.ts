@@ -135,6 +135,7 @@ export function sharing(value: unknown, at: string, devices: number): SharingOpt
     compressionRate: number,
     sink: number,
     tail: number,
+    near: number,
     anchor: number,
     gain: oneOrEach,
     padTo: number,

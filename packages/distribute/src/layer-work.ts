@@ -6,6 +6,7 @@
  */
 import type { StackShape } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
+import { alikeFlops, countBytes } from './alike.js'
 import {
   anchorQueries,
   anchorRows,
@@ -72,7 +73,13 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
     if (sequences.length === 0) return []
     const rows = sentRows(plan, layer, sequences, from)
     const seen = sequences.reduce((sum, s) => sum + seeing(s) * sentRows(plan, layer, [s], from), 0)
-    return [{ device: from, bytes: dataBytes(rowBytes(rows, D, plan.wire)), flops: 4 * rows * D * A + 4 * seen * A }]
+    return [
+      {
+        device: from,
+        bytes: dataBytes(exchangedBytes(plan, layer, sequences, from, D)),
+        flops: 4 * rows * D * A + 4 * seen * A,
+      },
+    ]
   })
   const handed = devices.flatMap((from): Heard[] => {
     const sequences = handoffs(plan, from, p)
@@ -82,16 +89,18 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
   })
   const sentMeans = devices.flatMap((to): Message[] => {
     const sequences = transfers(plan, layer, p, to)
-    const bytes = (): number => dataBytes(rowBytes(sentRows(plan, layer, sequences, p), D, plan.wire))
+    const bytes = (): number => dataBytes(exchangedBytes(plan, layer, sequences, p, D))
     return sequences.length > 0 ? [{ device: to, bytes: bytes() }] : []
   })
   const sentHandoffs = devices.flatMap((to): Message[] => {
     const sequences = handoffs(plan, p, to)
     return sequences.length > 0 ? [{ device: to, bytes: dataBytes(handedRows(plan, sequences, p) * D * 4) }] : []
   })
+  const told = new Set(devices.flatMap(to => transfers(plan, layer, p, to)))
+  const merging = [...told].reduce((sum, s) => sum + alikeFlops(plan.sequences[s] as SequencePlan, layer, p, D), 0)
   return {
     queries,
-    own: 2 * queries * D * A + 4 * keys * D * A + 4 * pairs * A,
+    own: merging + 2 * queries * D * A + 4 * keys * D * A + 4 * pairs * A,
     heard: [...heard, ...handed],
     after: 2 * queries * D * A + 4 * queries * D * F,
     sent: [...sentMeans, ...sentHandoffs],
@@ -107,6 +116,16 @@ export const rowsHere = (sequence: SequencePlan, p: number): number => {
 /** How many rows or means `from` sends of these sequences in a layer. */
 export const sentRows = (plan: Plan, layer: number, sequences: readonly number[], from: number): number =>
   sequences.reduce((sum, s) => sum + sentBy(plan.sequences[s] as SequencePlan, layer, from).length, 0)
+
+/** Bytes of what `from` sends of these sequences in a layer: rows or means, and the counts of those that are of like rows. */
+export const exchangedBytes = (
+  plan: Plan,
+  layer: number,
+  sequences: readonly number[],
+  from: number,
+  width: number,
+): number =>
+  rowBytes(sentRows(plan, layer, sequences, from), width, plan.wire) + countBytes(plan, layer, sequences, from)
 
 /** How many exact rows `from` hands over of these sequences. */
 export const handedRows = (plan: Plan, sequences: readonly number[], from: number): number =>

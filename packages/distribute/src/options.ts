@@ -16,27 +16,28 @@ export type WireFormat = 'f32' | 'f16' | 'int8' | 'int4'
 export type RowOrder = 'raster' | 'hilbert' | 'in-turn' | 'hilbert-in-turn'
 /**
  * Sizes of segments: equal but for one row; or growing geometrically with the distance from the nearest cut, from one row on; or by a
- * factor from segment to segment, 1 to 16, where as many beside the cut as that takes have one row.
+ * factor from segment to segment, 1 to 16, where as many beside the cut as that takes have one row; or not runs of rows at all but
+ * groups of rows that are alike, wherever they lie.
  */
-export type SegmentBounds = 'uniform' | 'graded' | number
+export type SegmentBounds = 'uniform' | 'graded' | 'alike' | number
 
 export const STRATEGIES: readonly Strategy[] = ['whole', 'full', 'means', 'isolated']
 export const POINTS: readonly Point[] = ['normed', 'input']
 export const WIRE_FORMATS: readonly WireFormat[] = ['f32', 'f16', 'int8', 'int4']
 export const ROW_ORDERS: readonly RowOrder[] = ['raster', 'hilbert', 'in-turn', 'hilbert-in-turn']
-export const SEGMENT_BOUNDS = ['uniform', 'graded'] as const
+export const SEGMENT_BOUNDS = ['uniform', 'graded', 'alike'] as const
 
 export interface SharingOptions {
   /** Default `means`. The options that speak of means, segments or exact rows do nothing for the others. */
   readonly strategy?: Strategy
   /**
-   * L, segments a device makes of its rows of a sequence, ≥ 1; or one number a layer, ≥ 0, where 0 sends no means: what `sink` and
-   * `tail` name still travels, and without them nothing does. Costs L·D values a layer to every other device. Default: by
+   * L, segments a device makes of its rows of a sequence, ≥ 1; or one number a layer, ≥ 0, where 0 sends no means: what `sink`,
+   * `tail` and `near` name still travels, and without them nothing does. Costs L·D values a layer to every other device. Default: by
    * `compressionRate`.
    */
   readonly segments?: number | readonly number[]
   /**
-   * Instead of `segments`: the rows that a device sends of a sequence in each layer in all, ≥ 1. What `sink` and `tail` send exactly is
+   * Instead of `segments`: the rows that a device sends of a sequence in each layer in all, ≥ 1. What `sink`, `tail` and `near` send exactly is
    * taken off the means, and sent where it is more.
    */
   readonly rows?: number
@@ -45,13 +46,19 @@ export interface SharingOptions {
   /**
    * How the rows between exact ones are cut into segments; default `uniform`. `graded`, or a factor such as 1.5, makes a segment's size grow with its
    * distance from where another device's rows begin (in a causal model: later rows) in the order of dealing, so that the rows
-   * beside the cut are exact and far ones coarse. Costs nothing.
+   * beside the cut are exact and far ones coarse; that costs nothing. `alike` groups a device's rows anew in each layer, at most
+   * 65,535 of a sequence: 2 bytes a mean for its count, and 6·n·L·D operations of n rows, in JavaScript.
    */
   readonly bounds?: SegmentBounds
   /** Leading rows of each sequence that are sent exactly, besides the means; ≥ 0, default 1. Costs D values a row and layer. */
   readonly sink?: number
   /** Last rows of each sequence that are sent exactly, besides the means (BERT's SEP); ≥ 0, default 0. Costs D values a row and layer. */
   readonly tail?: number
+  /**
+   * Rows beside those of another device (in a causal model: of a later one) that are sent exactly, besides the means, at each end of a
+   * partition that has such; ≥ 0, default 0. Costs D values a row and layer.
+   */
+  readonly near?: number
   /**
    * Leading rows of each sequence that every device computes itself, besides its own, and that are therefore not sent; at
    * most those of the first device that has rows. ≥ 0, default 0. Costs every other device a row's computation in each
@@ -99,7 +106,7 @@ const whole = (n: unknown, least: number): boolean => Number.isSafeInteger(n) &&
 
 /** Throws {@link PlanError} naming the first option that cannot be, of `devices` devices and a model of `layers` layers. */
 export function checkSharing(devices: number, layers: number, options: SharingOptions): void {
-  const { segments, rows, compressionRate, bounds, sink, tail, anchor, gain, weights, padTo, lost } = options
+  const { segments, rows, compressionRate, bounds, sink, tail, near, anchor, gain, weights, padTo, lost } = options
   const named = (name: keyof SharingOptions, known: readonly string[]): [boolean, string] => [
     options[name] === undefined || known.includes(options[name] as string),
     `${name} is ${JSON.stringify(options[name])}, not one of ${known.join(', ')}`,
@@ -140,6 +147,7 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
     ],
     counted('sink', sink),
     counted('tail', tail),
+    counted('near', near),
     counted('anchor', anchor),
     counted('padTo', padTo),
     aLayer('gain', gain),

@@ -5,9 +5,10 @@
  */
 import { type StackShape, type Want, wantedRows } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
+import { PlanError } from './errors.js'
 import { checkSharing, eachLayer, type Point, type SharingOptions, type Strategy, type WireFormat } from './options.js'
 import { type RowShape, rowOrder } from './row-order.js'
-import { sentRuns, splitEven, splitWeighted } from './runs.js'
+import { mergedRun, sentRuns, splitEven, splitWeighted } from './runs.js'
 
 /** One sequence's part in a plan. */
 export interface SequencePlan {
@@ -23,6 +24,8 @@ export interface SequencePlan {
   readonly order?: readonly number[]
   /** Leading places that every device with later rows computes too. */
   readonly anchor: number
+  /** For each device, the rows that are merged by likeness, counted from its partition's start; absent: `sent` says all. */
+  readonly merged?: readonly Run[]
 }
 
 export interface Plan {
@@ -68,8 +71,12 @@ export function createPlan(
     const order = rowOrder(n, ordering, shape)
     const sent = sentInLayers(n, bounds, anchor, shape, { ...options, strategy })
     const wanted = wantedRows(want, b, n)
+    const merged =
+      strategy === 'means' && options.bounds === 'alike'
+        ? mergedRuns(n, bounds, anchor, shape.causal, options)
+        : undefined
     const placed = order && holders.length > 1 ? { order, wanted: places(wanted, order) } : { wanted }
-    return { rows: n, bounds, sent, anchor, ...placed }
+    return { rows: n, bounds, sent, anchor, ...(merged && { merged }), ...placed }
   })
   return {
     strategy,
@@ -101,7 +108,7 @@ function sentInLayers(
   { layers, causal }: PlanRequest['shape'],
   options: SharingOptions,
 ): SequencePlan['sent'] {
-  const { strategy, sink = 1, tail = 0, padTo = 0, compressionRate = 10 } = options
+  const { strategy, sink = 1, tail = 0, near = 0, padTo = 0, compressionRate = 10 } = options
   if (strategy === 'full')
     return eachSame(
       bounds.map(([from, to]) => splitEven(to - from, to - from)),
@@ -114,7 +121,7 @@ function sentInLayers(
     )
   const even = Math.ceil(Math.max(rows, padTo) / bounds.length)
   const segments = options.rows ?? options.segments ?? Math.max(1, Math.round(even / compressionRate))
-  const cutting = { rows, sink, tail, anchor, causal, bounds: options.bounds ?? 'uniform' }
+  const cutting = { rows, sink, tail, near, anchor, causal, bounds: options.bounds ?? 'uniform' }
   // Without means only exact rows are left.
   const exact = (run: Run): number =>
     options.rows === undefined ? 0 : sentRuns(run, { ...cutting, segments: 0 }).length
@@ -123,6 +130,29 @@ function sentInLayers(
     const sent = known.get(L) ?? bounds.map(run => sentRuns(run, { ...cutting, segments: Math.max(0, L - exact(run)) }))
     known.set(L, sent)
     return sent
+  })
+}
+
+/** Most rows of a partition that are merged by likeness: counts travel in 16 bits. */
+const MOST_MERGED = 65_535
+
+/** The rows that each device merges by likeness. */
+function mergedRuns(
+  rows: number,
+  bounds: readonly Run[],
+  anchor: number,
+  causal: boolean,
+  options: SharingOptions,
+): Run[] {
+  const { sink = 1, tail = 0, near = 0 } = options
+  return bounds.map((run, device) => {
+    const merged = mergedRun(run, { rows, segments: 0, sink, tail, near, anchor, causal })
+    const count = merged[1] - merged[0]
+    if (count > MOST_MERGED)
+      throw new PlanError(
+        `plan: bounds is "alike", but device ${device} would merge ${count} rows; it takes ${MOST_MERGED}`,
+      )
+    return merged
   })
 }
 
@@ -177,7 +207,7 @@ export function rowsOf(sequence: SequencePlan, device: number): number[] {
 }
 
 /** What a device sends of a sequence in a layer: runs that are counted from its partition's start. */
-export const sentBy = (sequence: SequencePlan, layer: number, device: number): readonly Run[] =>
+export const sentBy = (sequence: Pick<SequencePlan, 'sent'>, layer: number, device: number): readonly Run[] =>
   sequence.sent[layer]?.[device] as readonly Run[]
 
 /** Whether a device computes query rows of a sequence in a layer: the last one only computes what is asked for. */

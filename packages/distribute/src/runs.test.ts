@@ -212,6 +212,17 @@ describe('sentRuns, graded', () => {
     expect(of([20, 30], false)).toEqual([1, 1, 1, 3, 4])
   })
 
+  test('rows near a cut are single', () => {
+    const near = { rows: 30, segments: 2, near: 2 }
+    const of = (run: Run, causal: boolean): number[] => sizes(sentRuns(run, { ...near, causal }))
+    expect(of([0, 10], false)).toEqual([4, 4, 1, 1])
+    expect(of([10, 20], true)).toEqual([4, 4, 1, 1])
+    expect(of([10, 20], false)).toEqual([1, 1, 3, 3, 1, 1])
+    expect(of([20, 30], false)).toEqual([1, 1, 4, 4])
+    expect(of([10, 13], false)).toEqual([1, 1, 1])
+    expect(of([20, 30], true)).toEqual([5, 5])
+  })
+
   test('anchored rows are left out, sink and tail rows single', () => {
     const sent = (run: Run, more: object): Run[] => sentRuns(run, { rows: 12, segments: 2, ...more })
     expect(sent([0, 6], { anchor: 2, sink: 3 })).toEqual([

@@ -91,7 +91,8 @@ const farthestFirst = (distances: readonly number[]): number[] =>
 
 function cutBetween(rows: number, segments: number, cuts: Cuts, bounds: SegmentBounds): Run[] {
   if (segments === 0) return []
-  if (bounds === 'uniform') return splitEven(rows, segments)
+  // Which rows are alike is not known beforehand, only how many groups they make.
+  if (bounds === 'uniform' || bounds === 'alike') return splitEven(rows, segments)
   return splitGraded(rows, segments, cuts, bounds === 'graded' ? undefined : bounds)
 }
 
@@ -102,6 +103,8 @@ export interface Cutting {
   readonly segments: number
   readonly sink?: number
   readonly tail?: number
+  /** Exact rows beside each cut. */
+  readonly near?: number
   /** Leading rows that are not sent. */
   readonly anchor?: number
   readonly bounds?: SegmentBounds
@@ -109,18 +112,40 @@ export interface Cutting {
 }
 
 /**
- * The runs that the device with rows [from, to) of a sequence sends, counted from `from`: sink and tail rows one by one, L segments of
- * the others, nothing of anchored ones.
+ * The runs that the device with rows [from, to) of a sequence sends, counted from `from`: sink and tail rows and those near a cut one by one,
+ * L segments of the others, nothing of anchored ones.
  */
-export function sentRuns([from, to]: Run, cutting: Cutting): Run[] {
-  const { rows, segments, sink = 0, tail = 0, anchor = 0, bounds = 'uniform', causal = false } = cutting
-  const first = Math.min(to, Math.max(from, anchor))
-  const head = Math.min(to, Math.max(first, sink))
-  const foot = Math.max(head, Math.min(to, rows - tail))
+export function sentRuns(run: Run, cutting: Cutting): Run[] {
+  const { segments, bounds = 'uniform' } = cutting
+  const [first, end] = keptRun(run, cutting)
+  const [head, foot] = mergedRun(run, cutting)
   const L = Math.min(segments, foot - head)
-  const cuts: Cuts = { before: !causal && from > 0, after: to < rows }
-  const means = cutBetween(foot - head, L, cuts, bounds)
   const moved = (runs: readonly Run[], by: number): Run[] => runs.map(([a, b]) => [a + by, b + by] as const)
-  const single = (a: number, b: number): Run[] => moved(splitEven(b - a, b - a), a - from)
-  return [...single(first, head), ...moved(means, head - from), ...single(foot, to)]
+  const single = (a: number, b: number): Run[] => moved(splitEven(b - a, b - a), a)
+  return [
+    ...single(first, head),
+    ...moved(cutBetween(foot - head, L, cutsOf(run, cutting), bounds), head),
+    ...single(foot, end),
+  ]
 }
+
+/** The rows of which anything is sent, counted from the partition's start. */
+const keptRun = ([from, to]: Run, { anchor = 0 }: Cutting): Run => [
+  Math.min(to, Math.max(from, anchor)) - from,
+  to - from,
+]
+
+/** The rows of which means are sent: those between exact ones, counted from the partition's start. */
+export function mergedRun(run: Run, cutting: Cutting): Run {
+  const { rows, sink = 0, tail = 0, near = 0 } = cutting
+  const [from, to] = run
+  const { before, after } = cutsOf(run, cutting)
+  const head = Math.min(to, Math.max(from + keptRun(run, cutting)[0], sink, before ? from + near : from))
+  const foot = Math.max(head, Math.min(to, rows - tail, after ? to - near : to))
+  return [head - from, foot - from]
+}
+
+const cutsOf = ([from, to]: Run, { rows, causal = false }: Cutting): Cuts => ({
+  before: !causal && from > 0,
+  after: to < rows,
+})

@@ -10,6 +10,8 @@ import {
   type StageMeter,
 } from '@prismal/models'
 import { type Run, segmentMeans, type Tensor } from '@prismal/tensor'
+import { alikeFlops, countBytes, countsOf, encodeCounts, meansOf, type Pieces, pieces } from './alike.js'
+import { sentRows } from './layer-work.js'
 import {
   anchorQueries,
   anchorRows,
@@ -80,6 +82,27 @@ function send(
 ): void {
   const stage = meter.at(String(layer))
   const source = plan.point === 'input' ? x : normed
+  // Rows are merged once, whoever hears of them.
+  const merged = new Map<number, Pieces>()
+  const piecesOf = (s: number): Pieces => {
+    const sequence = plan.sequences[s] as SequencePlan
+    const known = merged.get(s) ?? pieces(sequence, layer, self, source, ownStart(layout, sequence, s, self))
+    if (!merged.has(s)) meter.count(alikeFlops(sequence, layer, self, source.columns))
+    merged.set(s, known)
+    return known
+  }
+  const made = (sequences: readonly number[]): { means: Tensor; counts: number[] } => {
+    if (!plan.sequences.some(sequence => sequence.merged))
+      return {
+        means: segmentMeans(
+          source,
+          sequences.flatMap(s => shifted(plan, layout, layer, s, self)),
+        ),
+        counts: [],
+      }
+    const all = sequences.map(piecesOf)
+    return { means: meansOf(source, all), counts: all.flatMap(({ counts }) => counts) }
+  }
   // Receivers mostly get the same sequences, so the same bytes.
   const encoded = new Map<string, Uint8Array>()
   for (let to = 0; to < plan.devices; to++) {
@@ -88,11 +111,8 @@ function send(
     const key = sequences.join()
     let data = encoded.get(key)
     if (!data) {
-      const means = segmentMeans(
-        source,
-        sequences.flatMap(s => shifted(plan, layout, layer, s, self)),
-      )
-      data = encodeRows(means, plan.wire)
+      const { means, counts } = made(sequences)
+      data = joined([encodeRows(means, plan.wire), encodeCounts(counts)])
       encoded.set(key, data)
       means.dispose()
     }
@@ -147,20 +167,21 @@ async function* blocks(
   for (let from = 0; from < plan.devices; from++) {
     const sequences = transfers(plan, layer, from, self)
     if (sequences.length === 0) continue
-    const runs = sequences.map(s => sentBy(plan.sequences[s] as SequencePlan, layer, from))
     const data = await exchange.take('rows', layer, from)
     stage.bytesReceived += dataBytes(data)
+    const end = data.length - countBytes(plan, layer, sequences, from)
     const rows = decodeRows(
       scope,
-      data,
-      runs.reduce((sum, r) => sum + r.length, 0),
+      data.subarray(0, Math.max(0, end)),
+      sentRows(plan, layer, sequences, from),
       D,
       plan.wire,
     )
+    const counted = countsOf(plan, layer, sequences, from, data.subarray(end))
     const projected = projection.project(plan.point === 'input' ? projection.norm(rows) : rows)
     let at = 0
     for (const [i, s] of sequences.entries()) {
-      const counts = (runs[i] as readonly Run[]).map(([a, b]) => b - a)
+      const counts = counted[i] as number[]
       const block = {
         ...keysAndValues(projected.slice(at, at + counts.length)),
         ...(gain > 0 && counts.some(c => c > 1) && { logGain: counts.map(c => gain * Math.log(c)) }),

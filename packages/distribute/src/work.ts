@@ -14,11 +14,13 @@ import {
   withTurns,
 } from '@prismal/models'
 import type { Scope, Tensor } from '@prismal/tensor'
+import { encodeCounts, plannedCounts } from './alike.js'
+import { handedRows, sentRows } from './layer-work.js'
 import type { Share } from './messages.js'
 import { placedPart } from './parts.js'
-import { decoderOf, handedRun, handoffs, type Plan, type SequencePlan, sentBy, transfers, wantedHere } from './plan.js'
+import { decoderOf, handoffs, type Plan, type SequencePlan, transfers, wantedHere } from './plan.js'
 import { type Exchange, shared } from './shared-context.js'
-import { rowBytes } from './wire.js'
+import { joined, rowBytes } from './wire.js'
 
 /** What one device does for one request. */
 export class Work {
@@ -105,22 +107,15 @@ export async function rehearseWork(rehearsed: Model, share: Share, parts: readon
 
 /** The others as a rehearsal hears them: zeros, as many bytes as are due. */
 function silentExchange(plan: Plan, self: number, width: number): Exchange {
-  const bytesOf = (kind: 'rows' | 'handoff', layer: number, from: number): number => {
-    const sequence = (s: number): SequencePlan => plan.sequences[s] as SequencePlan
-    if (kind === 'rows') {
-      const rows = transfers(plan, layer, from, self).map(s => sentBy(sequence(s), layer, from).length)
-      return rowBytes(sum(rows), width, plan.wire)
-    }
-    const rows = handoffs(plan, from, self).map(s => {
-      const [a, b] = handedRun(sequence(s), from)
-      return b - a
-    })
-    return rowBytes(sum(rows), width, 'f32')
+  const rows = (layer: number, from: number): Uint8Array => {
+    const sequences = transfers(plan, layer, from, self)
+    const silent = new Uint8Array(rowBytes(sentRows(plan, layer, sequences, from), width, plan.wire))
+    return joined([silent, encodeCounts(plannedCounts(plan, layer, sequences, from))])
   }
+  const handed = (from: number): Uint8Array =>
+    new Uint8Array(rowBytes(handedRows(plan, handoffs(plan, from, self), from), width, 'f32'))
   return {
     post: () => {},
-    take: async (kind, layer, from) => new Uint8Array(bytesOf(kind, layer, from)),
+    take: async (kind, layer, from) => (kind === 'rows' ? rows(layer, from) : handed(from)),
   }
 }
-
-const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)

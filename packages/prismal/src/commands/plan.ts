@@ -157,7 +157,7 @@ async function columnsOf(model: Model, tokens: number, flags: PlanFlags): Promis
   if (strategy !== 'full') {
     const L =
       strategy === 'means'
-        ? ` L=${segmentsOf(planned(devices, { ...shared, sink: 0, tail: 0, strategy }))}${(shared.sink ?? 1) > 0 ? `, sink ${shared.sink ?? 1}` : ''}`
+        ? ` L=${segmentsOf(planned(devices, { ...shared, sink: 0, tail: 0, near: 0, strategy }))}${(shared.sink ?? 1) > 0 ? `, sink ${shared.sink ?? 1}` : ''}`
         : ''
     await add(`${strategy}${L}`, devices, { ...shared, strategy })
   } else if (options.wire !== undefined && options.wire !== 'f32') await add(`full, ${options.wire}`, devices, shared)

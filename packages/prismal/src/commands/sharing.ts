@@ -27,6 +27,7 @@ export interface SharingFlags {
   readonly bounds?: SegmentBounds
   readonly sink?: number
   readonly tail?: number
+  readonly near?: number
   readonly anchor?: number
   readonly gain?: number | readonly number[]
   readonly order?: (typeof ROW_ORDERS)[number]
@@ -102,11 +103,12 @@ export function withSharing(command: Command): Command {
     .option('--compression <CR>', 'rows that a mean stands for, instead of --segments (default: 10)', atLeast(1))
     .option(
       '--bounds <name>',
-      'sizes of segments: uniform, graded (finest beside other devices’ rows) or a factor such as 1.5 (default: uniform)',
+      'segments: uniform, graded (finest beside other devices’ rows), a factor such as 1.5, or alike (default: uniform)',
       segmentBounds,
     )
     .option('--sink <K>', 'leading rows that are sent exactly (default: 1)', whole(0))
     .option('--tail <K>', 'last rows that are sent exactly (default: 0)', whole(0))
+    .option('--near <K>', 'rows beside those of another device that are sent exactly (default: 0)', whole(0))
     .option('--anchor <K>', 'leading rows that every device computes itself (default: 0)', whole(0))
     .option('--gain <A>', 'a mean of c rows weighs c^A; or a list, one a layer (default: 1)', oneOrEach(atLeast(0)))
     .addOption(new Option('--order <name>', 'how rows are dealt (default: raster)').choices(ROW_ORDERS))
@@ -118,7 +120,7 @@ export function withSharing(command: Command): Command {
 }
 
 export function sharingOptions(flags: SharingFlags): SharingOptions {
-  const { segments, rows, compression, bounds, sink, tail, anchor, gain, order, padTo } = flags
+  const { segments, rows, compression, bounds, sink, tail, near, anchor, gain, order, padTo } = flags
   const { strategy, point, wire, weights } = flags
   return {
     ...(segments !== undefined && { segments }),
@@ -127,6 +129,7 @@ export function sharingOptions(flags: SharingFlags): SharingOptions {
     ...(bounds && { bounds }),
     ...(sink !== undefined && { sink }),
     ...(tail !== undefined && { tail }),
+    ...(near !== undefined && { near }),
     ...(anchor !== undefined && { anchor }),
     ...(gain !== undefined && { gain }),
     ...(order && { order }),

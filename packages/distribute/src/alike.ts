@@ -1,0 +1,206 @@
+/**
+ * Segments of rows that are alike, wherever they lie: a mean stands for its rows the better the less they differ, and who attends
+ * to it needs to know how many they are, not which.
+ */
+import { gather, type Run, segmentMeans, type Tensor } from '@prismal/tensor'
+import { ConnectionError } from './errors.js'
+import { type Plan, type SequencePlan, sentBy } from './plan.js'
+
+/** Bytes of a mean's count. */
+const COUNT_BYTES = 2
+
+/**
+ * Which of n rows go together in `groups` groups: the first row is a centre, then again and again the row farthest from all centres;
+ * each row joins its nearest centre, centres become means, each row joins its nearest again. A group that nobody joins takes
+ * the row that is farthest from its own. The first of several counts. Rows that are unlike all others stay alone so. Groups in the
+ * order of their centres, rows ascending. Takes 6·n·groups·width operations.
+ */
+export function alike(rows: Float32Array, width: number, groups: number): number[][] {
+  const n = rows.length / width
+  if (groups === 0) return []
+  if (groups >= n) return Array.from({ length: n }, (_, i) => [i])
+  const centres = new Float64Array(groups * width)
+  const joined = new Int32Array(n)
+  const off = new Float64Array(n).fill(Number.POSITIVE_INFINITY)
+  for (let g = 0; g < groups; g++) {
+    const chosen = g === 0 ? 0 : farthest(off)
+    centres.set(rows.subarray(chosen * width, (chosen + 1) * width), g * width)
+    join(rows, width, centres, g, joined, off)
+  }
+  moveToMeans(rows, width, centres, joined)
+  off.fill(Number.POSITIVE_INFINITY)
+  for (let g = 0; g < groups; g++) join(rows, width, centres, g, joined, off)
+  fillEmpty(groups, joined, off)
+  const members = Array.from({ length: groups }, (): number[] => [])
+  for (const [row, g] of joined.entries()) members[g]?.push(row)
+  return members
+}
+
+/** Lets the rows join centre g that are nearer to it than to the one they are with; `off` is how far, squared. */
+function join(
+  rows: Float32Array,
+  width: number,
+  centres: Float64Array,
+  g: number,
+  joined: Int32Array,
+  off: Float64Array,
+): void {
+  for (let row = 0; row < joined.length; row++) {
+    let sum = 0
+    for (let c = 0; c < width; c++) {
+      const difference = (rows[row * width + c] as number) - (centres[g * width + c] as number)
+      sum += difference * difference
+    }
+    if (sum >= (off[row] as number)) continue
+    off[row] = sum
+    joined[row] = g
+  }
+}
+
+/** Number of the largest value, the first of several. */
+const farthest = (off: Float64Array): number =>
+  off.reduce((best, value, i) => (value > (off[best] as number) ? i : best), 0)
+
+/** Centres become the means of their rows; one without rows stays. */
+function moveToMeans(rows: Float32Array, width: number, centres: Float64Array, joined: Int32Array): void {
+  const counts = new Int32Array(centres.length / width)
+  for (const g of joined) counts[g] = (counts[g] as number) + 1
+  for (const [g, count] of counts.entries()) if (count > 0) centres.fill(0, g * width, (g + 1) * width)
+  for (const [row, g] of joined.entries())
+    for (let c = 0; c < width; c++) {
+      const share = (rows[row * width + c] as number) / (counts[g] as number)
+      centres[g * width + c] = (centres[g * width + c] as number) + share
+    }
+}
+
+/** Gives each group without rows the row that is farthest from its centre among those of groups with several. */
+function fillEmpty(groups: number, joined: Int32Array, off: Float64Array): void {
+  const counts = new Int32Array(groups)
+  for (const g of joined) counts[g] = (counts[g] as number) + 1
+  for (let g = 0; g < groups; g++) {
+    if ((counts[g] as number) > 0) continue
+    const free = Array.from(joined.keys()).filter(row => (counts[joined[row] as number] as number) > 1)
+    const row = free.reduce((best, row) => ((off[row] as number) > (off[best] as number) ? row : best))
+    counts[joined[row] as number] = (counts[joined[row] as number] as number) - 1
+    counts[g] = 1
+    joined[row] = g
+    off[row] = 0
+  }
+}
+
+/** Runs in place of the groups that a device makes in a layer, as many and of as many rows; none where it sends means of runs. */
+function runsMerged(sequence: SequencePlan, layer: number, device: number): readonly Run[] {
+  const among = sequence.merged?.[device]
+  return among ? sentBy(sequence, layer, device).filter(([a, b]) => a >= among[0] && b <= among[1]) : []
+}
+
+const groupsIn = (sequence: SequencePlan, layer: number, device: number): number =>
+  runsMerged(sequence, layer, device).length
+
+const rowsIn = ([a, b]: Run, by: number): number[] => Array.from({ length: b - a }, (_, i) => by + a + i)
+
+/** Counts of groups that may be, for a rehearsal. */
+export const plannedCounts = (plan: Plan, layer: number, sequences: readonly number[], from: number): number[] =>
+  sequences.flatMap(s => runsMerged(plan.sequences[s] as SequencePlan, layer, from).map(([a, b]) => b - a))
+
+/** Operations of finding groups: 3 for each value of each row and centre, twice. */
+export function alikeFlops(sequence: SequencePlan, layer: number, device: number, width: number): number {
+  const groups = groupsIn(sequence, layer, device)
+  const [from, to] = sequence.merged?.[device] ?? [0, 0]
+  const n = to - from
+  return groups === 0 || groups === n ? 0 : 6 * n * groups * width
+}
+
+/** Means of a sequence's runs, of groups where rows are merged by likeness; and how many rows each of those stands for. */
+export interface Pieces {
+  /** Rows of x, group after group. */
+  readonly rows: readonly number[]
+  /** Each mean's rows among those. */
+  readonly runs: readonly Run[]
+  /** Rows of each group. */
+  readonly counts: readonly number[]
+}
+
+/** What a device sends of a sequence in a layer; `start` is its partition's first row in x. */
+export function pieces(sequence: SequencePlan, layer: number, device: number, source: Tensor, start: number): Pieces {
+  const among = (sequence.merged as readonly Run[])[device] as Run
+  const [from, to] = [start + among[0], start + among[1]]
+  const sent = sentBy(sequence, layer, device)
+  const single = (side: (run: Run) => boolean): number[][] => sent.filter(side).map(([a]) => [start + a])
+  const count = groupsIn(sequence, layer, device)
+  const values = (): Float32Array => source.slice(from, to).floats()
+  const found = source.engine.rehearses
+    ? runsMerged(sequence, layer, device).map(run => rowsIn(run, -among[0]))
+    : alike(values(), source.columns, count)
+  const groups = [
+    ...single(([, b]) => b <= among[0]),
+    ...found.map(group => group.map(row => from + row)),
+    ...single(([a]) => a >= among[1]),
+  ]
+  let at = 0
+  const runs = groups.map((group): Run => {
+    const run = [at, at + group.length] as const
+    at += group.length
+    return run
+  })
+  return { rows: groups.flat(), runs, counts: found.map(group => group.length) }
+}
+
+/** The means of pieces, one after another → [means, D]. */
+export function meansOf(source: Tensor, all: readonly Pieces[]): Tensor {
+  const gathered = gather(
+    source.scope,
+    source,
+    all.flatMap(({ rows }) => rows),
+  )
+  let at = 0
+  const runs = all.flatMap(({ rows, runs }) => {
+    const start = at
+    at += rows.length
+    return runs.map(([a, b]): Run => [start + a, start + b])
+  })
+  const means = segmentMeans(gathered, runs)
+  gathered.dispose()
+  return means
+}
+
+/** Counts as they travel behind rows: u16 each. */
+export function encodeCounts(counts: readonly number[]): Uint8Array {
+  const bytes = new Uint8Array(counts.length * COUNT_BYTES)
+  const view = new DataView(bytes.buffer)
+  for (const [i, count] of counts.entries()) view.setUint16(i * COUNT_BYTES, count, true)
+  return bytes
+}
+
+/** Bytes of the counts that `from` sends of these sequences in a layer. */
+export const countBytes = (plan: Plan, layer: number, sequences: readonly number[], from: number): number =>
+  sequences.reduce((sum, s) => sum + groupsIn(plan.sequences[s] as SequencePlan, layer, from), 0) * COUNT_BYTES
+
+/**
+ * How many rows each mean of each sequence stands for; `bytes` are the counts that came, as many as are due. Throws {@link ConnectionError} where they are
+ * not those of the rows that are merged.
+ */
+export function countsOf(
+  plan: Plan,
+  layer: number,
+  sequences: readonly number[],
+  from: number,
+  bytes: Uint8Array,
+): number[][] {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
+  let at = 0
+  return sequences.map(s => {
+    const sequence = plan.sequences[s] as SequencePlan
+    const runs = sentBy(sequence, layer, from)
+    const groups = groupsIn(sequence, layer, from)
+    if (groups === 0) return runs.map(([a, b]) => b - a)
+    const [first, end] = (sequence.merged as readonly Run[])[from] as Run
+    const counts = Array.from({ length: groups }, (_, i) => view.getUint16((at + i) * COUNT_BYTES, true))
+    at += groups
+    const sum = counts.reduce((a, b) => a + b, 0)
+    if (sum !== end - first || counts.includes(0))
+      throw new ConnectionError(`device ${from} sent means of ${sum} rows (${groups} counts); it has ${end - first}`)
+    const before = runs.filter(([, b]) => b <= first).length
+    return [...runs.slice(0, before).map(() => 1), ...counts, ...runs.slice(before + groups).map(() => 1)]
+  })
+}
