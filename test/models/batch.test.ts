@@ -1,5 +1,13 @@
 /** Batches and caches: whatever is computed together must be what it is alone, to the last bit. */
-import { aloneRunner, type Emitted, type GenerateOptions, type Model, type Part, type Want } from '@prismal/models'
+import {
+  aloneRunner,
+  type Emitted,
+  type GenerateOptions,
+  type Model,
+  type Part,
+  textPart,
+  type Want,
+} from '@prismal/models'
 import { availableBuilds } from '@prismal/tensor'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -131,6 +139,33 @@ describe.each(builds)('generation on %s', build => {
   afterAll(() => {
     expect(model.engine.arena.usedBytes).toBe(before)
     model.dispose()
+  })
+
+  it('is forced to ids as though they had been chosen, then goes on by itself', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat(60), { minLength: 1, maxLength: 6 }), fc.nat(), async (ids, seed) => {
+        const prompts = [randomInput(model, 9, seed), randomInput(model, 4, seed + 1)]
+        const maxNewTokens = ids.length + 2
+        const forced = await tokensOf(model, prompts, { maxNewTokens, forced: [ids] })
+        const of = (sequence: number): Emitted[] => forced.filter(t => t.sequence === sequence)
+        expect(
+          of(0)
+            .slice(0, -2)
+            .map(t => t.id),
+        ).toEqual(ids)
+        // What follows is what would follow the longer prompt; the other prompt is left to itself.
+        const longer = textPart([...prompts[0]!.ids!, ...ids])
+        const after = await tokensOf(model, [longer], { maxNewTokens: 2 })
+        expect(
+          of(0)
+            .slice(-2)
+            .map(t => [t.id, bits(t.logits!)]),
+        ).toEqual(after.map(t => [t.id, bits(t.logits!)]))
+        const alone = await tokensOf(model, prompts.slice(1), { maxNewTokens })
+        expect(of(1).map(t => t.id)).toEqual(alone.map(t => t.id))
+      }),
+      { numRuns: runs },
+    )
   })
 
   it('from a cache equals recomputing the whole prefix, bit by bit', async () => {

@@ -186,7 +186,7 @@ const RUN: Omit<RunMessage, 'parts' | 'self'> = {
   devices: 2,
   decodes: true,
   output: 'tokens',
-  generate: { maxNewTokens: 3, sampling: { temperature: 0.5, seed: 3 }, endIds: [7], withLogits: true },
+  generate: { maxNewTokens: 3, sampling: { temperature: 0.5, seed: 3 }, endIds: [7], forced: [[2]], withLogits: true },
   options: { segments: 2, sink: 1, weights: [1, 1], strategy: 'means', wire: 'f32' },
   seen: [[1, 2, 3], [4]],
 }

@@ -39,6 +39,7 @@ const run: RunMessage = {
   generate: {
     maxNewTokens: 4,
     endIds: [3],
+    forced: [[1], [2, 3]],
     withLogits: false,
     sampling: { temperature: 1, topK: 2, topP: 0.5, seed: 1 },
   },

@@ -123,8 +123,9 @@ const settingsOf = (flags: EvalFlags): TaskSettings =>
   Object.fromEntries(SETTINGS.flatMap(name => (flags[name] === undefined ? [] : [[name, flags[name]]])))
 
 async function cellsOf(flags: EvalFlags): Promise<GridCell[]> {
-  if (flags.grid !== undefined) return parseGrid(await jsonAt(flags.grid), flags.grid)
   const { devices, segments, sink, strategy, point, wire, vary = [], padTo, pads = 'masked' } = flags
+  const fixed = (padTo !== undefined && pads === 'masked' ? { padTo } : {}) as SharingOptions
+  if (flags.grid !== undefined) return parseGrid(await jsonAt(flags.grid), flags.grid, fixed)
   const axes: Axes = {
     ...(strategy && { strategy }),
     ...(segments && { segments: segments.map(number('segments')) }),
@@ -133,7 +134,6 @@ async function cellsOf(flags: EvalFlags): Promise<GridCell[]> {
     ...(wire && { wire }),
     ...Object.fromEntries(vary),
   }
-  const fixed = (padTo !== undefined && pads === 'masked' ? { padTo } : {}) as SharingOptions
   return gridCells({ devices: devices.map(number('devices')), axes, fixed, baselines: flags.baselines === true })
 }
 

@@ -93,7 +93,7 @@ async function evaluateCells(
   pool: Pool,
   keyed: readonly Pending[],
   items: readonly number[],
-  { task, out, signal, progress }: EvaluateOptions,
+  { out, signal, progress }: EvaluateOptions,
 ): Promise<Evaluation> {
   const { facts } = pool
   const found = environment(facts.build)
@@ -139,8 +139,6 @@ async function evaluateCells(
   }
   await pool.run(ordersOf(missing, items, facts), take, signal)
   const cells = keyed.map(pending => done.get(pending) as Cell)
-  if (cells.some(c => c.task !== task))
-    throw new DataError(`a file of ${out} is of another task: use a folder of its own`)
   return { cells, reused, metrics: facts.metrics, environment: found }
 }
 

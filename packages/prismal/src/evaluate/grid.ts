@@ -57,6 +57,11 @@ export function gridCells({ devices, axes = {}, fixed = {}, baselines = false }:
       cells.push(...published(P, (axes.segments ?? []) as readonly number[], fixed))
     }
   for (const P of shared) cells.push(...combinations(axes).map(sharing => gridCell(P, { ...sharing, ...fixed })))
+  return unique(cells)
+}
+
+/** The first of each that come to the same. */
+function unique(cells: readonly GridCell[]): GridCell[] {
   const seen = new Set<string>()
   return cells.filter(({ devices, cuts, sharing }) => {
     const key = JSON.stringify([devices, cuts, Object.entries(sharing).sort()])
@@ -78,20 +83,20 @@ export function gridCell(devices: number, options: SharingOptions, method?: stri
   return { method: method ?? methodOf(sharing), devices, sharing, cuts: devices }
 }
 
-/** Reads a list of `{ devices, sharing, method? }`. Throws `PlanError` where it is none. */
-export function parseGrid(json: unknown, where: string): GridCell[] {
+/** Reads a list of `{ devices, sharing, method? }`; `fixed` goes for all of them. Throws `PlanError` where it is none. */
+export function parseGrid(json: unknown, where: string, fixed: SharingOptions = {}): GridCell[] {
   if (!Array.isArray(json)) throw new PlanError(`plan: ${where} is not a list of cells`)
   const cells = json.map((cell, i): GridCell => {
     const { devices, sharing = {}, method } = (cell ?? {}) as Partial<GridCell>
     if (!Number.isSafeInteger(devices) || (devices as number) < 1)
       throw new PlanError(`plan: ${where}[${i}].devices is ${JSON.stringify(devices)}, not a whole number ≥ 1`)
-    return gridCell(devices as number, sharing, method)
+    return gridCell(devices as number, { ...sharing, ...fixed }, method)
   })
   const counts = [...new Set(cells.map(c => c.devices))].filter(P => P > 1)
   const shared = cells.filter(c => c.devices > 1)
   if (shared.length === 0) return [oneDevice(1)]
-  const compared = counts.flatMap(P => [oneDevice(P), gridCell(P, { strategy: 'isolated' })])
-  return [...compared, ...shared.filter(c => c.sharing.strategy !== 'isolated' || Object.keys(c.sharing).length > 1)]
+  const compared = counts.flatMap(P => [oneDevice(P), gridCell(P, { strategy: 'isolated', ...fixed })])
+  return unique([...compared, ...shared])
 }
 
 /** The method as published leaves open where means are taken and whether they count; `wire` f16 is the obvious saving. */

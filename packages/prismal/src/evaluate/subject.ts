@@ -72,7 +72,7 @@ export class Subject {
       together,
       metrics: metrics.map(m => m.name),
       numericsClass: model.engine.numericsClass(model.precision),
-      build: model.engine.capabilities().backend,
+      build: model.engine.build,
     }
   }
 

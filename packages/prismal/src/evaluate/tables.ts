@@ -23,7 +23,7 @@ export function textTable({ cells, metrics: names }: Evaluation): string {
   const digits = metrics[0]?.unit === '%' || metrics[0]?.unit === 'points' ? 2 : 4
   const rows = summaries(cells, names[0] as string).map(({ cell, change, recovered }) => [
     cell.method,
-    String(cell.devices),
+    devicesOf(cell),
     bytes(Math.round(cell.cost.bytesReceived)),
     flops(cell.cost.flops),
     ...metrics.map(m => shown(cell.metrics[m.name], m.unit === '%' || m.unit === 'points' ? 2 : 4)),
@@ -34,6 +34,10 @@ export function textTable({ cells, metrics: names }: Evaluation): string {
   const more = [...beyondLines(cells, names[0] as string), ...(distances ? ['', distances] : [])]
   return [subjectOf(first), table([head, ...rows]), ...more].join('\n')
 }
+
+/** P, and for one device the number of those on whose rows it is scored. */
+const devicesOf = ({ devices, settings: { cuts } }: Cell): string =>
+  devices === 1 && cuts !== undefined && cuts !== 1 ? `1 (as ${cuts})` : String(devices)
 
 function subjectOf({ task, data, model, settings }: Cell): string {
   const { cuts: _, ...others } = settings
