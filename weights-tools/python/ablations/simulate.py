@@ -28,7 +28,9 @@ class Sharing:
     counts: bool = True
     alpha: float | tuple[float, ...] = 1.0   # gain is α·ln c
     wire: str = "f32"                 # see wires.py
-    merge: str = ""                   # '', 'neighbours', 'any', each with '-once' for bounds made in the first layer
+    merge: str = ""                   # clusters by content instead of runs: 'neighbours' or 'any' (may be apart), by Ward's method or '-farK'
+                                      # (farthest rows as centres, K rounds of k-means) or '-runK' (from runs); distances as in `alike`;
+                                      # '-mass', '-near' weigh rows by attention received at home, by nearness to the cut; '-once': in the first layer only
     outliers: int = 0                 # of the rows: those most attended to at home, exactly
     proxy: float = 0.0                # weigh rows within a mean by exp(proxy · mean local logit)
     second: str = ""                  # '', 'full', 'diagonal', 'head': second-moment correction
@@ -311,9 +313,9 @@ class Shared:
             bias = torch.cat([t["local"], t["remote"] + gain], -1)
         if i % s.reuse == 0:
             z = self.on_wire(z, i, st, state)
-            state["z"] = z
+            state["received"] = z, bias
         else:
-            z = state["z"]
+            z, bias = state["received"]
         if s.lost and s.lost[1] <= i < s.lost[2]:
             gone = torch.cat([torch.zeros(len(t["dev"]), dtype=torch.bool), t["owner"] == s.lost[0]])
             bias = bias.masked_fill(gone, NEVER)
