@@ -41,7 +41,7 @@ def summary(loss):
 
 
 class Lab:
-    def __init__(self, out, repo="/work/wt/methods", shared="/work/shared", images="/work/train/cifar_train.npz", dtype=torch.bfloat16):
+    def __init__(self, out, repo, shared, images, dtype=torch.bfloat16):
         self.where, self.dtype, self.out, self.tasks, self.alone = (repo, shared, images), dtype, Path(out), {}, {}
         self.done = {}
         if self.out.exists():
@@ -63,9 +63,10 @@ class Lab:
             shared = t.run(s)
             alone = self.alone[name, n] if name.startswith(("vit", "sts", "mrpc")) else dict(self.alone[name, n])
             r = dict(key=key, task=name, n=n, sharing=asdict(s), note=note, **summary(t.loss(alone, shared)))
-            runs = plan_of(int(round(t.N)), s, t.layers, t.stack.causal).runs[0]
-            r["row_bytes"] = row_bytes(s.wire, t.D)
-            r["kilobytes"] = sum(len(x) for x in plan_of(int(round(t.N)), s, t.layers, t.stack.causal).runs) * r["row_bytes"] / s.devices / 1000
+            sent = plan_of(int(round(t.N)), s, t.layers, t.stack.causal).owner
+            r["row_bytes"] = row_bytes(s.wire, t.D) + (2 if s.merge else 0)         # a count travels with a cluster
+            received = [sum(o != d and (o < d or not t.stack.causal) for layer in sent for o in layer) for d in range(s.devices)]
+            r["kilobytes"] = max(received) * r["row_bytes"] / s.reuse / 1000        # of the device that receives most, without frames
             r["seconds"] = time.time() - start
             self.done[key] = r
             with self.out.open("a") as f:

@@ -28,7 +28,9 @@ class Sharing:
     counts: bool = True
     alpha: float | tuple[float, ...] = 1.0   # gain is α·ln c
     wire: str = "f32"                 # see wires.py
-    merge: str = ""                   # '', 'neighbours', 'any', each with '-once' for bounds made in the first layer
+    merge: str = ""                   # clusters by content instead of runs: 'neighbours' or 'any' (may be apart), by Ward's method or '-farK'
+                                      # (farthest rows as centres, K rounds of k-means) or '-runK' (from runs); distances as in `alike`;
+                                      # '-mass', '-near' weigh rows by attention received at home, by nearness to the cut; '-once': in the first layer only
     outliers: int = 0                 # of the rows: those most attended to at home, exactly
     proxy: float = 0.0                # weigh rows within a mean by exp(proxy · mean local logit)
     second: str = ""                  # '', 'full', 'diagonal', 'head': second-moment correction
@@ -179,6 +181,48 @@ def ward(h, parts, neighbours, fixed=(0, 0), weight=None):
     return member.gather(1, order[..., None].expand(-1, -1, n))
 
 
+def lloyd(h, parts, far, rounds, fixed=(0, 0)):
+    """As `ward`, by k-means: from runs, or (`far`) from rows each farthest from those before it, row 0 first; then `rounds` rounds. A
+    cluster may end up empty. Fixed rows stay alone."""
+    B, n, _ = h.shape
+    i = torch.arange(n)
+    alone = (i < fixed[0]) | (i >= n - fixed[1])
+    inner = h[:, ~alone]
+    m, k = inner.shape[1], parts - int(alone.sum())
+    if far:
+        chosen = torch.zeros(B, 1, dtype=torch.long)
+        gap = torch.cdist(inner, inner[:, :1])[..., 0]
+        for _ in range(k - 1):
+            nxt = gap.argmax(1, keepdim=True)
+            chosen = torch.cat([chosen, nxt], 1)
+            gap = torch.minimum(gap, torch.cdist(inner, inner.gather(1, nxt[..., None].expand(-1, -1, h.shape[2])))[..., 0])
+        centre = inner.gather(1, chosen[..., None].expand(-1, -1, h.shape[2]))
+    else:
+        A = torch.zeros(k, m)
+        for r, (a, b) in enumerate(split_even(m, k)):
+            A[r, a:b] = 1 / (b - a)
+        centre = A @ inner
+    for r in range(rounds):
+        member = F.one_hot(torch.cdist(inner, centre).argmin(-1), k).float().transpose(1, 2)
+        if r < rounds - 1:
+            centre = member @ inner / member.sum(-1, keepdim=True).clamp_min(1)
+    out = torch.zeros(B, parts, n)
+    out[:, parts - k :, ~alone] = member
+    out[:, : parts - k, alone] = torch.eye(parts - k)
+    return out
+
+
+def alike(h, k, v, words):
+    """Rows [B, n, ·] between which distances are taken: normed rows, `kv`, `values`, or parts of equal spread: `even` (k and v), `hkv`."""
+    spread = lambda x: x / (x - x.mean(1, keepdim=True)).square().sum(-1, keepdim=True).mean(1, keepdim=True).sqrt().clamp_min(1e-6)
+    if "kv" in words: return torch.cat([k, v], -1)
+    if "values" in words: return v
+    if "even" in words: return torch.cat([spread(k), spread(v)], -1)
+    if "hkv" in words: return torch.cat([spread(h), spread(k), spread(v)], -1)
+    if "hv" in words: return torch.cat([spread(h), spread(v)], -1)
+    return h
+
+
 # ---- forward ------------------------------------------------------------------------------------
 
 class Shared:
@@ -269,9 +313,9 @@ class Shared:
             bias = torch.cat([t["local"], t["remote"] + gain], -1)
         if i % s.reuse == 0:
             z = self.on_wire(z, i, st, state)
-            state["z"] = z
+            state["received"] = z, bias
         else:
-            z = state["z"]
+            z, bias = state["received"]
         if s.lost and s.lost[1] <= i < s.lost[2]:
             gone = torch.cat([torch.zeros(len(t["dev"]), dtype=torch.bool), t["owner"] == s.lost[0]])
             bias = bias.masked_fill(gone, NEVER)
@@ -301,13 +345,14 @@ class Shared:
             elif s.merge:
                 head = min(s.sink, len(at) - 1) if d == 0 else 0
                 fixed = head, min(s.near, len(at) - 1 - head) if d < s.devices - 1 else 0
-                space = st.kv(i, h[:, cols]).float() if "kv" in s.merge else st.kv(i, h[:, cols]).float().chunk(2, -1)[1] if "values" in s.merge else h[:, cols]
+                space = alike(h[:, cols], *st.kv(i, h[:, cols]).float().chunk(2, -1), s.merge.split("-"))
                 weight = None
                 if "mass" in s.merge:                                                   # attention received at home
                     weight = logits[:, :, cols][..., cols].softmax(-1).mean((1, 2)) + 1e-4
                 if "near" in s.merge:                                                   # distance from the cut
                     weight = (1 / (1 + (len(cols) - 1 - torch.arange(len(cols))) / 8)).expand(B, -1)
-                member = ward(space, len(at), s.merge.startswith("neighbours"), fixed, weight)
+                way = next((x for x in s.merge.split("-") if x[:3] in ("far", "run")), None)
+                member = lloyd(space, len(at), way[0] == "f", int(way[-1]), fixed) if way else ward(space, len(at), s.merge.startswith("neighbours"), fixed, weight)
                 state["member", d] = member
             elif s.outliers:
                 mass = logits[:, :, cols][..., cols].softmax(-1).mean((1, 2))          # [B, n]
@@ -338,7 +383,7 @@ class Shared:
                 e = (lam * (mean - mean.amax(-1, keepdim=True))).exp().mean(1)          # [B, n]
                 weight = member * e[:, None]
             A[:, at] = 0
-            A[:, at[:, None], cols[None]] = weight / weight.sum(-1, keepdim=True)
+            A[:, at[:, None], cols[None]] = weight / weight.sum(-1, keepdim=True).clamp_min(1e-9)
             state["gain", d] = gain
         gain = torch.cat([state["gain", d] for d in range(s.devices) if ("gain", d) in state], 1)
         return A, gain
