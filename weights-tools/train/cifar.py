@@ -8,12 +8,12 @@ HELD_OUT, SEED = 5000, 2025
 
 
 def load(path):
-    """`pack_cifar.py`'s file as ((images uint8 [N, 3, 32, 32], labels [N]) to train on, the same held out)."""
+    """`pack_cifar.py`'s file, in random order, as ((images uint8 [N, 3, 32, 32], labels [N]) to train on, the same held out)."""
     packed = np.load(path)
     x = torch.from_numpy(packed["x"]).permute(0, 3, 1, 2).contiguous()
     y = torch.from_numpy(packed["y"]).long()
     order = np.random.RandomState(SEED).permutation(len(y))
-    held, rest = torch.from_numpy(order[:HELD_OUT]), torch.from_numpy(np.sort(order[HELD_OUT:]))
+    held, rest = torch.from_numpy(order[:HELD_OUT]), torch.from_numpy(order[HELD_OUT:])
     return (x[rest], y[rest]), (x[held], y[held])
 
 

@@ -99,11 +99,13 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--epochs", type=float, default=8)
+    parser.add_argument("--start", type=Path, help="a teacher to train on, instead of a fresh one")
+    parser.add_argument("--peak", type=float, default=1, help="share of the rates of learning to begin with; they fall to nothing (with --start: 0.4)")
     args = parser.parse_args()
     torch.manual_seed(0)
     workers = Workers(args.threads)
     (x, y), (held_x, held_y) = cifar.load(args.images)
-    w = initial(x[:5000])
+    w = torch.load(args.start, weights_only=True)["weights"] if args.start else initial(x[:5000])
     fixed = w.pop("0.conv")
     muon = Muon({k: v for k, v in w.items() if k[0] in "123" and ".conv" in k}, lr=0.24, momentum=0.6, steps=3, unit=True)
     biases = {k: v for k, v in w.items() if k.endswith("bias")}
@@ -123,7 +125,7 @@ def main():
             order = torch.cat([order, torch.randperm(len(x))])
         rows, order = order[:BATCH], order[BATCH:]
         gradients, losses = workers.gradients(w, [(r, step * 1000 + i) for i, r in enumerate(rows.split(JOB))], loss_of)
-        factor = 1 - step / steps
+        factor = args.peak * (1 - step / steps)
         for group, peak in zip(sgd.param_groups, peaks):
             group["lr"] = peak * factor
         for name in [*biases, "head"]:
