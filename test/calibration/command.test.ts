@@ -52,7 +52,7 @@ describe('prismal calibrate', () => {
     expect(out).toMatch(/received a device +tried on +loss, points of accuracy/)
     expect(out).toMatch(/every row, int8 +56\.66 kB +\d+ +0\.00 \(≤ \d+\.\d\d\) +holds/)
     expect(out).toMatch(
-      /\n\n.*: [\d.]+ k?B received a device and input \(full: 221 kB\)\nloses about \d+\.\d\d, at most \d+\.\d\d points of accuracy, with 90 % confidence \(n = \d+ of 24 inputs\)/,
+      /\n\n.*: [\d.]+ k?B received a device and input \(full: 221 kB\)\nloses about \d+\.\d\d points of accuracy, with 90 % confidence no more than 25 \(n = \d+ of 24 inputs\)/,
     )
     const { task, devices, sharing, calibration } = JSON.parse(readFileSync(written, 'utf8'))
     expect({ task, devices }).toEqual({ task: 'image-classification', devices: 2 })

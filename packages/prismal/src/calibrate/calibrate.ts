@@ -39,7 +39,10 @@ export interface Calibration {
   /** Asked for. */
   readonly maxLoss?: number
   readonly budgetBytes?: number
-  /** Of what the choice loses: 0 of `full`, which is exact. */
+  /**
+   * Of what the choice loses: 0 of `full`, which is exact. With `maxLoss` what holds with `confidence`, whatever was tried, is
+   * `maxLoss`; the upper bound is that of the choice's own last test.
+   */
   readonly loss: Bound
   readonly confidence: number
   /** How many inputs there were, and how many of them the choice was tried on. */

@@ -51,8 +51,13 @@ function growing(recipe: SharingOptions, requests: Requests, most: number): Cand
 export function ladder(requests: Requests): Candidate[] {
   const [recipe] = recipesFor(requests.model.family, requests.devices)
   const nothing = candidateOf({ ...recipe, strategy: 'isolated' }, requests)
-  const every = candidateOf(EVERY_ROW, requests)
-  return [nothing, ...growing(recipe, requests, every.bytes), every]
+  const every = everyRow(requests)
+  return [nothing, ...growing(recipe, requests, every[0].bytes), ...every]
+}
+
+const everyRow = (requests: Requests): [Candidate, ...Candidate[]] => {
+  const [first, ...others] = EVERY_ROW
+  return [candidateOf(first, requests), ...others.map(sharing => candidateOf(sharing, requests))]
 }
 
 export const exact = (requests: Requests): Candidate => candidateOf(EXACT, requests)
@@ -64,11 +69,12 @@ export const exact = (requests: Requests): Candidate => candidateOf(EXACT, reque
 export function within(budgetBytes: number, requests: Requests): Candidate[] {
   const all = exact(requests)
   if (all.mostBytes <= budgetBytes) return [all]
-  const every = candidateOf(EVERY_ROW, requests)
-  if (every.mostBytes <= budgetBytes) return [every]
+  const every = everyRow(requests)
+  const most = every.findLast(c => c.mostBytes <= budgetBytes)
+  if (most) return [most]
   const recipes = recipesFor(requests.model.family, requests.devices)
   const fitting = recipes.flatMap(recipe => {
-    const best = growing(recipe, requests, every.bytes).findLast(c => c.mostBytes <= budgetBytes)
+    const best = growing(recipe, requests, every[0].bytes).findLast(c => c.mostBytes <= budgetBytes)
     return best ? [best] : []
   })
   if (fitting.length > 0) return fitting

@@ -85,7 +85,8 @@ function progressLine({ sharing, inputs }: { sharing: Calibration['sharing']; in
   if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${describeSharing(sharing)}: ${inputs} inputs`)
 }
 
-const figure = (value: number): string => (Number.isFinite(value) ? value.toFixed(2) : '?')
+/** Two digits, and never −0.00. */
+const figure = (value: number): string => (Number.isFinite(value) ? value.toFixed(2).replace(/^-(0\.00)$/, '$1') : '?')
 const count = (n: number): string => n.toLocaleString('en')
 
 /** What was tried, what was chosen, and how sure that is. */
@@ -101,12 +102,14 @@ export function calibrationText(found: Calibration): string {
   const head = ['', 'received a device', 'tried on', `loss, ${unit}`, '']
   const isExact = sharing.strategy === 'full' && sharing.wire === undefined
   const certain = `${Number((100 * confidence).toFixed(2))} % confidence`
+  // What was tested is the limit, of all candidates; a race's bound is the winner's own.
+  const most = found.maxLoss ?? figure(loss.upper)
   const lines = [
     ...(tried.length > 0 ? [table([head, ...rows]), ''] : []),
     `${describeSharing(sharing)}: ${bytes(found.bytes)} received a device and input (full: ${bytes(bytesFull)})`,
     isExact
       ? 'loses nothing'
-      : `loses about ${figure(loss.estimate)}, at most ${figure(loss.upper)} ${unit}, with ${certain} (n = ${count(found.triedOn)} of ${count(inputs)} inputs)`,
+      : `loses about ${figure(loss.estimate)} ${unit}, with ${certain} no more than ${most} (n = ${count(found.triedOn)} of ${count(inputs)} inputs)`,
     ...whatIsMissing(found),
   ]
   return lines.join('\n')
