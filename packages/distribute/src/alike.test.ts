@@ -30,6 +30,19 @@ function defined(rows: Float32Array, width: number, groups: number): number[][] 
   return assigned(assigned(centres).map(mean))
 }
 
+/** Inner products of rows, each with each. */
+function products(rows: Float32Array, width: number): Float64Array {
+  const n = rows.length / width
+  return Float64Array.from({ length: n * n }, (_, at) => {
+    const [i, j] = [Math.floor(at / n), at % n]
+    let sum = 0
+    for (let c = 0; c < width; c++) sum += rows[i * width + c]! * rows[j * width + c]!
+    return sum
+  })
+}
+const grouped = (rows: Float32Array, width: number, groups: number): number[][] =>
+  alike(products(rows, width), rows.length / width, groups)
+
 const single = (n: number): number[][] => Array.from({ length: n }, (_, r) => [r])
 
 describe('alike', () => {
@@ -41,7 +54,7 @@ describe('alike', () => {
       fc.property(sizing, ([n, clusters, seed]) => {
         const rows = normals(n * 5, seed)
         const want = defined(rows, 5, clusters)
-        const got = alike(rows, 5, clusters)
+        const got = grouped(rows, 5, clusters)
         if (clusters === n) expect(got).toEqual(single(n))
         else if (want.every(group => group.length > 0)) expect(got).toEqual(want)
         expect(got).toHaveLength(clusters)
@@ -54,9 +67,9 @@ describe('alike', () => {
 
   test('rows that are the same are one group, wherever they lie; an outlier stays alone', () => {
     const rows = Float32Array.from([1, 1, 0, 0, 90, 9, 1, 1, 0, 0.1, 1, 1])
-    expect(alike(rows, 2, 3)).toEqual([[0, 3, 5], [2], [1, 4]])
-    expect(alike(new Float32Array(8), 2, 2).flat().sort()).toEqual([0, 1, 2, 3])
-    expect(alike(new Float32Array(8).fill(Number.NaN), 2, 3)).toHaveLength(3)
+    expect(grouped(rows, 2, 3)).toEqual([[0, 3, 5], [2], [1, 4]])
+    expect(grouped(new Float32Array(8), 2, 2).flat().sort()).toEqual([0, 1, 2, 3])
+    expect(grouped(new Float32Array(8).fill(Number.NaN), 2, 3)).toHaveLength(3)
   })
 })
 
@@ -97,7 +110,7 @@ describe('what travels', () => {
 
   test('layers without means have no counts', () => {
     expect([0, 1].map(layer => countBytes(plan, layer, [0], 0))).toEqual([6, 0])
-    expect([0, 1].map(layer => alikeFlops(sequence, layer, 0, 4))).toEqual([6 * 7 * 3 * 4, 0])
+    expect([0, 1].map(layer => alikeFlops(sequence, layer, 0, 4))).toEqual([2 * 7 * 7 * 4, 0])
     expect(countsOf(plan, 1, [0], 1, new Uint8Array(0))).toEqual([[1, 1]])
     expect(plannedCounts(plan, 0, [0], 0)).toEqual([3, 2, 2])
   })
@@ -106,6 +119,25 @@ describe('what travels', () => {
     const read = () => countsOf(plan, 0, [0], 0, encodeCounts(counts))
     expect(read).toThrow(ConnectionError)
     expect(read).toThrow(/^device 0 sent means of \d+ rows \(3 counts\); it has 7/)
+  })
+
+  test('many rows are compared within windows', () => {
+    const [long] = createPlan(
+      { shape, rows: [4096], want: 'all', devices: 2 },
+      { bounds: 'alike', segments: 10, sink: 0 },
+    ).sequences as [typeof sequence]
+    const scope = engine.scope()
+    const x = scope.tensor(normals(2048 * 4, 5), [2048, 4])
+    const { rows, runs, counts } = pieces(long, 0, 0, x, 0)
+    expect(rows.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 2048 }, (_, i) => i))
+    expect(counts).toEqual(runs.map(([a, b]) => b - a))
+    // Ten runs of 204 or 205 rows in four windows: 3, 3, 2 and 2 of them.
+    const windows = [615, 615, 410, 408]
+    const spans = [rows.slice(0, 615), rows.slice(615, 1230), rows.slice(1230, 1640), rows.slice(1640)]
+    for (const [w, span] of spans.entries())
+      expect(Math.max(...span) - Math.min(...span)).toBe((windows[w] as number) - 1)
+    expect(alikeFlops(long, 0, 0, 4)).toBe(windows.reduce((sum, n) => sum + 2 * n * n * 4, 0))
+    scope.dispose()
   })
 
   test('too many rows to compare are refused', () => {

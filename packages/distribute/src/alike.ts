@@ -2,76 +2,67 @@
  * Segments of rows that are alike, wherever they lie: a mean stands for its rows the better the less they differ, and who attends
  * to it needs to know how many they are, not which.
  */
-import { gather, type Run, segmentMeans, type Tensor } from '@prismal/tensor'
+import { gather, innerProducts, type Run, segmentMeans, type Tensor } from '@prismal/tensor'
 import { ConnectionError } from './errors.js'
 import { type Plan, type SequencePlan, sentBy } from './plan.js'
+import { splitEven } from './runs.js'
 
 /** Bytes of a mean's count. */
 const COUNT_BYTES = 2
 
+/** Rows that are compared with each other at most, or those of one segment: what comparing takes grows with their square. */
+const WINDOW_ROWS = 512
+
 /**
- * Which of n rows go together in `groups` groups: the first row is a centre, then again and again the row farthest from all centres;
- * each row joins its nearest centre, centres become means, each row joins its nearest again. A group that nobody joins takes
- * the row that is farthest from its own. The first of several counts. Rows that are unlike all others stay alone so. Groups in the
- * order of their centres, rows ascending. Takes 6·n·groups·width operations.
+ * Which of n rows go together in `groups` groups, by their inner products with each other [n, n]: the first row is a centre, then again
+ * and again the row farthest from all centres; each row joins its nearest centre, centres become means, each row joins its
+ * nearest again. A group that nobody joins takes the row that is farthest from its own. The first of several counts. Rows that
+ * are unlike all others stay alone so. Groups in the order of their centres, rows ascending.
  */
-export function alike(rows: Float32Array, width: number, groups: number): number[][] {
-  const n = rows.length / width
+export function alike(products: Float32Array | Float64Array, n: number, groups: number): number[][] {
   if (groups === 0) return []
   if (groups >= n) return Array.from({ length: n }, (_, i) => [i])
-  const centres = new Float64Array(groups * width)
+  const product = (a: number, b: number): number => products[a * n + b] as number
   const joined = new Int32Array(n)
   const off = new Float64Array(n).fill(Number.POSITIVE_INFINITY)
-  for (let g = 0; g < groups; g++) {
-    const chosen = g === 0 ? 0 : farthest(off)
-    centres.set(rows.subarray(chosen * width, (chosen + 1) * width), g * width)
-    join(rows, width, centres, g, joined, off)
+  /** Lets the rows join g that are nearer to it than to what they are with; `off` is how far, squared. */
+  const join = (g: number, distance: (row: number) => number): void => {
+    for (let row = 0; row < n; row++) {
+      const far = distance(row)
+      if (far >= (off[row] as number)) continue
+      off[row] = far
+      joined[row] = g
+    }
   }
-  moveToMeans(rows, width, centres, joined)
+  for (let g = 0; g < groups; g++) {
+    const centre = g === 0 ? 0 : farthest(off)
+    join(g, row => product(row, row) + product(centre, centre) - 2 * product(centre, row))
+  }
+  const first = membersOf(joined, groups)
   off.fill(Number.POSITIVE_INFINITY)
-  for (let g = 0; g < groups; g++) join(rows, width, centres, g, joined, off)
+  for (const [g, rows] of first.entries()) {
+    if (rows.length === 0) continue
+    // |x − mean|² = x·x − 2·x·mean + mean·mean, of sums of products.
+    const toMean = Float64Array.from(
+      { length: n },
+      (_, row) => rows.reduce((sum, other) => sum + product(other, row), 0) / rows.length,
+    )
+    const own = rows.reduce((sum, row) => sum + (toMean[row] as number), 0) / rows.length
+    join(g, row => product(row, row) - 2 * (toMean[row] as number) + own)
+  }
   fillEmpty(groups, joined, off)
+  return membersOf(joined, groups)
+}
+
+function membersOf(joined: Int32Array, groups: number): number[][] {
   const members = Array.from({ length: groups }, (): number[] => [])
   for (const [row, g] of joined.entries()) members[g]?.push(row)
   return members
 }
 
-/** Lets the rows join centre g that are nearer to it than to the one they are with; `off` is how far, squared. */
-function join(
-  rows: Float32Array,
-  width: number,
-  centres: Float64Array,
-  g: number,
-  joined: Int32Array,
-  off: Float64Array,
-): void {
-  for (let row = 0; row < joined.length; row++) {
-    let sum = 0
-    for (let c = 0; c < width; c++) {
-      const difference = (rows[row * width + c] as number) - (centres[g * width + c] as number)
-      sum += difference * difference
-    }
-    if (sum >= (off[row] as number)) continue
-    off[row] = sum
-    joined[row] = g
-  }
-}
-
 /** Number of the largest value, the first of several. */
 const farthest = (off: Float64Array): number =>
   off.reduce((best, value, i) => (value > (off[best] as number) ? i : best), 0)
-
-/** Centres become the means of their rows; one without rows stays. */
-function moveToMeans(rows: Float32Array, width: number, centres: Float64Array, joined: Int32Array): void {
-  const counts = new Int32Array(centres.length / width)
-  for (const g of joined) counts[g] = (counts[g] as number) + 1
-  for (const [g, count] of counts.entries()) if (count > 0) centres.fill(0, g * width, (g + 1) * width)
-  for (const [row, g] of joined.entries())
-    for (let c = 0; c < width; c++) {
-      const share = (rows[row * width + c] as number) / (counts[g] as number)
-      centres[g * width + c] = (centres[g * width + c] as number) + share
-    }
-}
 
 /** Gives each group without rows the row that is farthest from its centre among those of groups with several. */
 function fillEmpty(groups: number, joined: Int32Array, off: Float64Array): void {
@@ -103,12 +94,24 @@ const rowsIn = ([a, b]: Run, by: number): number[] => Array.from({ length: b - a
 export const plannedCounts = (plan: Plan, layer: number, sequences: readonly number[], from: number): number[] =>
   sequences.flatMap(s => runsMerged(plan.sequences[s] as SequencePlan, layer, from).map(([a, b]) => b - a))
 
-/** Operations of finding groups: 3 for each value of each row and centre, twice. */
+/** Runs whose rows are compared with each other: as many at a time as have {@link WINDOW_ROWS} rows between them. */
+function windowsOf(runs: readonly Run[]): (readonly Run[])[] {
+  const rows = (runs.at(-1)?.[1] ?? 0) - (runs[0]?.[0] ?? 0)
+  const count = Math.min(runs.length, Math.ceil(rows / WINDOW_ROWS))
+  return splitEven(runs.length, count).map(([from, to]) => runs.slice(from, to))
+}
+
+/** Whether there is something to choose: neither one group of all rows nor a group for each. */
+const isGrouped = (window: readonly Run[]): boolean => window.length > 1 && window.some(([a, b]) => b - a > 1)
+const spanOf = (window: readonly Run[]): Run => [(window[0] as Run)[0], (window.at(-1) as Run)[1]]
+
+/** Operations of finding groups: inner products of rows, each with each of its window. */
 export function alikeFlops(sequence: SequencePlan, layer: number, device: number, width: number): number {
-  const groups = groupsIn(sequence, layer, device)
-  const [from, to] = sequence.merged?.[device] ?? [0, 0]
-  const n = to - from
-  return groups === 0 || groups === n ? 0 : 6 * n * groups * width
+  const windows = windowsOf(runsMerged(sequence, layer, device)).filter(isGrouped)
+  return windows.reduce((sum, window) => {
+    const [from, to] = spanOf(window)
+    return sum + 2 * (to - from) ** 2 * width
+  }, 0)
 }
 
 /** Means of a sequence's runs, of groups where rows are merged by likeness; and how many rows each of those stands for. */
@@ -124,19 +127,10 @@ export interface Pieces {
 /** What a device sends of a sequence in a layer; `start` is its partition's first row in x. */
 export function pieces(sequence: SequencePlan, layer: number, device: number, source: Tensor, start: number): Pieces {
   const among = (sequence.merged as readonly Run[])[device] as Run
-  const [from, to] = [start + among[0], start + among[1]]
   const sent = sentBy(sequence, layer, device)
   const single = (side: (run: Run) => boolean): number[][] => sent.filter(side).map(([a]) => [start + a])
-  const count = groupsIn(sequence, layer, device)
-  const values = (): Float32Array => source.slice(from, to).floats()
-  const found = source.engine.rehearses
-    ? runsMerged(sequence, layer, device).map(run => rowsIn(run, -among[0]))
-    : alike(values(), source.columns, count)
-  const groups = [
-    ...single(([, b]) => b <= among[0]),
-    ...found.map(group => group.map(row => from + row)),
-    ...single(([a]) => a >= among[1]),
-  ]
+  const found = windowsOf(runsMerged(sequence, layer, device)).flatMap(window => groupsOf(window, source, start))
+  const groups = [...single(([, b]) => b <= among[0]), ...found, ...single(([a]) => a >= among[1])]
   let at = 0
   const runs = groups.map((group): Run => {
     const run = [at, at + group.length] as const
@@ -144,6 +138,17 @@ export function pieces(sequence: SequencePlan, layer: number, device: number, so
     return run
   })
   return { rows: groups.flat(), runs, counts: found.map(group => group.length) }
+}
+
+/** The groups of a window, as rows of x. A rehearsal, which has no values, groups what follows each other. */
+function groupsOf(window: readonly Run[], source: Tensor, start: number): number[][] {
+  const asTheyLie = (): number[][] => window.map(run => rowsIn(run, start))
+  if (!isGrouped(window)) return asTheyLie()
+  const [from, to] = spanOf(window)
+  const products = innerProducts(source.slice(start + from, start + to))
+  const groups = source.engine.rehearses ? undefined : alike(products.floats(), to - from, window.length)
+  products.dispose()
+  return groups?.map(rows => rows.map(row => start + from + row)) ?? asTheyLie()
 }
 
 /** The means of pieces, one after another → [means, D]. */

@@ -47,7 +47,7 @@ export interface SharingOptions {
    * How the rows between exact ones are cut into segments; default `uniform`. `graded`, or a factor such as 1.5, makes a segment's size grow with its
    * distance from where another device's rows begin (in a causal model: later rows) in the order of dealing, so that the rows
    * beside the cut are exact and far ones coarse; that costs nothing. `alike` groups a device's rows anew in each layer, at most
-   * 65,535 of a sequence: 2 bytes a mean for its count, and 6·n·L·D operations of n rows, in JavaScript.
+   * 65,535 of a sequence: 2 bytes a mean for its count, and 2·n²·D operations for each n ≤ 512 rows or so that are compared.
    */
   readonly bounds?: SegmentBounds
   /** Leading rows of each sequence that are sent exactly, besides the means; ≥ 0, default 1. Costs D values a row and layer. */

@@ -10,7 +10,7 @@ import {
   type StageMeter,
 } from '@prismal/models'
 import { type Run, segmentMeans, type Tensor } from '@prismal/tensor'
-import { alikeFlops, countBytes, countsOf, encodeCounts, meansOf, type Pieces, pieces } from './alike.js'
+import { countBytes, countsOf, encodeCounts, meansOf, type Pieces, pieces } from './alike.js'
 import { sentRows } from './layer-work.js'
 import {
   anchorQueries,
@@ -87,7 +87,6 @@ function send(
   const piecesOf = (s: number): Pieces => {
     const sequence = plan.sequences[s] as SequencePlan
     const known = merged.get(s) ?? pieces(sequence, layer, self, source, ownStart(layout, sequence, s, self))
-    if (!merged.has(s)) meter.count(alikeFlops(sequence, layer, self, source.columns))
     merged.set(s, known)
     return known
   }

@@ -23,6 +23,7 @@ export {
   gather,
   gelu,
   geluTanh,
+  innerProducts,
   type LinearOptions,
   layerNorm,
   linear,

@@ -9,6 +9,7 @@ import {
   gather,
   gelu,
   geluTanh,
+  innerProducts,
   layerNorm,
   linear,
   matmul,
@@ -196,6 +197,22 @@ describe.each(availableBuilds())('operations on %s', backend => {
       expect(add(x, y).floats()).toEqual(a.map((v, i) => v + b[i]!))
       expect(transpose(x).floats()).toEqual(transposed(a, m, n))
       expect(transpose(x).shape).toEqual([n, m])
+    })
+  })
+
+  it('innerProducts: of each two rows, the same bits whatever other rows there are', () => {
+    property([size(12), size(20), fc.nat(), fc.nat(), seed], (scope, m, k, a, b, seed) => {
+      const values = normals(m * k, seed)
+      const x = scope.tensor(values, [m, k])
+      const products = innerProducts(x)
+      expect(products.shape).toEqual([m, m])
+      const [i, j] = [a % m, b % m]
+      const of = (r: number): Float32Array => values.subarray(r * k, (r + 1) * k)
+      const due = of(i).reduce((sum, v, c) => sum + v * of(j)[c]!, 0)
+      const got = products.floats()
+      expect(Math.abs(got[i * m + j]! - due)).toBeLessThan(1e-4)
+      expect(got[j * m + i]).toBe(got[i * m + j])
+      expect(innerProducts(gather(scope, x, [i, j])).floats()[1]).toBe(got[i * m + j])
     })
   })
 

@@ -88,6 +88,14 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   return y
 }
 
+/** The inner products of the rows of x [m, k] with each other, x·xᵀ → [m, m]. Counts 2·m·m·k operations. */
+export function innerProducts(x: Tensor): Tensor {
+  const matrix = pack(x.scope, x, 'out,in')
+  const y = linear(x, matrix)
+  matrix.packed.dispose()
+  return y
+}
+
 /** (x − mean) / √(variance + eps) · gain + bias, row by row. gain and bias have as many elements as x has columns. */
 export function layerNorm(x: Tensor, gain: Tensor, bias: Tensor, eps: number): Tensor {
   expect('layerNorm', x, 'f32')
