@@ -149,6 +149,7 @@ export const sharings = (
             padTo: fc.integer({ min: 0, max: 60 }),
             rows: fc.integer({ min: 1, max: 12 }),
             order: fc.constantFrom(...ordersOf(shape)),
+            turn: fc.integer({ min: 1, max: 5 }),
             point: fc.constantFrom(...POINTS),
             wire: fc.constantFrom(...WIRE_FORMATS),
             weights: fc

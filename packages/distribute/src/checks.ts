@@ -129,6 +129,7 @@ export function sharing(value: unknown, at: string, devices: number): SharingOpt
     wire: text(20) as Read<never>,
     handoff: text(20) as Read<never>,
     order: text(20) as Read<never>,
+    turn: number,
     bounds: (bounds, where) => (typeof bounds === 'number' ? number : (text(20) as Read<never>))(bounds, where),
     segments: oneOrEach,
     rows: number,

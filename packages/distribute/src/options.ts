@@ -80,6 +80,8 @@ export interface SharingOptions {
    * row and those that `sink`, `tail` and `anchor` name keep their places; what is asked for comes back in its own order. Costs nothing.
    */
   readonly order?: RowOrder
+  /** How many rows a device gets at a time where the `order` deals them in turn; ≥ 1, default 1. Costs nothing. */
+  readonly turn?: number
   /** Shares of the rows, one a device, e.g. their speeds; default: even. */
   readonly weights?: readonly number[]
   /**
@@ -106,7 +108,8 @@ const whole = (n: unknown, least: number): boolean => Number.isSafeInteger(n) &&
 
 /** Throws {@link PlanError} naming the first option that cannot be, of `devices` devices and a model of `layers` layers. */
 export function checkSharing(devices: number, layers: number, options: SharingOptions): void {
-  const { segments, rows, compressionRate, bounds, sink, tail, near, anchor, gain, weights, padTo, lost } = options
+  const { segments, rows, compressionRate, bounds, sink, tail, near, anchor, gain, turn, weights, padTo, lost } =
+    options
   const named = (name: keyof SharingOptions, known: readonly string[]): [boolean, string] => [
     options[name] === undefined || known.includes(options[name] as string),
     `${name} is ${JSON.stringify(options[name])}, not one of ${known.join(', ')}`,
@@ -150,6 +153,7 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
     counted('near', near),
     counted('anchor', anchor),
     counted('padTo', padTo),
+    [turn === undefined || whole(turn, 1), `turn is ${turn}, not a whole number ≥ 1`],
     aLayer('gain', gain),
     [
       gain === undefined || (isList(gain) ? gain.every(isGain) : isGain(gain)),

@@ -293,6 +293,10 @@ describe('what is dealt and sent', () => {
       [0, 1, 2, 4, 5, 7],
     ])
     expect(held({ order: 'in-turn' }, 1, 2)).toEqual([[0], []])
+    expect(held({ turn: 3, sink: 0 }, 12, 2)).toEqual([
+      [0, 4, 5, 6, 10, 11],
+      [1, 2, 3, 7, 8, 9],
+    ])
   })
 
   test('a sequence that one device has stays as it is', () => {
@@ -330,6 +334,8 @@ describe('what is dealt and sent', () => {
 describe('an option that cannot be is refused by name', () => {
   const cases: [string, unknown][] = [
     ['order', 'zigzag'],
+    ['turn', 0],
+    ['turn', 1.5],
     ['rows', 0],
     ['rows', 1.5],
     ['bounds', 'some'],

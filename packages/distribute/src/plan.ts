@@ -67,7 +67,8 @@ export function createPlan(
     const holders = bounds.filter(([from, to]) => to > from)
     const anchor = strategy === 'means' && holders[0] ? Math.min(options.anchor ?? 0, holders[0][1]) : 0
     const head = Math.max(options.sink ?? 1, anchor)
-    const ordering = { order: options.order ?? 'raster', bounds, head, tail: options.tail ?? 0, causal: shape.causal }
+    const { order: asked = 'raster', tail = 0, turn = 1 } = options
+    const ordering = { order: asked, bounds, head, tail, causal: shape.causal, turn }
     const order = rowOrder(n, ordering, shape)
     const sent = sentInLayers(n, bounds, anchor, shape, { ...options, strategy })
     const wanted = wantedRows(want, b, n)

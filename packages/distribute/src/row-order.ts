@@ -15,11 +15,13 @@ export interface Ordering {
   readonly head: number
   readonly tail: number
   readonly causal: boolean
+  /** Rows that a device gets at a time, where they are dealt in turn; default 1. */
+  readonly turn?: number
 }
 
 /** The row at each place of a sequence of `rows` rows; undefined where all are at their own. Throws {@link PlanError} where the model has no such order. */
 export function rowOrder(rows: number, ordering: Ordering, shape: RowShape): number[] | undefined {
-  const { order, bounds, causal } = ordering
+  const { order, bounds, causal, turn = 1 } = ordering
   if (order === 'raster') return undefined
   if (causal) throw new PlanError(`plan: order is "${order}", but the model is causal: it takes "raster"`)
   const end = Math.max(0, rows - ordering.tail)
@@ -28,7 +30,7 @@ export function rowOrder(rows: number, ordering: Ordering, shape: RowShape): num
   const all = isAlongCurve(order) ? curveOrder(rows, order, shape) : Array.from({ length: rows }, (_, row) => row)
   const inner = all.filter(row => row >= head && row < end)
   const counts = bounds.map(([from, to]) => Math.max(0, Math.min(to, end) - Math.max(from, head)))
-  const dealt = order === 'hilbert' ? inner : inTurn(inner, counts)
+  const dealt = order === 'hilbert' ? inner : inTurn(inner, counts, turn)
   const same = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
   return [...same(0, head), ...dealt, ...same(end, rows)]
 }
@@ -47,14 +49,17 @@ function curveOrder(rows: number, order: RowOrder, { patchGrid, prefixRows = 0 }
   return [...prefix, ...hilbertCurve(width, height).map(([x, y]) => prefixRows + y * width + x)]
 }
 
-/** Rows dealt out in turn, as many to each device as it takes, spread evenly; those of a device in their order, device after device. */
-function inTurn(rows: readonly number[], counts: readonly number[]): number[] {
+/** Rows dealt out in turn, `turn` at a time, as many to each device as it takes, spread evenly; those of a device in their order, device after device. */
+function inTurn(rows: readonly number[], counts: readonly number[], turn: number): number[] {
   const taken = counts.map((count, device) => ({ device, count, rows: [] as number[] }))
   const isBefore = (a: (typeof taken)[number], b: (typeof taken)[number]): boolean =>
     (2 * a.rows.length + 1) * b.count < (2 * b.rows.length + 1) * a.count
-  for (const row of rows) {
+  for (let at = 0; at < rows.length; ) {
     const open = taken.filter(t => t.rows.length < t.count)
-    open.reduce((next, t) => (isBefore(t, next) ? t : next)).rows.push(row)
+    const next = open.reduce((next, t) => (isBefore(t, next) ? t : next))
+    const some = rows.slice(at, at + Math.min(turn, next.count - next.rows.length))
+    next.rows.push(...some)
+    at += some.length
   }
   return taken.flatMap(t => t.rows)
 }

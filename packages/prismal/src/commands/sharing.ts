@@ -31,6 +31,7 @@ export interface SharingFlags {
   readonly anchor?: number
   readonly gain?: number | readonly number[]
   readonly order?: (typeof ROW_ORDERS)[number]
+  readonly turn?: number
   readonly padTo?: number
   readonly strategy?: (typeof STRATEGIES)[number]
   readonly point?: (typeof POINTS)[number]
@@ -112,6 +113,7 @@ export function withSharing(command: Command): Command {
     .option('--anchor <K>', 'leading rows that every device computes itself (default: 0)', whole(0))
     .option('--gain <A>', 'a mean of c rows weighs c^A; or a list, one a layer (default: 1)', oneOrEach(atLeast(0)))
     .addOption(new Option('--order <name>', 'how rows are dealt (default: raster)').choices(ROW_ORDERS))
+    .option('--turn <K>', 'rows that a device gets at a time, with an order that deals in turn (default: 1)', whole(1))
     .option('--pad-to <N>', 'deal rows as though each sequence had at least N (default: 0)', whole(0))
     .addOption(new Option('--strategy <name>', 'how devices share (default: means)').choices(STRATEGIES))
     .addOption(new Option('--point <name>', 'where means are taken (default: normed; full: input)').choices(POINTS))
@@ -120,7 +122,7 @@ export function withSharing(command: Command): Command {
 }
 
 export function sharingOptions(flags: SharingFlags): SharingOptions {
-  const { segments, rows, compression, bounds, sink, tail, near, anchor, gain, order, padTo } = flags
+  const { segments, rows, compression, bounds, sink, tail, near, anchor, gain, order, turn, padTo } = flags
   const { strategy, point, wire, weights } = flags
   return {
     ...(segments !== undefined && { segments }),
@@ -133,6 +135,7 @@ export function sharingOptions(flags: SharingFlags): SharingOptions {
     ...(anchor !== undefined && { anchor }),
     ...(gain !== undefined && { gain }),
     ...(order && { order }),
+    ...(turn !== undefined && { turn }),
     ...(padTo !== undefined && { padTo }),
     ...(strategy && { strategy }),
     ...(point && { point }),
