@@ -29,8 +29,8 @@ export function overBytes({ experiment, metric, cells }: Result): Curves[] {
     const series = [
       curve('published, f32', r => r.kind === 'published' && r.reading === best && r.wire === 'f32'),
       curve('published, f16', r => r.kind === 'published' && r.reading === best && r.wire === 'f16'),
-      curve('default rows, f32', r => r.kind === 'method'),
-      curve('default', r => r.kind === 'system'),
+      curve('ours, f32', r => r.kind === 'method'),
+      curve('ours, int4', r => r.kind === 'system'),
       { name: 'full', points: full ? [[bytesOf(full), metricOf(full)] as const] : [] },
     ]
     return {

@@ -33,7 +33,7 @@ export interface Compared {
   readonly devices: number
   readonly rows: number
   readonly unit: string
-  /** What isolation, the published method and this project's default lose, in the metric's unit. */
+  /** What isolation, the published method and ours lose, in the metric's unit. */
   readonly isolated: Interval
   readonly published: Interval
   readonly ours: Interval
@@ -135,7 +135,7 @@ function summed(kept: readonly Kept[]): Comparison {
   }
 }
 
-/** The default with the published rows in f32 against the published method. */
+/** Ours with the published rows in f32 against the published method. */
 export function methodComparison(results: readonly Result[]): Comparison {
   return summed(
     results
@@ -150,7 +150,7 @@ export function methodComparison(results: readonly Result[]): Comparison {
   )
 }
 
-/** The default in its own wire, with the most rows whose bytes are no more than the published ones. */
+/** Ours in its own wire, with the most rows whose bytes are no more than the published ones. */
 export function systemComparison(results: readonly Result[]): Comparison {
   return summed(
     results

@@ -4,7 +4,8 @@
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { SharingOptions } from '@prismal/distribute'
+import { recommended, type SharingOptions } from '@prismal/distribute'
+import type { StackShape } from '@prismal/models'
 import { type EvaluationTask, type GridCell, gridCell, oneDevice, type TaskSettings } from 'prismal/evaluate'
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
@@ -115,7 +116,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
 /** The paper's method, said outright: rows in their order, equal segments, means only. */
 export const PUBLISHED: SharingOptions = {
   ...{ strategy: 'means', sink: 0, tail: 0, order: 'raster', bounds: 'uniform', gain: 1, wire: 'f32' },
-} as SharingOptions
+}
 
 /** How the paper can be read: where the mean is taken, and whether it counts as the rows that it stands for. */
 export const READINGS: readonly { readonly name: string; readonly options: SharingOptions }[] = [
@@ -137,11 +138,11 @@ export type Role =
   | { readonly kind: 'one' | 'isolated' | 'full' }
   /** A reading of the paper: `rows` rows a device. */
   | { readonly kind: 'published'; readonly reading: string; readonly rows: number; readonly wire: string }
-  /** This project's default with the same rows in f32. */
+  /** Ours with the same rows in f32. */
   | { readonly kind: 'method'; readonly rows: number }
-  /** This project's default with its own wire. */
+  /** Ours with its own wire. */
   | { readonly kind: 'system'; readonly rows: number }
-  /** The default less one of its parts, or with another. */
+  /** Ours less one of its parts, or with another. */
   | { readonly kind: 'ablation'; readonly rows: number; readonly what: string }
   /** Device `device`'s means are not heard from a layer on, or in one layer only. */
   | { readonly kind: 'lost'; readonly device: number; readonly layer: number }
@@ -151,55 +152,64 @@ export interface PlannedCell {
   readonly cell: GridCell
 }
 
-/** Rows of the system in its own wire, as multiples of the published rows: eight of 4 bits take about the bytes of one in f32. */
-const SYSTEM_FACTORS = [1, 1.5, 2, 3, 4, 5, 6, 7]
+/** Rows that the system sends in its own wire: about half as many again each time. */
+const SYSTEM_ROWS = [1, 2, 3, 4, 6, 8, 12, 16, 22, 32, 48, 64, 96, 128]
 
-/** What each part of the default is worth, on the first number of rows. */
+/** What each part of ours is worth, at the second number of published rows: another value of it, in f32 where the wire is not the part. */
 const ABLATIONS: Readonly<Record<Family, readonly (readonly [what: string, options: SharingOptions])[]>> = {
   vit: [
     ['raster order', { order: 'raster' }],
+    ['Hilbert order', { order: 'hilbert' }],
+    ['dealt in turn, raster', { order: 'in-turn' }],
+    ['uniform bounds', { bounds: 'uniform' }],
+    ['uniform bounds, raster order', { bounds: 'uniform', order: 'raster' }],
+    ['graded bounds, Hilbert order', { bounds: 'graded', order: 'hilbert' }],
     ['mean of the block input', { point: 'input' }],
     ['without counts', { gain: 0 }],
-    ['a sink row', { sink: 1 }],
+    ['counts to the power 0.8', { gain: 0.8 }],
     ['no sink row', { sink: 0 }],
-    ['graded bounds', { bounds: 'graded' }],
-    ['an anchor row', { anchor: 1 }],
-    ['f16', { wire: 'f16' }],
-    ['int8', { wire: 'int8' }],
-    ['int4', { wire: 'int4' }],
+    ['four sink rows', { sink: 4 }],
+    ['an anchor row', { sink: 0, anchor: 1 }],
   ],
   bert: [
+    ['uniform bounds', { bounds: 'uniform' }],
+    ['dealt in turn', { order: 'in-turn' }],
+    ['raster order', { order: 'raster' }],
     ['no sink row', { sink: 0 }],
+    ['uniform bounds, no sink row', { bounds: 'uniform', sink: 0 }],
     ['two sink rows', { sink: 2 }],
-    ['no sink, an anchor row', { sink: 0, anchor: 1 }],
-    ['last row exact', { tail: 1 }],
+    ['an anchor row', { sink: 0, anchor: 1 }],
+    ['last row exact too', { tail: 1 }],
     ['without counts', { gain: 0 }],
-    ['f16', { wire: 'f16' }],
-    ['int8', { wire: 'int8' }],
-    ['int4', { wire: 'int4' }],
   ],
   gpt2: [
     ['uniform bounds', { bounds: 'uniform' }],
+    ['graded bounds', { bounds: 'graded' }],
+    ['like rows', { bounds: 'alike' }],
+    ['like rows, half of them exact beside the cut', { bounds: 'alike', near: 8 }],
     ['mean of the block input', { point: 'input' }],
     ['without counts', { gain: 0 }],
     ['a sink row', { sink: 1 }],
-    ['no sink row', { sink: 0 }],
     ['an anchor row', { anchor: 1 }],
-    ['f16', { wire: 'f16' }],
-    ['int8', { wire: 'int8' }],
-    ['int4', { wire: 'int4' }],
   ],
-} as Readonly<Record<Family, readonly (readonly [string, SharingOptions])[]>>
+}
+const WIRES: readonly (readonly [what: string, options: SharingOptions])[] = [
+  ['f16', { wire: 'f16' }],
+  ['int8', { wire: 'int8' }],
+  ['int4', { wire: 'int4' }],
+]
 
-/** Every cell of an experiment, one device first. `layers` of the model, for losing a device. */
-export function plannedCells(experiment: Experiment, layers: number): PlannedCell[] {
+/** Every cell of an experiment with a model of this shape, one device first. */
+export function plannedCells(experiment: Experiment, shape: StackShape): PlannedCell[] {
   const { devices, rows, family } = experiment
+  const { layers, positions } = shape
   const cells: PlannedCell[] = []
   const add = (role: Role, P: number, sharing: SharingOptions, method: string): void => {
     const padded = experiment.settings?.pads === 'masked' && { padTo: experiment.settings.padTo }
-    cells.push({ role, cell: gridCell(P, { ...sharing, ...padded } as SharingOptions, method) })
+    cells.push({ role, cell: gridCell(P, { ...sharing, ...padded }, method) })
   }
   for (const [i, P] of devices.entries()) {
+    const ours = recommended(shape, P)
     cells.push({ role: { kind: 'one' }, cell: oneDevice(P) })
     add({ kind: 'isolated' }, P, { strategy: 'isolated' }, 'isolated')
     add({ kind: 'full' }, P, { strategy: 'full' }, 'full')
@@ -208,26 +218,20 @@ export function plannedCells(experiment: Experiment, layers: number): PlannedCel
       const readings = i === 0 ? READINGS : READINGS.filter(r => r.name === BEST_READING[family])
       for (const { name, options } of readings) {
         const role = { kind: 'published', reading: name, rows: L } as const
-        add({ ...role, wire: 'f32' }, P, { ...options, rows: L } as SharingOptions, `published L=${L} (${name})`)
+        add({ ...role, wire: 'f32' }, P, { ...options, rows: L }, `published L=${L} (${name})`)
         if (name === BEST_READING[family])
-          add(
-            { ...role, wire: 'f16' },
-            P,
-            { ...options, rows: L, wire: 'f16' } as SharingOptions,
-            `published L=${L}, f16`,
-          )
+          add({ ...role, wire: 'f16' }, P, { ...options, rows: L, wire: 'f16' }, `published L=${L}, f16`)
       }
-      add({ kind: 'method', rows: L }, P, { rows: L, wire: 'f32' } as SharingOptions, `default, ${L} rows, f32`)
+      add({ kind: 'method', rows: L }, P, { ...ours, rows: L, wire: 'f32' }, `ours, ${L} rows, f32`)
     }
-    const least = Math.min(...rows)
-    for (const R of [...new Set(rows.flatMap(L => SYSTEM_FACTORS.map(f => Math.max(least, Math.floor(f * L)))))].sort(
-      (a, b) => a - b,
-    ))
-      add({ kind: 'system', rows: R }, P, { rows: R } as SharingOptions, `default, ${R} rows`)
+    // As many as take the bytes of the most published ones; more of them than there are rows are the same.
+    const most = Math.min(8 * Math.max(...rows), Math.ceil(positions / P))
+    for (const R of SYSTEM_ROWS.filter((_, i) => i === 0 || (SYSTEM_ROWS[i - 1] as number) < most))
+      add({ kind: 'system', rows: R }, P, { ...ours, rows: R }, `ours, ${R} rows`)
     if (i === 0 && !experiment.isVariation) {
       const L = rows[Math.min(1, rows.length - 1)] as number
-      for (const [what, options] of ABLATIONS[family])
-        add({ kind: 'ablation', rows: L, what }, P, { rows: L, wire: 'f32', ...options } as SharingOptions, what)
+      for (const [what, options] of [...ABLATIONS[family], ...WIRES])
+        add({ kind: 'ablation', rows: L, what }, P, { ...ours, rows: L, wire: 'f32', ...options }, what)
     }
   }
   if (experiment.name === 'CIFAR-10')
@@ -236,7 +240,7 @@ export function plannedCells(experiment: Experiment, layers: number): PlannedCel
         add(
           { kind: 'lost', device: 1, layer },
           P,
-          { rows: 10, lost: [1, layer] } as SharingOptions,
+          { ...recommended(shape, P), rows: 10, wire: 'f32', lost: [1, layer] },
           `device 1 lost from layer ${layer}`,
         )
   return cells

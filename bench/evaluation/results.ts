@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { StackShape } from '@prismal/models'
 import {
   type Cell,
   type Environment,
@@ -59,7 +60,7 @@ export async function runExperiment(experiment: Experiment, options: RunOptions 
     ...(split !== undefined && { split }),
     ...(settings && { settings }),
   }
-  const planned = plannedCells(experiment, await layersOf(subject))
+  const planned = plannedCells(experiment, await shapeOf(subject))
   const evaluation = await evaluate({
     ...subject,
     cells: planned.map(p => p.cell),
@@ -79,11 +80,10 @@ export async function runExperiment(experiment: Experiment, options: RunOptions 
   }
 }
 
-/** As many as the model has, without keeping it. */
-async function layersOf(subject: SubjectOptions): Promise<number> {
+async function shapeOf(subject: SubjectOptions): Promise<StackShape> {
   const loaded = await Subject.load(subject)
   await loaded.dispose()
-  return loaded.facts.shape.layers
+  return loaded.facts.shape
 }
 
 /** The cells with what they are for, and their metric resampled together. Cells that come to the same were evaluated once. */

@@ -139,7 +139,7 @@ describe('a budget', () => {
     )
     expect(code).toBe(0)
     expect(err).toMatch(
-      /^budget: \d+ means a device, int8.* \(1\d\.\d+ kB a device\); what it costs is not known: prismal calibrate tells\n$/,
+      /^budget: \d+ means a device, int4.* \(1\d\.\d+ kB a device\); what it costs is not known: prismal calibrate tells\n$/,
     )
     const received = JSON.parse(out).report.devices.map((d: { bytesReceived: number }) => d.bytesReceived)
     expect(Math.max(...received)).toBeLessThanOrEqual(15_000)

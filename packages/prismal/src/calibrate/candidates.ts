@@ -2,7 +2,7 @@
  * What calibration chooses among. This file is data: which recipes are tried for which models follows from measurements, on development data
  * only.
  */
-import type { SharingOptions } from '@prismal/distribute'
+import { recommended, type SharingOptions } from '@prismal/distribute'
 import type { Model } from '@prismal/models'
 
 /**
@@ -10,23 +10,13 @@ import type { Model } from '@prismal/models'
  * nothing sent and before every row: more of them must lose less. For a budget all are raced against each other, each with as many
  * means as fit; where there is nothing to try them on, the first is taken.
  */
-export function recipesFor(family: Model['family'], _devices: number): readonly [SharingOptions, ...SharingOptions[]] {
-  return RECIPES[family]
-}
-
-const RECIPES: Readonly<Record<Model['family'], readonly [SharingOptions, ...SharingOptions[]]>> = {
-  vit: [
-    { strategy: 'means', wire: 'int8', sink: 0 },
-    { strategy: 'means', wire: 'int8', sink: 1 },
-  ],
-  bert: [
-    { strategy: 'means', wire: 'int8', sink: 1 },
-    { strategy: 'means', wire: 'int8', sink: 2 },
-  ],
-  gpt2: [
-    { strategy: 'means', wire: 'int8', sink: 0 },
-    { strategy: 'means', wire: 'int8', sink: 1 },
-  ],
+export function recipesFor(shape: Model['shape'], devices: number): readonly [SharingOptions, ...SharingOptions[]] {
+  const best = recommended(shape, devices)
+  const others: SharingOptions[] = [
+    { ...best, wire: 'int8' },
+    { ...best, sink: best.sink === 0 ? 1 : 0 },
+  ]
+  return [best, ...others]
 }
 
 /**
@@ -41,6 +31,7 @@ export const SEGMENTS: Readonly<Record<Model['family'], readonly number[]>> = {
 
 /** Every row in fewer bits, ascending: almost exact, for a quarter of the bytes of `full`. Means that take more than the first of them are not tried. */
 export const EVERY_ROW: readonly [SharingOptions, ...SharingOptions[]] = [
+  { strategy: 'full', wire: 'int4', point: 'normed' },
   { strategy: 'full', wire: 'int8', point: 'normed' },
 ]
 

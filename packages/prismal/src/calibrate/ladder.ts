@@ -49,7 +49,7 @@ function growing(recipe: SharingOptions, requests: Requests, most: number): Cand
 
 /** From nothing to every row, ascending in bytes; all but {@link exact}. */
 export function ladder(requests: Requests): Candidate[] {
-  const [recipe] = recipesFor(requests.model.family, requests.devices)
+  const [recipe] = recipesFor(requests.model.shape, requests.devices)
   const nothing = candidateOf({ ...recipe, strategy: 'isolated' }, requests)
   const every = everyRow(requests)
   return [nothing, ...growing(recipe, requests, every[0].bytes), ...every]
@@ -72,7 +72,7 @@ export function within(budgetBytes: number, requests: Requests): Candidate[] {
   const every = everyRow(requests)
   const most = every.findLast(c => c.mostBytes <= budgetBytes)
   if (most) return [most]
-  const recipes = recipesFor(requests.model.family, requests.devices)
+  const recipes = recipesFor(requests.model.shape, requests.devices)
   const fitting = recipes.flatMap(recipe => {
     const best = growing(recipe, requests, every[0].bytes).findLast(c => c.mostBytes <= budgetBytes)
     return best ? [best] : []

@@ -1,0 +1,127 @@
+/** The evaluation's report: which cells are planned, and what comparisons make of results whose truth is known. */
+import { readFileSync } from 'node:fs'
+import { createPlan } from '@prismal/distribute'
+import { accuracy, type Cell, sample } from 'prismal/evaluate'
+import { describe, expect, test } from 'vitest'
+import { overBytes, paretoFront } from '../bench/evaluation/charts.js'
+import { methodComparison, systemComparison } from '../bench/evaluation/comparisons.js'
+import { BEST_READING, EXPERIMENTS, type Experiment, plannedCells, type Role } from '../bench/evaluation/experiments.js'
+import { evaluationMarkdown } from '../bench/evaluation/markdown.js'
+import type { Result } from '../bench/evaluation/results.js'
+import { randomFrom } from './random.js'
+
+const vit = { layers: 9, causal: false, positions: 65, prefixRows: 1, patchWidth: 48, patchGrid: [8, 8] } as const
+const text = { layers: 6, causal: false, positions: 512 } as const
+const causal = { layers: 6, causal: true, positions: 1024 } as const
+const shapeOf = ({ family }: Experiment) => ({ vit, bert: text, gpt2: causal })[family] as never
+
+test.each(EXPERIMENTS.map(e => [e.name, e] as const))(
+  '%s: every cell can be planned, and none stands twice for one role',
+  (_, experiment) => {
+    const cells = plannedCells(experiment, shapeOf(experiment))
+    for (const { cell } of cells)
+      createPlan({ shape: shapeOf(experiment), rows: [65], want: 'first', devices: cell.devices }, cell.sharing)
+    const names = cells.map(({ role, cell }) => JSON.stringify([role, cell.devices, cell.cuts]))
+    expect(new Set(names).size).toBe(names.length)
+  },
+)
+
+/** Cells of 4,000 items, right with a chance each, wrong where the one before is wrong: a method's errors contain those of better ones. */
+function resultOf(name: string, chances: readonly (readonly [Role, bytes: number, chance: number])[]): Result {
+  const experiment = { ...EXPERIMENTS[0]!, name, devices: [2], rows: [3] }
+  const random = randomFrom(7)
+  const luck = Array.from({ length: 4000 }, random)
+  const truth = luck.map((_, i) => i % 10)
+  const cells = chances.map(([role, bytesReceived, chance]): Cell => {
+    const predicted = luck.map((l, i) => (l < chance ? truth[i]! : 10))
+    return {
+      ...{ task: experiment.task, method: role.kind, devices: role.kind === 'one' ? 1 : 2, sharing: {}, settings: {} },
+      ...{ data: { name, digest: name, items: 4000 }, model: { name: 'm', digest: 'm', dtype: 'f32' } },
+      cost: { bytesReceived, bytesSent: bytesReceived, flops: 5e8, flopsAlone: 1e9 },
+      ...{ columns: { predicted, truth }, metrics: {}, numericsClass: 'c', seconds: 1 },
+    }
+  })
+  const sampled = sample(cells, accuracy)
+  return {
+    ...{ experiment, metric: accuracy },
+    environment: { machine: { cpu: 'c', cores: 2, memoryBytes: 1, platform: 'p' }, versions: {}, build: 'b' },
+    cells: cells.map((cell, i) => ({ role: chances[i]![0], cuts: 2, cell, sampled: sampled[i]! })),
+  }
+}
+
+const published: Role = { kind: 'published', reading: BEST_READING.vit, rows: 3, wire: 'f32' }
+const rows = (lost: { isolated: number; published: number; method: number; system: readonly number[] }) =>
+  [
+    [{ kind: 'one' }, 0, 0.8],
+    [{ kind: 'isolated' }, 0, 0.8 - lost.isolated],
+    [published, 1000, 0.8 - lost.published],
+    [{ kind: 'method', rows: 3 }, 1000, 0.8 - lost.method],
+    ...lost.system.map((l, i) => [{ kind: 'system', rows: 2 ** i }, 100 * 2 ** i, 0.8 - l] as const),
+  ] as readonly (readonly [Role, number, number])[]
+
+describe('comparisons', () => {
+  const good = resultOf(
+    'good',
+    rows({ isolated: 0.2, published: 0.08, method: 0.02, system: [0.12, 0.05, 0.01, 0.004] }),
+  )
+  const worse = resultOf(
+    'worse',
+    rows({ isolated: 0.2, published: 0.08, method: 0.07, system: [0.2, 0.15, 0.09, 0.07] }),
+  )
+  const idle = resultOf('idle', rows({ isolated: 0.001, published: 0.001, method: 0, system: [0] }))
+  const close = resultOf('close', rows({ isolated: 0.2, published: 0.002, method: 0.001, system: [0.001] }))
+
+  test('the same rows: what ours loses over what the published method loses', () => {
+    const { ratio, compared } = methodComparison([good])
+    expect(ratio!.value).toBeCloseTo(0.25, 1)
+    expect(ratio!.upper).toBeLessThan(0.5)
+    expect(compared).toHaveLength(1)
+    expect(methodComparison([worse]).ratio!.upper).toBeGreaterThan(0.8)
+    const both = methodComparison([good, worse]).ratio!
+    expect(both.value).toBeCloseTo(Math.sqrt(ratio!.value * methodComparison([worse]).ratio!.value), 5)
+  })
+
+  test('any wire: bytes at the published accuracy, and what is lost at the published bytes', () => {
+    const { bytes, ratio, compared } = systemComparison([good])
+    // 8 points fall between 12 at 100 bytes and 5 at 200.
+    expect(bytes!.value).toBeCloseTo(0.1 * 2 ** (4 / 7), 1)
+    expect(compared[0]!.ourRows).toBe(8)
+    expect(ratio!.value).toBeCloseTo(0.05, 1)
+    expect(systemComparison([worse]).bytes!.value).toBeGreaterThan(0.4)
+  })
+
+  test('a task where isolation costs nothing does not count; where the published method hardly loses, ours must not be worse', () => {
+    expect(methodComparison([idle]).compared).toEqual([])
+    const { ratio, compared } = methodComparison([close])
+    expect(ratio).toBeUndefined()
+    expect(compared[0]!.isNonInferior).toBe(true)
+  })
+
+  test('the front is what nothing else does better with as few bytes', () => {
+    const front = paretoFront(good, 2).map(c => [c.cell.cost.bytesReceived, c.role.kind])
+    expect(front).toEqual([
+      [0, 'isolated'],
+      [100, 'system'],
+      [200, 'system'],
+      [400, 'system'],
+      [800, 'system'],
+    ])
+    expect(overBytes(good)[0]!.series.find(s => s.name.startsWith('ours, int4'))!.points).toHaveLength(4)
+  })
+
+  test('the report says of each bar whether it was reached', () => {
+    const markdown = evaluationMarkdown([worse], [{ experiment: EXPERIMENTS[1]!, reason: 'not there' }], 'memory')
+    expect(markdown).toContain('# What compression costs')
+    expect(markdown).toMatch(/same rows, same wire: \*\*0\.\d+\*\* .*bar 0\.5\): \*\*short\*\*/)
+    expect(evaluationMarkdown([good], [], 'memory')).toMatch(
+      /same rows, same wire: \*\*0\.\d+\*\* .*bar 0\.5\): reached/,
+    )
+    expect(markdown).toContain('MNIST: not there')
+    expect(markdown).toContain('![worse, 2 devices](evaluation/bytes-worse-2.svg)')
+  })
+})
+
+test('package.json has the command that the report names', () => {
+  const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+  expect(scripts.evaluate).toBe('tsx bench/evaluation/run.ts')
+})
