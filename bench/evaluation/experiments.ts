@@ -173,8 +173,8 @@ const ABLATIONS: Readonly<Record<Family, readonly (readonly [what: string, optio
   ],
   bert: [
     ['uniform bounds', { bounds: 'uniform' }],
-    ['dealt in turn', { order: 'in-turn' }],
-    ['raster order', { order: 'raster' }],
+    ['one row at a time', { turn: 1 }],
+    ['runs of rows', { order: 'raster' }],
     ['no sink row', { sink: 0 }],
     ['uniform bounds, no sink row', { bounds: 'uniform', sink: 0 }],
     ['two sink rows', { sink: 2 }],

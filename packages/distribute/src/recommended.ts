@@ -9,6 +9,8 @@ export function recommended(shape: Pick<StackShape, 'causal'> & RowShape, device
   // Rows beside the cut are what later ones attend to most.
   if (shape.causal) return { ...exact, bounds: 1.5, sink: 0 }
   // Two devices that each have every other patch of an image lack little; more lack too much, and compact parts are better.
-  const order = devices === 2 ? 'hilbert-in-turn' : 'hilbert'
-  return { ...exact, bounds: 'alike', sink: 1, ...(shape.patchGrid && { order }) }
+  if (shape.patchGrid)
+    return { ...exact, bounds: 'alike', sink: 1, order: devices === 2 ? 'hilbert-in-turn' : 'hilbert' }
+  // Of a pair of sentences every device has a part of both; a short one is dealt in runs.
+  return { ...exact, bounds: 'alike', sink: 1, order: 'in-turn', turn: 8 }
 }

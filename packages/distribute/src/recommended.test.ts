@@ -1,0 +1,40 @@
+/** What is recommended can be planned, for every kind of model and number of devices, and is what a kind needs. */
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { createPlan } from './plan.js'
+import { recommended } from './recommended.js'
+
+const image = { layers: 2, causal: false, prefixRows: 1, patchGrid: [6, 6] as const, patchWidth: 3 }
+
+test('any kind of model, devices and number of rows can be planned', () => {
+  const kinds = fc.constantFrom(
+    { shape: image, rows: 37 },
+    ...[1, 5, 300].flatMap(rows => [true, false].map(causal => ({ shape: { layers: 2, causal }, rows }))),
+  )
+  fc.assert(
+    fc.property(
+      kinds,
+      fc.integer({ min: 1, max: 9 }),
+      fc.integer({ min: 1, max: 40 }),
+      ({ shape, rows }, devices, R) => {
+        const plan = createPlan(
+          { shape, rows: [rows], want: 'last', devices },
+          { ...recommended(shape, devices), rows: R },
+        )
+        expect(plan.wire).toBe('int4')
+        for (const sent of plan.sequences[0]!.sent[0]!) expect(sent.length).toBeLessThanOrEqual(R)
+      },
+    ),
+  )
+})
+
+test('a causal model has exact rows beside the cut, others groups of like rows and their first row', () => {
+  const sent = (shape: { layers: number; causal: boolean }) =>
+    createPlan({ shape, rows: [200], want: 'last', devices: 2 }, { ...recommended(shape, 2), rows: 16 }).sequences[0]!
+  const causal = sent({ layers: 1, causal: true })
+  expect(causal.merged).toBeUndefined()
+  expect(causal.sent[0]![0]!.slice(-5).map(([a, b]) => b - a)).toEqual([1, 1, 1, 1, 1])
+  const both = sent({ layers: 1, causal: false })
+  expect(both.merged).toBeDefined()
+  expect(both.sent[0]![0]![0]).toEqual([0, 1])
+})
