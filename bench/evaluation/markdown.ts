@@ -14,7 +14,6 @@ import {
   SYSTEM_LOSS_BAR,
   systemComparison,
 } from './comparisons.js'
-import type { memoryTable } from './memory.js'
 import { COVERAGE, PUBLISHED_VIT } from './paper.js'
 import type { Result, RoleCell, Skipped } from './results.js'
 
