@@ -63,7 +63,19 @@ const GLUE: readonly Experiment[] = [
     ...{ ...bert, name: 'RTE', task: 'text-classification', model: finetuned('minilm-rte'), data: glue('RTE') },
     ...{ split: 'dev', metric: 'accuracy', devices: [2, 4], rows: [2, 3, 4] },
   },
+  {
+    ...{ ...bert, name: 'QNLI', task: 'text-classification', model: finetuned('minilm-qnli') },
+    ...{ data: join(finetuned('minilm-qnli'), 'QNLI-rest.tsv'), metric: 'accuracy', devices: [2, 4], rows: [2, 3, 4] },
+  },
 ]
+
+/** Inputs of more than 128 tokens. */
+const LONG: readonly Experiment[] = GLUE.filter(({ name }) => name === 'RTE').map(
+  (e): Experiment => ({
+    ...{ ...e, name: `${e.name}, above 128 tokens`, settings: { minTokens: 129 } },
+    ...{ devices: [2, 4], rows: [4, 8], isVariation: true },
+  }),
+)
 
 /** BERT as the paper may have run it: 256 rows, of which most are padding. */
 const PADDED: readonly Experiment[] = (['masked', 'averaged'] as const).flatMap(pads =>
@@ -109,6 +121,7 @@ export const EXPERIMENTS: readonly Experiment[] = [
     ...{ metric: 'accuracy', devices: [2, 4], rows: [3, 7, 10] },
   },
   ...GLUE,
+  ...LONG,
   ...PADDED,
   ...LANGUAGE,
 ]
