@@ -99,12 +99,12 @@ const text = (name: string, data: string, split: string, settings: TaskSettings)
 })
 
 const LANGUAGE: readonly Experiment[] = [
-  text('Tiny Shakespeare, last tenth', 'tiny-shakespeare', 'test', { window: 512 }),
+  text('Tiny Shakespeare, last tenth', 'tiny-shakespeare', 'last-tenth', { window: 512 }),
   { ...text('WikiText-2', 'wikitext-2', 'test', { window: 512 }), devices: P_ALL },
   { ...text('WikiText-2, windows of 1,024', 'wikitext-2', 'test', { window: 1024 }), isVariation: true },
   { ...text('Generation after a shared prefill', 'wikitext-2', 'test', {}), task: 'generation', limit: 500 },
   {
-    ...text('Cloze of ten candidates', 'tiny-shakespeare', 'test', {}),
+    ...text('Cloze of ten candidates', 'tiny-shakespeare', 'last-tenth', {}),
     ...{ task: 'cloze', metric: 'accuracy', limit: 1000, devices: [2] },
   },
 ]
