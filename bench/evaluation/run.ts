@@ -43,8 +43,10 @@ for (const experiment of EXPERIMENTS.filter(e => only === undefined || e.name.in
       )
     },
   })
-  if ('reason' in found) skipped.push(found)
-  else results.push(found)
+  if ('reason' in found) {
+    console.log(`  not run: ${found.reason}`)
+    skipped.push(found)
+  } else results.push(found)
 }
 
 const folder = join(out, 'evaluation')
