@@ -5,7 +5,8 @@
 
 Architecture and recipe follow K. Jordan's airbench (arXiv 2404.00498; Muon variant): a whitening 2×2 convolution, three groups
 of two 3×3 convolutions, BatchNorm without scale, GELU. Here images keep 32 pixels, so that the second group's map has
-8 × 8 cells, one for each of the ViT's patches. About 16 core minutes.
+8 × 8 cells, one for each of the ViT's patches. The zoo's ViT was taught by one of 5 epochs and 3 more (`--start teacher.pt --peak 0.4
+--epochs 3`): 89.2 % on held-out images.
 """
 import argparse
 import time
