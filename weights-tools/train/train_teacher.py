@@ -139,7 +139,8 @@ def main():
             w_all = {**{k: v.detach() for k, v in w.items()}, "0.conv": fixed}
             save(args.out, weights=w_all, statistics=measured(w_all, x, workers))
             teacher = Teacher(args.out)
-            print(f"held out: {accuracy(teacher, held_x, held_y, workers):.2f} %, with mirror images {accuracy(teacher, held_x, held_y, workers, True):.2f} %", flush=True)
+            alone, mirrored = (accuracy(teacher, held_x, held_y, workers, both) for both in (False, True))
+            print(f"held out: {alone:.2f} %, with mirror images {mirrored:.2f} %", flush=True)
 
 
 if __name__ == "__main__":
