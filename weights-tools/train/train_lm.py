@@ -150,8 +150,10 @@ def main():
             kept_at = time.time()
             run.keep()
             rate = (run.step - at_first) * BATCH / (kept_at - began)
+            part = 16 * CONTEXT
+            bits = bits_per_byte({k: v.bfloat16() for k, v in w.items()}, develop[:part + 1], size * part / len(develop), workers)
             print(f"{(kept_at - began) / 60:.1f} min, step {run.step} of {steps}, windows of {window}, {np.mean(recent):.3f} nats, {rate:.0f} tokens/s, "
-                  f"{bits_per_byte({k: v.bfloat16() for k, v in w.items()}, develop[:16 * CONTEXT + 1], size * 16 * CONTEXT / len(develop), workers):.3f} bits per byte", flush=True)
+                  f"about {bits:.3f} bits per byte", flush=True)
             recent = []
     folder = args.out / "model"
     folder.mkdir(exist_ok=True)

@@ -5,7 +5,8 @@
 
 Architecture and recipe follow K. Jordan's airbench (arXiv 2404.00498; Muon variant): a whitening 2×2 convolution, three groups
 of two 3×3 convolutions, BatchNorm without scale, GELU. Here images keep 32 pixels, so that the second group's map has
-8 × 8 cells, one for each of the ViT's patches. About 16 core minutes.
+8 × 8 cells, one for each of the ViT's patches. The zoo's ViT was taught by one of 5 epochs and 3 more (`--start teacher.pt --peak 0.4
+--epochs 3`): 89.2 % on held-out images.
 """
 import argparse
 import time
@@ -138,7 +139,8 @@ def main():
             w_all = {**{k: v.detach() for k, v in w.items()}, "0.conv": fixed}
             save(args.out, weights=w_all, statistics=measured(w_all, x, workers))
             teacher = Teacher(args.out)
-            print(f"held out: {accuracy(teacher, held_x, held_y, workers):.2f} %, with mirror images {accuracy(teacher, held_x, held_y, workers, True):.2f} %", flush=True)
+            alone, mirrored = (accuracy(teacher, held_x, held_y, workers, both) for both in (False, True))
+            print(f"held out: {alone:.2f} %, with mirror images {mirrored:.2f} %", flush=True)
 
 
 if __name__ == "__main__":
