@@ -76,6 +76,22 @@ export const MUTATIONS: readonly Mutation[] = [
     suites: [DEFINITION],
   },
   {
+    name: 'rows join the farthest group of like rows',
+    edits: one(
+      'packages/distribute/src/alike.ts',
+      'if (far >= (off[row] as number)) continue',
+      'if (far <= (off[row] as number)) continue',
+    ),
+    build: distribute,
+    suites: ['packages/distribute/src/alike.test.ts'],
+  },
+  {
+    name: 'like rows are compared across windows',
+    edits: one('packages/distribute/src/alike.ts', 'const WINDOW_ROWS = 512', 'const WINDOW_ROWS = 512_000'),
+    build: distribute,
+    suites: ['packages/distribute/src/alike.test.ts'],
+  },
+  {
     name: 'anchored rows of a causal model see what comes after them',
     edits: one(
       'packages/distribute/src/shared-context.ts',
