@@ -43,7 +43,7 @@ describe('prismal run', () => {
     const { code, out, err } = await prismal('run', 'image-classification', 'examples/images/plane.png')
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect(out).toMatch(
-      /^airplane 0\.9\d\d {2}\w+ 0\.\d+ {2}\w+ 0\.\d+\nvit-cifar10 · f32 · [\w-]+, 1 thread · 1 device · [\d.]+ m?s\n$/,
+      /^airplane 0\.8\d\d {2}\w+ 0\.\d+ {2}\w+ 0\.\d+\nvit-cifar10 · f32 · [\w-]+, 1 thread · 1 device · [\d.]+ m?s\n$/,
     )
   })
 
@@ -84,7 +84,7 @@ describe('prismal run', () => {
       '3',
     )
     expect(code).toBe(0)
-    expect(out).toMatch(/^ship 0\.9/)
+    expect(out).toMatch(/^ship 0\.[5-9]/)
     expect(out).toMatch(/2 devices · means · [\d.]+ kB exchanged/)
   })
 
