@@ -1,8 +1,9 @@
 /** Choosing how devices share by trying it on inputs without labels, beside one device. */
-import { cluster, localMember, PlanError, SharedRunner, type SharingOptions } from '@prismal/distribute'
-import { InputError, type Model, type Runner } from '@prismal/models'
+import { PlanError, SharedRunner, type SharingOptions } from '@prismal/distribute'
+import { InputError, type Runner } from '@prismal/models'
 import { shuffled } from '../evaluate/random.js'
 import type { Task } from '../locate.js'
+import { type LogicalDevices, logicalDevices } from '../logical-devices.js'
 import type { Bound } from './bounds.js'
 import { EXACT } from './candidates.js'
 import { type Calibrated, type Item, itemsOf } from './items.js'
@@ -138,27 +139,11 @@ function checkOptions({ maxLoss, budgetBytes }: Goal, confidence: number, device
     throw new PlanError(`plan: confidence is ${confidence}, not between 0.5 and 1`)
 }
 
-interface Devices {
-  readonly runner: SharedRunner
-  end(): Promise<void>
-}
-
 /** The runner's own devices, or as many in this thread, on the same copy of the model. */
-async function sharedBy(runner: Runner, devices: number): Promise<Devices> {
-  if (runner instanceof SharedRunner && runner.devices === devices) return { runner, end: async () => {} }
-  const logical = Array.from({ length: devices - 1 }, (_, i) => ({
-    name: `device ${i + 1}`,
-    join: async (model: Model) => localMember(model),
-  }))
-  const made = await cluster(['local', ...logical]).runner(runner.model)
-  return {
-    runner: made,
-    // Not `dispose`, which would take the model along.
-    async end() {
-      for (const member of made.members) await member.end()
-    },
-  }
-}
+const sharedBy = async (runner: Runner, devices: number): Promise<LogicalDevices> =>
+  runner instanceof SharedRunner && runner.devices === devices
+    ? { runner, end: async () => {} }
+    : logicalDevices(runner.model, devices)
 
 /**
  * Chooses how `devices` devices share a pipeline's requests, by inputs like those that it will get (500 to 5,000; labels are not

@@ -1,6 +1,7 @@
 /** What is evaluated, loaded: a model on an engine of its own, logical devices that share it, a task's items. */
-import { cluster, type SharedRunner } from '@prismal/distribute'
+import type { SharedRunner } from '@prismal/distribute'
 import {
+  folderName,
   loadModel,
   loadTokenizer,
   type Model,
@@ -12,6 +13,7 @@ import {
 import { openFiles } from '@prismal/models/node'
 import { createEngine, type Precision } from '@prismal/tensor'
 import { locateModel, locateNamed } from '../locate.js'
+import { type LogicalDevices, logicalDevices } from '../logical-devices.js'
 import { Asker, type Tally, type Way } from './asking.js'
 import type { Columns, Named } from './cell.js'
 import { taskKind } from './tasks/index.js'
@@ -53,16 +55,13 @@ export class Subject {
   readonly facts: SubjectFacts
   readonly #model: Model
   readonly #prepared: Prepared
-  #runner: SharedRunner | undefined
+  #logical: LogicalDevices | undefined
 
   private constructor(model: Model, prepared: Prepared) {
     this.#model = model
     this.#prepared = prepared
     const { data, count, settings, together, metrics } = prepared
-    const name = model.location
-      .replace(/[\\/]+$/, '')
-      .split(/[\\/]/)
-      .at(-1) as string
+    const name = folderName(model.location)
     this.facts = {
       data,
       count,
@@ -112,17 +111,14 @@ export class Subject {
 
   /** At least so many devices on the one model. */
   async #devices(count: number): Promise<SharedRunner> {
-    if (this.#runner && this.#runner.devices >= count) return this.#runner
-    await this.#endDevices()
-    this.#runner = await cluster(new Array<'local'>(count).fill('local')).runner(this.#model)
-    return this.#runner
-  }
-  async #endDevices(): Promise<void> {
-    for (const member of this.#runner?.members ?? []) await member.end()
+    if (this.#logical && this.#logical.runner.devices >= count) return this.#logical.runner
+    await this.#logical?.end()
+    this.#logical = await logicalDevices(this.#model, count)
+    return this.#logical.runner
   }
 
   async dispose(): Promise<void> {
-    await this.#endDevices()
+    await this.#logical?.end()
     this.#model.dispose()
   }
 }
