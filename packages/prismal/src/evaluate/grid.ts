@@ -24,23 +24,13 @@ export interface GridOptions {
   readonly baselines?: boolean
 }
 
+/** What only speaks of means. */
+const OF_MEANS = ['segments', 'rows', 'compressionRate', 'sink', 'tail', 'near', 'bounds', 'gain'] as const
 /** What a strategy does not go by. */
 const WITHOUT_EFFECT: Readonly<Record<string, readonly string[]>> = {
-  isolated: [
-    'segments',
-    'compressionRate',
-    'sink',
-    'tail',
-    'bounds',
-    'gain',
-    'reuse',
-    'point',
-    'wire',
-    'handoff',
-    'lost',
-  ],
-  full: ['segments', 'compressionRate', 'sink', 'tail', 'bounds', 'gain', 'reuse', 'anchor'],
-  whole: ['segments', 'compressionRate', 'sink', 'tail', 'bounds', 'gain', 'reuse', 'anchor', 'point', 'wire'],
+  isolated: [...OF_MEANS, 'point', 'wire', 'handoff', 'lost'],
+  full: [...OF_MEANS, 'anchor'],
+  whole: [...OF_MEANS, 'anchor', 'point', 'wire'],
 }
 
 /**
