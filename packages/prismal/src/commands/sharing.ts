@@ -19,24 +19,10 @@ import { thread } from '@prismal/distribute/threads'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { readSecretFile } from '../secret-file.js'
 
-export interface SharingFlags {
+/** Options of sharing under their own names, but for the compression rate. */
+export interface SharingFlags extends Omit<SharingOptions, 'compressionRate' | 'lost' | 'handoff'> {
   readonly devices?: number
-  readonly segments?: number | readonly number[]
-  readonly rows?: number
   readonly compression?: number
-  readonly bounds?: SegmentBounds
-  readonly sink?: number
-  readonly tail?: number
-  readonly near?: number
-  readonly anchor?: number
-  readonly gain?: number | readonly number[]
-  readonly order?: (typeof ROW_ORDERS)[number]
-  readonly turn?: number
-  readonly padTo?: number
-  readonly strategy?: (typeof STRATEGIES)[number]
-  readonly point?: (typeof POINTS)[number]
-  readonly wire?: (typeof WIRE_FORMATS)[number]
-  readonly weights?: readonly number[]
 }
 
 export interface DeviceFlags extends SharingFlags, NatsFlags, IceFlag {
