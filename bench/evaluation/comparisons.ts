@@ -135,42 +135,32 @@ function summed(kept: readonly Kept[]): Comparison {
   }
 }
 
-/** Ours with the published rows in f32 against the published method. */
-export function methodComparison(results: readonly Result[]): Comparison {
-  return summed(
+/** Compares at each number of published rows, wherever isolation costs enough. */
+const compareAll = (results: readonly Result[], at: (losses: Losses, rows: number) => Kept | undefined): Comparison =>
+  summed(
     results
       .flatMap(lossesOf)
       .filter(counts)
-      .flatMap(losses =>
-        losses.result.experiment.rows.flatMap(rows => {
-          const ours = of(here(losses), 'method').find(({ role }) => role.rows === rows)
-          return (ours && compare(losses, rows, ours)) ?? []
-        }),
-      ),
+      .flatMap(losses => losses.result.experiment.rows.flatMap(rows => at(losses, rows) ?? [])),
   )
-}
+
+/** Ours with the published rows in f32 against the published method. */
+export const methodComparison = (results: readonly Result[]): Comparison =>
+  compareAll(results, (losses, rows) => {
+    const ours = of(here(losses), 'method').find(({ role }) => role.rows === rows)
+    return ours && compare(losses, rows, ours)
+  })
 
 /** Ours in its own wire, with the most rows whose bytes are no more than the published ones. */
-export function systemComparison(results: readonly Result[]): Comparison {
-  return summed(
-    results
-      .flatMap(lossesOf)
-      .filter(counts)
-      .flatMap(losses =>
-        losses.result.experiment.rows.flatMap(rows => {
-          const theirs = published(losses, rows)
-          const grid = of(here(losses), 'system')
-          if (!theirs || grid.length === 0) return []
-          const within = grid.filter(c => c.cell.cost.bytesReceived <= theirs.cell.cost.bytesReceived)
-          const ours = within.reduce<RoleCell | undefined>(
-            (best, c) => (!best || c.cell.cost.bytesReceived > best.cell.cost.bytesReceived ? c : best),
-            undefined,
-          )
-          const points = grid.map(c => ({ bytes: c.cell.cost.bytesReceived, loss: losses.of(c) }))
-          const at = bytesAtLoss(points, losses.of(theirs))
-          const theirBytes = combined([at], () => theirs.cell.cost.bytesReceived)
-          return (ours && compare(losses, rows, ours, { bytes: bytesRatio(at, theirBytes) })) ?? []
-        }),
-      ),
-  )
-}
+export const systemComparison = (results: readonly Result[]): Comparison =>
+  compareAll(results, (losses, rows) => {
+    const theirs = published(losses, rows)
+    const grid = of(here(losses), 'system')
+    if (!theirs || grid.length === 0) return undefined
+    const bytesOf = ({ cell }: RoleCell): number => cell.cost.bytesReceived
+    const [ours] = grid.filter(c => bytesOf(c) <= bytesOf(theirs)).toSorted((a, b) => bytesOf(b) - bytesOf(a))
+    const points = grid.map(c => ({ bytes: bytesOf(c), loss: losses.of(c) }))
+    const at = bytesAtLoss(points, losses.of(theirs))
+    const theirBytes = combined([at], () => bytesOf(theirs))
+    return ours && compare(losses, rows, ours, { bytes: bytesRatio(at, theirBytes) })
+  })
