@@ -1,33 +1,9 @@
 /** The command as a person runs it: a process of its own, its output, its messages, its exit codes. */
-import { spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-
-interface Ended {
-  readonly code: number | null
-  readonly out: string
-  readonly err: string
-}
-
-/** Runs `prismal …` and waits for its end. */
-const prismal = (...args: string[]): Promise<Ended> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['packages/prismal/dist/cli.js', ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    let out = ''
-    let err = ''
-    child.stdout.on('data', chunk => {
-      out += chunk
-    })
-    child.stderr.on('data', chunk => {
-      err += chunk
-    })
-    child.once('error', reject)
-    child.once('close', code => resolve({ code, out, err }))
-  })
+import { prismal } from './prismal-command.js'
 
 const folder = (files: Record<string, string>): string => {
   const path = mkdtempSync(join(tmpdir(), 'prismal-'))

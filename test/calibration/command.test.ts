@@ -1,32 +1,10 @@
 /** `prismal calibrate`, and `--sharing` and `--budget` of other commands, as a person runs them. */
-import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { prismal } from '../prismal-command.js'
 import { randomFrom } from '../random.js'
-
-interface Ended {
-  readonly code: number | null
-  readonly out: string
-  readonly err: string
-}
-
-const prismal = (...args: string[]): Promise<Ended> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['packages/prismal/dist/cli.js', ...args], {
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    let [out, err] = ['', '']
-    child.stdout.on('data', chunk => {
-      out += chunk
-    })
-    child.stderr.on('data', chunk => {
-      err += chunk
-    })
-    child.once('error', reject)
-    child.once('close', code => resolve({ code, out, err }))
-  })
 
 const folder = mkdtempSync(join(tmpdir(), 'prismal-'))
 const file = (name: string, content: string | Uint8Array): string => {

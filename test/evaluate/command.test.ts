@@ -1,9 +1,10 @@
 /** `prismal eval` as a person runs it: tables, files, messages, and what is left when it is ended. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { type Ended, ended, startPrismal } from '../prismal-command.js'
 import { cifarFile } from './data.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'prismal-eval-'))
@@ -11,28 +12,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 const images = join(folder, 'test_batch.bin')
 writeFileSync(images, cifarFile(16))
 
-const start = (...args: string[]): ChildProcess =>
-  spawn(process.execPath, ['packages/prismal/dist/cli.js', 'eval', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-
-interface Ended {
-  readonly code: number | null
-  readonly signal: string | null
-  readonly out: string
-  readonly err: string
-}
-function ended(child: ChildProcess): Promise<Ended> {
-  let [out, err] = ['', '']
-  child.stdout?.on('data', chunk => {
-    out += chunk
-  })
-  child.stderr?.on('data', chunk => {
-    err += chunk
-  })
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code, signal) => resolve({ code, signal, out, err }))
-  })
-}
+const start = (...args: string[]): ChildProcess => startPrismal('eval', ...args)
 const evaluate = (...args: string[]): Promise<Ended> => ended(start(...args))
 
 /** Resolves once a finished cell lies in the folder. */
