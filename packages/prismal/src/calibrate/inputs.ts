@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { InputError, type TextInput } from '@prismal/models'
+import { cifarImage, RECORD_BYTES } from '../evaluate/data/images.js'
 import type { ImageInput } from '../images.js'
 import type { Task } from '../locate.js'
 
@@ -68,19 +69,12 @@ function listOf(path: string, text: string): CalibrationInput[] {
   throw new InputError(`${path} is not a list of texts`)
 }
 
-const SIDE = 32
-const PLANE = SIDE * SIDE
-/** A label, then a plane of red, green and blue each. */
-const RECORD = 1 + 3 * PLANE
-
 function cifarRecords(path: string): CalibrationInput[] {
   const file = readFileSync(path)
   const bytes = /\.gz$/i.test(path) ? gunzipSync(file) : file
-  if (bytes.length === 0 || bytes.length % RECORD !== 0)
-    throw new InputError(`${path} has ${bytes.length} bytes: not records of ${RECORD} (CIFAR-10's binary layout)`)
-  return Array.from({ length: bytes.length / RECORD }, (_, i) => {
-    const planes = bytes.subarray(i * RECORD + 1, (i + 1) * RECORD)
-    const data = Uint8Array.from({ length: 3 * PLANE }, (_, b) => planes[(b % 3) * PLANE + Math.floor(b / 3)] as number)
-    return { width: SIDE, height: SIDE, data }
-  })
+  if (bytes.length === 0 || bytes.length % RECORD_BYTES !== 0)
+    throw new InputError(`${path} has ${bytes.length} bytes: not records of ${RECORD_BYTES} (CIFAR-10's binary layout)`)
+  return Array.from({ length: bytes.length / RECORD_BYTES }, (_, i) =>
+    cifarImage(bytes.subarray(i * RECORD_BYTES, (i + 1) * RECORD_BYTES)),
+  )
 }

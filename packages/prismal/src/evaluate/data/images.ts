@@ -18,7 +18,8 @@ export function readImages(source: Source): LabelledImages {
 
 const SIDE = 32
 const PIXELS = SIDE * SIDE
-const RECORD_BYTES = 1 + 3 * PIXELS
+/** Of CIFAR-10's binary layout: a label, then planes of red, green and blue. */
+export const RECORD_BYTES = 1 + 3 * PIXELS
 
 /** Records of a label and three planes of 32 × 32. */
 function cifar({ files }: Source): LabelledImages {
@@ -37,10 +38,12 @@ function cifar({ files }: Source): LabelledImages {
     return (files[f] as SourceFile).bytes.subarray(i * RECORD_BYTES, (i + 1) * RECORD_BYTES)
   }
   const labels = Uint8Array.from({ length: count }, (_, i) => record(i)[0] as number)
-  return { count, labels, image: index => interleaved(record(index).subarray(1)) }
+  return { count, labels, image: index => cifarImage(record(index)) }
 }
 
-function interleaved(planes: Uint8Array): Image {
+/** The picture of a record of {@link RECORD_BYTES}. */
+export function cifarImage(record: Uint8Array): Image {
+  const planes = record.subarray(1)
   const data = new Uint8Array(3 * PIXELS)
   for (let p = 0; p < PIXELS; p++) for (let c = 0; c < 3; c++) data[3 * p + c] = planes[c * PIXELS + p] as number
   return { width: SIDE, height: SIDE, channels: 3, data }
