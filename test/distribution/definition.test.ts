@@ -11,7 +11,7 @@ import {
   type Tensor,
 } from '@prismal/tensor'
 import fc from 'fast-check'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { distance } from '../compare.js'
 import { normals } from '../random.js'
 import { RUNS } from '../runs.js'
@@ -165,33 +165,46 @@ const cases = shapes.chain(shape =>
   }),
 )
 
-test('devices together give what is defined, whatever is sent', async () => {
-  await fc.assert(
-    fc.asyncProperty(cases, async ({ shape, sharing, rows, point, want, seed }) => {
-      const { devices, options } = sharing
-      // Which rows are alike may hang on a rounding: alike.test.ts has that.
-      fc.pre(options.bounds !== 'alike')
-      const plan = createPlan({ shape, rows, want, devices }, { ...options, wire: 'f32', point })
-      const input = rows.map((n, s) => {
-        const values = normals(n * D, seed + s)
-        return Array.from({ length: n }, (_, r) => [...values.subarray(r * D, (r + 1) * D)])
-      })
-      const exchange = exchanges()
-      const pieces = await Promise.all(
-        Array.from({ length: devices }, (_, self) => device(engine, plan, self, input, exchange(self))),
-      )
-      const taken = pieces.map(() => 0)
-      for (const [s, sequence] of plan.sequences.entries()) {
-        const want = defined(plan, s, input[s]!)
-        for (const place of sequence.wanted) {
-          const p = sequence.bounds.findIndex(([from, to]) => place >= from && place < to)
-          const got = pieces[p]!.subarray(taken[p]! * D, (taken[p]! + 1) * D)
-          taken[p]!++
-          const row = sequence.order?.[place] ?? place
-          expect(distance(got, Float32Array.from(want.get(row)!))).toBeLessThanOrEqual(1e-4)
-        }
-      }
-    }),
-    { numRuns: RUNS },
+async function expectAsDefined(plan: Plan, seed: number): Promise<void> {
+  const { devices, sequences } = plan
+  const input = sequences.map(({ rows }, s) => {
+    const values = normals(rows * D, seed + s)
+    return Array.from({ length: rows }, (_, r) => [...values.subarray(r * D, (r + 1) * D)])
+  })
+  const exchange = exchanges()
+  const pieces = await Promise.all(
+    Array.from({ length: devices }, (_, self) => device(engine, plan, self, input, exchange(self))),
   )
+  const taken = pieces.map(() => 0)
+  for (const [s, { bounds, order, wanted }] of sequences.entries()) {
+    const want = defined(plan, s, input[s]!)
+    for (const place of wanted) {
+      const p = bounds.findIndex(([from, to]) => place >= from && place < to)
+      const got = pieces[p]!.subarray(taken[p]! * D, (taken[p]! + 1) * D)
+      taken[p]!++
+      expect(distance(got, Float32Array.from(want.get(order?.[place] ?? place)!))).toBeLessThanOrEqual(1e-4)
+    }
+  }
+}
+
+describe('devices together give what is defined', () => {
+  test('whatever is sent', async () => {
+    await fc.assert(
+      fc.asyncProperty(cases, async ({ shape, sharing, rows, point, want, seed }) => {
+        const { devices, options } = sharing
+        // Which rows are alike may hang on a rounding: alike.test.ts has that.
+        fc.pre(options.bounds !== 'alike')
+        await expectAsDefined(createPlan({ shape, rows, want, devices }, { ...options, wire: 'f32', point }), seed)
+      }),
+      { numRuns: RUNS },
+    )
+  })
+
+  test.each([
+    { causal: true, anchor: 3 },
+    { causal: false, anchor: 3 },
+  ])('with anchored rows, causal or not: $causal', async ({ causal, anchor }) => {
+    const context = { shape: { layers, causal }, rows: [13, 20], want: 'all', devices: 3 } as const
+    await expectAsDefined(createPlan(context, { strategy: 'means', segments: 2, anchor, wire: 'f32' }), 7)
+  })
 })
