@@ -70,6 +70,24 @@ describe('sample', () => {
     expect(interval(apart!).standardError).toBeGreaterThan(1)
   })
 
+  it('pairs by document what is scored after other cuts', () => {
+    const documents = 40
+    const columnsOf = (rows: number): Columns => {
+      const document = Array.from({ length: documents * rows }, (_, i) => Math.floor(i / rows))
+      return { document, nats: document.map(d => d ** 2), tokens: document.map(() => 1) }
+    }
+    const after = (cuts: number, columns: Columns): Resampled => ({
+      ...cell(columns),
+      data: { name: 'd', digest: 'a', items: documents },
+      settings: { cuts },
+    })
+    const [two, four] = sample([after(2, columnsOf(3)), after(4, columnsOf(5))], natsPerToken, { replicates: 100 })
+    expect(two!.replicates.map((x, b) => x - four!.replicates[b]!).every(x => Math.abs(x) < 1e-9)).toBe(true)
+    const others = { ...columnsOf(5), document: columnsOf(5).document!.map(d => d + 1) }
+    expect(() => sample([after(2, columnsOf(3)), after(4, others)], natsPerToken)).toThrow('other documents')
+    expect(() => sample([after(2, columnsOf(3)), after(2, columnsOf(5))], natsPerToken)).toThrow('other items')
+  })
+
   it('knows the standard errors that there are formulas for', () => {
     const [one, other] = answers(2000, [0.8, 0.75], 4)
     const [a, b] = sample([one!, other!], accuracy)

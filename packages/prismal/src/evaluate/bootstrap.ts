@@ -31,46 +31,58 @@ export interface Interval {
 }
 
 /** What resampling needs of a cell. */
-export type Resampled = Pick<Cell, 'task' | 'data' | 'columns'>
+export type Resampled = Pick<Cell, 'task' | 'data' | 'columns'> & {
+  /** Cells that are scored after other cuts have other rows of the same documents. */
+  readonly settings?: Cell['settings']
+}
 
 const REPLICATES = 2000
 const LEAST_REPLICATES = 100
 
 /**
- * The metric of each cell. Cells with the same task and data are paired, row by row; those of different data are drawn
- * independently. Throws {@link EvaluationError} where cells of the same data do not have the same items.
+ * The metric of each cell. Cells with the same task and data are paired, row by row, or by document where they are scored after
+ * other cuts; those of different data are drawn independently. Throws {@link EvaluationError} where cells of the same data do not
+ * have the same items.
  */
 export function sample(cells: readonly Resampled[], metric: Metric, options: BootstrapOptions = {}): Sampled[] {
   const { replicates = REPLICATES, seed = 1 } = options
   if (!(Number.isSafeInteger(replicates) && replicates >= LEAST_REPLICATES))
     throw new EvaluationError(`bootstrap: replicates is ${replicates}, not a whole number ≥ ${LEAST_REPLICATES}`)
   const found = new Map<Columns, Sampled>()
-  for (const [name, group] of byData(cells)) {
-    const columns = [...new Set(group.map(c => c.columns))]
-    const [first] = columns as [Columns]
-    for (const other of columns) expectSameItems(first, other, name)
-    const made = columns.map(c => ({
-      value: metric.of(c, allRows(c)),
-      replicates: new Float64Array(replicates),
-    }))
-    const draw = drawer(first, seed ^ hash(name))
-    for (let b = 0; b < replicates; b++) {
-      const rows = draw(b)
-      for (const [i, c] of columns.entries()) (made[i] as Sampled).replicates[b] = metric.of(c, rows)
+  for (const [name, group] of by(cells, dataOf)) {
+    const documents = new Set<string>()
+    for (const cells of by(group, c => String(c.settings?.cuts)).values()) {
+      const columns = [...new Set(cells.map(c => c.columns))]
+      const [first] = columns as [Columns]
+      for (const other of columns) expectSameItems(first, other, name)
+      documents.add(JSON.stringify(first.document ? [...documentsOf(first.document).keys()] : first.truth?.length))
+      const made = columns.map(c => ({
+        value: metric.of(c, allRows(c)),
+        replicates: new Float64Array(replicates),
+      }))
+      // The same documents each time, whichever of their rows are scored.
+      const draw = drawer(first, seed ^ hash(name))
+      for (let b = 0; b < replicates; b++) {
+        const rows = draw(b)
+        for (const [i, c] of columns.entries()) (made[i] as Sampled).replicates[b] = metric.of(c, rows)
+      }
+      for (const [i, c] of columns.entries()) found.set(c, made[i] as Sampled)
     }
-    for (const [i, c] of columns.entries()) found.set(c, made[i] as Sampled)
+    if (documents.size > 1)
+      throw new EvaluationError(`cells of ${name} cannot be paired: after other cuts they have other documents`)
   }
   return cells.map(c => found.get(c.columns) as Sampled)
 }
 
 const dataOf = ({ task, data }: Resampled): string => `${task} ${data.digest} ${data.items}`
 
-function byData(cells: readonly Resampled[]): Map<string, Resampled[]> {
+function by(cells: readonly Resampled[], keyOf: (cell: Resampled) => string): Map<string, Resampled[]> {
   const groups = new Map<string, Resampled[]>()
   for (const cell of cells) {
-    const group = groups.get(dataOf(cell))
+    const key = keyOf(cell)
+    const group = groups.get(key)
     if (group) group.push(cell)
-    else groups.set(dataOf(cell), [cell])
+    else groups.set(key, [cell])
   }
   return groups
 }
@@ -103,7 +115,7 @@ function drawer(columns: Columns, seed: number): (b: number) => Int32Array {
       return rows
     }
   }
-  const units = documentsOf(document)
+  const units = [...documentsOf(document).values()]
   return b => {
     const words = randomWords(seed, b)
     const drawn = units.map(() => units[below(words, units.length)] as readonly number[])
@@ -118,14 +130,14 @@ function drawer(columns: Columns, seed: number): (b: number) => Int32Array {
 }
 
 /** Rows of each document, in the order in which documents occur. */
-function documentsOf(document: readonly number[]): readonly number[][] {
+function documentsOf(document: readonly number[]): Map<number, number[]> {
   const units = new Map<number, number[]>()
   for (const [row, d] of document.entries()) {
     const unit = units.get(d)
     if (unit) unit.push(row)
     else units.set(d, [row])
   }
-  return [...units.values()]
+  return units
 }
 
 /** A figure made of others, resample by resample. Throws {@link EvaluationError} where they have different numbers of resamples. */
