@@ -68,7 +68,11 @@ export function lostDevice({ experiment, metric, cells }: Result): Chart | undef
   const layers = [...new Set(lost.map(l => l.layer))].sort((a, b) => a - b)
   const devices = [...new Set(lost.map(l => l.cell.cell.devices))]
   return {
-    ...{ kind: 'bars', file: `lost-${slug(experiment.name)}`, title: `${experiment.name}: means of device 1 lost` },
+    ...{
+      kind: 'bars',
+      file: `lost-${slug(experiment.name)}`,
+      title: `${experiment.name}: the means of one device lost`,
+    },
     axis: metric.unit === '%' ? `${metric.name}, %` : metric.name,
     categories: layers.map(layer => `from layer ${layer}`),
     series: devices.map(P => ({

@@ -1,6 +1,6 @@
 /** Runs the experiments' cells, or takes them from their files, and resamples their metrics. */
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { StackShape } from '@prismal/models'
 import {
@@ -38,7 +38,8 @@ export interface Skipped {
   readonly reason: string
 }
 
-const OUT = fileURLToPath(new URL('../.cache/evaluation', import.meta.url))
+const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
+const OUT = join(REPOSITORY, 'bench/.cache/evaluation')
 
 export interface RunOptions {
   /** At most so many items of each experiment. */
@@ -51,7 +52,7 @@ export interface RunOptions {
 /** One experiment's cells; finished ones are kept in bench/.cache and not run again. Gives why where something is missing. */
 export async function runExperiment(experiment: Experiment, options: RunOptions = {}): Promise<Result | Skipped> {
   for (const needed of [experiment.model, experiment.data])
-    if (!existsSync(needed)) return { experiment, reason: `${needed} does not exist` }
+    if (!existsSync(needed)) return { experiment, reason: `${relative(REPOSITORY, needed)} does not exist` }
   const { task, model, tokenizer, data, split, settings } = experiment
   const limit = least(experiment.limit, options.limit)
   const subject = {

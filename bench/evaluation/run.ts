@@ -11,7 +11,7 @@ import { memoryTable } from './memory.js'
 import { type Result, runExperiment, type Skipped } from './results.js'
 
 interface Options {
-  readonly only?: string
+  readonly only?: readonly string[]
   readonly limit?: number
   readonly jobs: number
   readonly out: string
@@ -21,7 +21,7 @@ const program = new Command('evaluate')
   .description(
     'Evaluates what sharing costs on all tasks, and writes the report. Finished cells are kept in bench/.cache.',
   )
-  .option('--only <name>', 'experiments whose name contains this')
+  .option('--only <names...>', 'experiments whose name contains one of these')
   .option('--limit <N>', 'at most so many items of each experiment: a try', Number)
   .option('--jobs <N>', 'threads', Number, availableParallelism())
   .option('--out <dir>', 'where the report goes', fileURLToPath(new URL('../results', import.meta.url)))
@@ -30,7 +30,7 @@ const { only, limit, jobs, out } = program.opts<Options>()
 
 const results: Result[] = []
 const skipped: Skipped[] = []
-for (const experiment of EXPERIMENTS.filter(e => only === undefined || e.name.includes(only))) {
+for (const experiment of EXPERIMENTS.filter(e => only === undefined || only.some(name => e.name.includes(name)))) {
   console.log(experiment.name)
   const found = await runExperiment(experiment, {
     jobs,
