@@ -21,16 +21,19 @@ const program = new Command('evaluate')
   .description(
     'Evaluates what sharing costs on all tasks, and writes the report. Finished cells are kept in bench/.cache.',
   )
-  .option('--only <names...>', 'experiments whose name contains one of these')
+  .option('--only <names...>', 'experiments with these names, or with one of them in theirs')
   .option('--limit <N>', 'at most so many items of each experiment: a try', Number)
   .option('--jobs <N>', 'threads', Number, availableParallelism())
   .option('--out <dir>', 'where the report goes', fileURLToPath(new URL('../results', import.meta.url)))
 program.parse(process.argv)
 const { only, limit, jobs, out } = program.opts<Options>()
 
+const isNamed = (name: string, asked: string): boolean =>
+  EXPERIMENTS.some(e => e.name === asked) ? name === asked : name.includes(asked)
+
 const results: Result[] = []
 const skipped: Skipped[] = []
-for (const experiment of EXPERIMENTS.filter(e => only === undefined || only.some(name => e.name.includes(name)))) {
+for (const experiment of EXPERIMENTS.filter(e => only?.some(name => isNamed(e.name, name)) ?? true)) {
   console.log(experiment.name)
   const found = await runExperiment(experiment, {
     jobs,
