@@ -114,8 +114,8 @@ describe('prismal plan --measured', () => {
     expect(out).toMatch(/^models\/gpt2-chronicle: 48 rows, \d+ layers, width \d+, f32\n/)
     expect(out).toMatch(/\n0 local +[\d.]+ GF\/s +[\d.]+ GF\/s +[\d.]+ ms +\d+\n1 thread 1 +[\d.]+ GF\/s/)
     expect(out).toMatch(/\n0 → 1 +[\d.]+ ms +[\d.]+ [kMGT]bit\/s\n/)
-    expect(out).toMatch(/\n(Chosen|Forced): .*(means L=4, sink 1|full) [\d.]+ ms/)
-    expect(out).toMatch(/\nmeans L=4, sink 1 +\d+ \+ \d+ +[\d.]+ ms +[\d.]+ ms +[+−][\d.]+ %\n/)
+    expect(out).toMatch(/\n(Chosen|Forced): .*(means L=4, int4|full) [\d.]+ ms/)
+    expect(out).toMatch(/\nmeans L=4, int4 +\d+ \+ \d+ +[\d.]+ ms +[\d.]+ ms +[+−][\d.]+ %\n/)
   })
 
   it('gives the same as JSON; refuses with exit code 1 and the reason where sharing does not pay', async () => {
@@ -137,7 +137,7 @@ describe('prismal plan --measured', () => {
       ...flags,
     )
     expect(code).toBe(0)
-    expect(err).toMatch(/^measured: .*(means L=\d, sink 1|full) /)
+    expect(err).toMatch(/^measured: .*(means L=\d, int4|full) /)
     expect(out).toMatch(/ · 2 devices · (means|full) · /)
   })
 })
@@ -172,7 +172,7 @@ describe('prismal plan', () => {
         '--bandwidth',
         bandwidth,
       )
-    expect((await plan('100Mbit')).out).toMatch(/Share by means L=10, sink 1: 1\.\d+× faster/)
+    expect((await plan('100Mbit')).out).toMatch(/Share by means L=10, sink 1, int4: 1\.\d+× faster/)
     expect((await plan('10kbit')).out).toContain('Sharing does not pay')
   })
 

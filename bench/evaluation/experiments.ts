@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { recommended, type SharingOptions } from '@prismal/distribute'
+import { PUBLISHED, recommended, type SharingOptions } from '@prismal/distribute'
 import type { StackShape } from '@prismal/models'
 import { type EvaluationTask, type GridCell, gridCell, oneDevice, type TaskSettings } from 'prismal/evaluate'
 
@@ -127,11 +127,6 @@ export const EXPERIMENTS: readonly Experiment[] = [
   ...PADDED,
   ...LANGUAGE,
 ]
-
-/** The paper's method, said outright: rows in their order, equal segments, means only. */
-export const PUBLISHED: SharingOptions = {
-  ...{ strategy: 'means', sink: 0, tail: 0, order: 'raster', bounds: 'uniform', gain: 1, wire: 'f32' },
-}
 
 /** How the paper can be read: where the mean is taken, and whether it counts as the rows that it stands for. */
 export const READINGS: readonly { readonly name: string; readonly options: SharingOptions }[] = [

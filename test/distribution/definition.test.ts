@@ -1,5 +1,5 @@
 /** What devices compute together, as it is defined: attention to their own rows and the weighted means of the others', in float64. */
-import { createPlan, type Exchange, type Plan, POINTS, shared } from '@prismal/distribute'
+import { createPlan, type Exchange, type Plan, POINTS, PUBLISHED, shared } from '@prismal/distribute'
 import { StageMeter } from '@prismal/models'
 import {
   attentionBegin,
@@ -205,6 +205,6 @@ describe('devices together give what is defined', () => {
     { causal: false, anchor: 3 },
   ])('with anchored rows, causal or not: $causal', async ({ causal, anchor }) => {
     const context = { shape: { layers, causal }, rows: [13, 20], want: 'all', devices: 3 } as const
-    await expectAsDefined(createPlan(context, { strategy: 'means', segments: 2, anchor, wire: 'f32' }), 7)
+    await expectAsDefined(createPlan(context, { ...PUBLISHED, segments: 2, anchor }), 7)
   })
 })

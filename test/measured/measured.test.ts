@@ -116,7 +116,7 @@ describe('a cluster that measures itself', () => {
     try {
       await expect(rowsOf(runner)).rejects.toThrow(SharingError)
       await expect(rowsOf(runner)).rejects.toThrow(
-        /^sharing would not pay: one device \(\w+\) takes .* ms, means L=3, sink 1 .* waiting: .* a layer at \d+ kbit\/s, \d+ ms late$/,
+        /^sharing would not pay: one device \(\w+\) takes .* ms, means L=16, int4 .* waiting: .* a layer at \d+ kbit\/s, \d+ ms late$/,
       )
     } finally {
       await runner.dispose()

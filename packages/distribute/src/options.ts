@@ -27,6 +27,7 @@ export const WIRE_FORMATS: readonly WireFormat[] = ['f32', 'f16', 'int8', 'int4'
 export const ROW_ORDERS: readonly RowOrder[] = ['raster', 'hilbert', 'in-turn', 'hilbert-in-turn']
 export const SEGMENT_BOUNDS = ['uniform', 'graded', 'alike'] as const
 
+/** What is left open of means is as `recommended` for the model and the number of devices, `PUBLISHED` is the paper's method. */
 export interface SharingOptions {
   /** Default `means`. The options that speak of means, segments or exact rows do nothing for the others. */
   readonly strategy?: Strategy
@@ -41,16 +42,16 @@ export interface SharingOptions {
    * taken off the means, and sent where it is more.
    */
   readonly rows?: number
-  /** ⌈N/P⌉ / L where neither `segments` nor `rows` is given, ≥ 1; default 10. */
+  /** ⌈N/P⌉ / L where neither `segments` nor `rows` is given, ≥ 1; default 2. */
   readonly compressionRate?: number
   /**
-   * How the rows between exact ones are cut into segments; default `uniform`. `graded`, or a factor such as 1.5, makes a segment's size grow with its
+   * How the rows between exact ones are cut into segments; default 1.5 for causal models, else `alike`. `graded`, or a factor such as 1.5, makes a segment's size grow with its
    * distance from where another device's rows begin (in a causal model: later rows) in the order of dealing, so that the rows
    * beside the cut are exact and far ones coarse; that costs nothing. `alike` groups a device's rows anew in each layer, at most
    * 65,535 of a sequence: 2 bytes a mean for its count, and 2·n²·D operations for each n ≤ 512 rows or so that are compared.
    */
   readonly bounds?: SegmentBounds
-  /** Leading rows of each sequence that are sent exactly, besides the means; ≥ 0, default 1. Costs D values a row and layer. */
+  /** Leading rows of each sequence that are sent exactly, besides the means; ≥ 0, default 0 for causal models, else 1. Costs D values a row and layer. */
   readonly sink?: number
   /** Last rows of each sequence that are sent exactly, besides the means (BERT's SEP); ≥ 0, default 0. Costs D values a row and layer. */
   readonly tail?: number
@@ -72,15 +73,16 @@ export interface SharingOptions {
   readonly gain?: number | readonly number[]
   /** Default `normed` for means, `input` for `full`. */
   readonly point?: Point
-  /** How rows travel: 4, 2, 1 or (int4, by groups of 64 columns) 0.53 bytes a value; default `f32`. */
+  /** How rows travel: 4, 2, 1 or (int4, by groups of 64 columns) 0.53 bytes a value; default `int4` for means, else `f32`. */
   readonly wire?: WireFormat
   /**
-   * Default `raster`. Along a Hilbert curve, for models with a grid of patches, means are of compact patches. In turn, for
+   * Default for means: `hilbert-in-turn` for images on two devices, `hilbert` on more, `in-turn` for other models that are not causal;
+   * else `raster`. Along a Hilbert curve, for models with a grid of patches, means are of compact patches. In turn, for
    * models that are not causal, every device has rows from everywhere, so that what it lacks resembles what it has. The first
    * row and those that `sink`, `tail` and `anchor` name keep their places; what is asked for comes back in its own order. Costs nothing.
    */
   readonly order?: RowOrder
-  /** How many rows a device gets at a time where the `order` deals them in turn; ≥ 1, default 1. Costs nothing. */
+  /** How many rows a device gets at a time where the `order` deals them in turn; ≥ 1, default 8 for means of texts, else 1. Costs nothing. */
   readonly turn?: number
   /** Shares of the rows, one a device, e.g. their speeds; default: even. */
   readonly weights?: readonly number[]

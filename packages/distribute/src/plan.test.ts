@@ -175,14 +175,19 @@ describe('createPlan', () => {
     expect(plan.sequences[0]!.sent[0]!.map(runs => runs.length)).toEqual(new Array(devices).fill(segments))
   })
 
-  test('what is not said is the default: means of a tenth, one sink row, normed; full sends inputs', () => {
+  test('what is not said is the default: as recommended, a mean for two rows; full sends inputs in f32', () => {
     const plan = planOf({}, { rows: [60], devices: 2 })
-    expect(plan).toMatchObject({ strategy: 'means', point: 'normed', wire: 'f32', handoff: 'means', decodes: false })
-    expect(plan.sequences[0]!.sent[2]!.map(sizes)).toEqual([
-      [1, 10, 10, 9],
-      [10, 10, 10],
-    ])
-    expect(planOf({ strategy: 'full' }).point).toBe('input')
+    expect(plan).toMatchObject({ strategy: 'means', point: 'normed', wire: 'int4', handoff: 'means', decodes: false })
+    const sequence = plan.sequences[0]!
+    expect(sequence.sent[2]!.map(runs => runs.length)).toEqual([16, 15])
+    expect(sequence.sent[2]![0]![0]).toEqual([0, 1])
+    expect(sequence.merged).toBeDefined()
+    expect(sequence.order).not.toEqual(sequence.order!.toSorted((a, b) => a - b))
+    const causal = planOf({}, { rows: [60], devices: 2, causal: true }).sequences[0]!
+    expect(causal).not.toHaveProperty('order')
+    expect(sizes(causal.sent[0]![0]!)).toEqual([8, 6, 3, 2, ...new Array(11).fill(1)])
+    expect(planOf({ strategy: 'full' })).toMatchObject({ point: 'input', wire: 'f32' })
+    expect(planOf({ strategy: 'full' }).sequences[0]).not.toHaveProperty('order')
   })
 })
 
@@ -198,7 +203,7 @@ describe('what is dealt and sent', () => {
             const own = Array.from({ length: to - from }, (_, r) => from + r)
             const anchors = Array.from({ length: anchorRows(sequence, p) }, (_, r) => r)
             expect(anchors).toHaveLength(i === 0 ? 0 : anchor)
-            expect(rowsOf(sequence, p)).toEqual([...anchors, ...own])
+            expect(rowsOf(sequence, p)).toEqual([...anchors, ...own].map(place => sequence.order?.[place] ?? place))
             for (const each of sent)
               for (const [a] of each[p]!) if (anchor > 0) expect(from + a).toBeGreaterThanOrEqual(anchor)
           }
@@ -272,7 +277,7 @@ describe('what is dealt and sent', () => {
 
   test('in turn: each device has rows from everywhere, in proportion; those that are sent exactly keep their places', () => {
     const held = (options: SharingOptions, rows: number, devices: number): number[][] => {
-      const [sequence] = planOf({ order: 'in-turn', ...options }, { rows: [rows], devices }).sequences
+      const [sequence] = planOf({ order: 'in-turn', turn: 1, ...options }, { rows: [rows], devices }).sequences
       return sequence!.bounds.map((_, p) => rowsOf(sequence!, p))
     }
     expect(held({}, 9, 2)).toEqual([
@@ -303,6 +308,12 @@ describe('what is dealt and sent', () => {
     for (const options of [{ strategy: 'whole' }, { weights: [0, 1] }] as const)
       expect(imagePlan({ order: 'hilbert', ...options }, 'all').sequences[0]!.order).toBeUndefined()
     expect(imagePlan({ order: 'hilbert' }, 'all', 1).sequences[0]!.order).toBeUndefined()
+  })
+
+  test('an image of other sizes than the model has is dealt as it comes, unless an order is asked for', () => {
+    const sequence = (rows: number) => createPlan({ shape: image, rows: [rows], want: 'all', devices: 2 }).sequences[0]!
+    expect(sequence(17).order).toBeDefined()
+    expect(sequence(16).order).toBeUndefined()
   })
 
   test('a model without a grid has no curve', () => {

@@ -7,7 +7,8 @@ import { type StackShape, type Want, wantedRows } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
 import { PlanError } from './errors.js'
 import { checkSharing, eachLayer, type Point, type SharingOptions, type Strategy, type WireFormat } from './options.js'
-import { type RowShape, rowOrder } from './row-order.js'
+import { withDefaults } from './recommended.js'
+import { fillsGrid, type RowShape, rowOrder } from './row-order.js'
 import { mergedRun, sentRuns, splitEven, splitWeighted } from './runs.js'
 
 /** One sequence's part in a plan. */
@@ -54,21 +55,23 @@ export interface PlanRequest {
   readonly decodes?: boolean
 }
 
-/** The plan of one request. Throws {@link PlanError} naming the option that cannot be. */
+/** The plan of one request, with defaults for what the options leave open. Throws {@link PlanError} naming the option that cannot be. */
 export function createPlan(
   { shape, rows, want, devices, decodes = false }: PlanRequest,
-  options: SharingOptions = {},
+  asked: SharingOptions = {},
 ): Plan {
+  checkSharing(devices, shape.layers, asked)
+  const options = withDefaults(shape, devices, asked)
   const { strategy = 'means', wire = 'f32', gain = 1, lost, handoff = 'means' } = options
-  checkSharing(devices, shape.layers, options)
   const owners = strategy === 'whole' ? dealt(rows, options.weights ?? new Array<number>(devices).fill(1)) : []
   const sequences = rows.map((n, b): SequencePlan => {
     const bounds = strategy === 'whole' ? onOne(n, devices, owners[b] as number) : dealtRows(n, devices, options)
     const holders = bounds.filter(([from, to]) => to > from)
     const anchor = strategy === 'means' && holders[0] ? Math.min(options.anchor ?? 0, holders[0][1]) : 0
-    const head = Math.max(options.sink ?? 1, anchor)
-    const { order: asked = 'raster', tail = 0, turn = 1 } = options
-    const ordering = { order: asked, bounds, head, tail, causal: shape.causal, turn }
+    const { sink = 0, tail = 0, turn = 1 } = options
+    const head = Math.max(sink, anchor)
+    const orderOf = asked.order ?? (fillsGrid(n, shape) ? options.order : undefined)
+    const ordering = { order: orderOf ?? 'raster', bounds, head, tail, causal: shape.causal, turn }
     const order = rowOrder(n, ordering, shape)
     const sent = sentInLayers(n, bounds, anchor, shape, { ...options, strategy })
     const wanted = wantedRows(want, b, n)
@@ -109,7 +112,7 @@ function sentInLayers(
   { layers, causal }: PlanRequest['shape'],
   options: SharingOptions,
 ): SequencePlan['sent'] {
-  const { strategy, sink = 1, tail = 0, near = 0, padTo = 0, compressionRate = 10 } = options
+  const { strategy, sink = 0, tail = 0, near = 0, padTo = 0, compressionRate = 1 } = options
   if (strategy === 'full')
     return eachSame(
       bounds.map(([from, to]) => splitEven(to - from, to - from)),
@@ -145,7 +148,7 @@ function mergedRuns(
   causal: boolean,
   options: SharingOptions,
 ): Run[] {
-  const { sink = 1, tail = 0, near = 0 } = options
+  const { sink = 0, tail = 0, near = 0 } = options
   return bounds.map((run, device) => {
     const merged = mergedRun(run, { rows, segments: 0, sink, tail, near, anchor, causal })
     const count = merged[1] - merged[0]

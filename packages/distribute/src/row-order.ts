@@ -35,13 +35,17 @@ export function rowOrder(rows: number, ordering: Ordering, shape: RowShape): num
   return [...same(0, head), ...dealt, ...same(end, rows)]
 }
 
+/** Whether a sequence has a row for every patch of the model's grid, where it has one. */
+export const fillsGrid = (rows: number, { patchGrid, prefixRows = 0 }: RowShape): boolean =>
+  patchGrid === undefined || rows === prefixRows + patchGrid[0] * patchGrid[1]
+
 const isAlongCurve = (order: RowOrder): boolean => order === 'hilbert' || order === 'hilbert-in-turn'
 
 /** Prefix rows, then patches along the curve. */
 function curveOrder(rows: number, order: RowOrder, { patchGrid, prefixRows = 0 }: RowShape): number[] {
   if (!patchGrid) throw new PlanError(`plan: order is "${order}", but the model has no grid of patches`)
   const [height, width] = patchGrid
-  if (rows !== prefixRows + height * width)
+  if (!fillsGrid(rows, { patchGrid, prefixRows }))
     throw new PlanError(
       `plan: order is "${order}", but a sequence has ${rows} rows, not ${prefixRows} and ${height}×${width} patches`,
     )

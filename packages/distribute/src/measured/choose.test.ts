@@ -6,26 +6,25 @@ import { imagined, vitB } from './test-subjects.js'
 
 const image: SharedWork = { shape: vitB, rows: [197], want: 'first' }
 const equal = { speeds: [5e10, 5e10] }
+const TEN = { segments: 10, sink: 0, wire: 'f32', bounds: 'uniform', order: 'raster' } as const
 
 describe('choosing', () => {
   it('takes means where links are slow for every row but not for means, and says why in figures', () => {
-    const { chosen, pays, reason, candidates } = choose(image, imagined({ ...equal, bitsPerSecond: 1e8 }), {
-      segments: 10,
-    })
-    expect(chosen.name).toBe('means L=10, sink 1')
+    const { chosen, pays, reason, candidates } = choose(image, imagined({ ...equal, bitsPerSecond: 1e8 }), TEN)
+    expect(chosen.name).toBe('means L=10, f32')
     expect(pays).toBe(true)
     expect(candidates.map(c => c.strategy)).toEqual(['means', 'full', 'one device'])
     expect(reason).toMatch(
-      /^means L=10, sink 1 \d+ ms, 1\.\d\d× as fast as one device; full \d+ ms, of which \d+ ms waiting: 30\d kB a layer at 100 Mbit\/s; one device \(device \d\) \d+ ms$/,
+      /^means L=10, f32 \d+ ms, 1\.\d\d× as fast as one device; full \d+ ms, of which \d+ ms waiting: 30\d kB a layer at 100 Mbit\/s; one device \(device \d\) \d+ ms$/,
     )
   })
 
   it('refuses to share at 1 kbit/s, with the reason', () => {
     const slow = imagined({ ...equal, bitsPerSecond: 1e3 })
-    const refused = (): unknown => choose(image, slow, { segments: 10 })
+    const refused = (): unknown => choose(image, slow, TEN)
     expect(refused).toThrow(SharingError)
     expect(refused).toThrow(
-      /^sharing would not pay: one device \(device \d\) takes \d+ ms, means L=10, sink 1 \d+\.\d s, of which \d+\.\d s waiting: 3\d kB a layer at 1\.0 kbit\/s$/,
+      /^sharing would not pay: one device \(device \d\) takes \d+ ms, means L=10, f32 \d+\.\d s, of which \d+\.\d s waiting: 3\d kB a layer at 1\.0 kbit\/s$/,
     )
     try {
       refused()

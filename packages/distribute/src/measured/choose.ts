@@ -109,6 +109,13 @@ function sharedCandidates(
     const plan = createPlan({ ...work, devices: measurements.devices.length }, laidOut)
     const prediction = predict(plan, work.shape, measurements, options)
     const { milliseconds } = prediction
-    return { name: named(plan, way), strategy: plan.strategy, sharing: laidOut, plan, prediction, milliseconds }
+    return {
+      name: named(plan, work.shape, way),
+      strategy: plan.strategy,
+      sharing: laidOut,
+      plan,
+      prediction,
+      milliseconds,
+    }
   })
 }

@@ -3,6 +3,7 @@ import type { StackShape } from '@prismal/models'
 import { layerWork } from '../layer-work.js'
 import type { SharingOptions } from '../options.js'
 import type { Plan } from '../plan.js'
+import { withDefaults } from '../recommended.js'
 import type { Candidate } from './choose.js'
 import { linkBetween } from './links.js'
 import { type Measurements, transferMs } from './measurements.js'
@@ -10,14 +11,15 @@ import { type Measurements, transferMs } from './measurements.js'
 /** Waiting is worth a word from this share of the time on. */
 const MUCH_WAITING = 0.1
 
-/** `means L=10, sink 1`. */
-export function named(plan: Plan, { sink = 1 }: SharingOptions): string {
+/** `means L=10, sink 1, int4`. */
+export function named(plan: Plan, shape: StackShape, sharing: SharingOptions): string {
   if (plan.strategy !== 'means') return plan.strategy
+  const { sink = 0 } = withDefaults(shape, plan.devices, sharing)
   const longest = plan.sequences.reduce((a, b) => (b.rows > a.rows ? b : a), plan.sequences[0] as Plan['sequences'][0])
   const segments = longest
     ? Math.max(...longest.sent.flatMap(each => each.map((runs, p) => runs.length - (p === 0 ? sink : 0))))
     : 0
-  return `means L=${Math.max(0, segments)}${sink > 0 ? `, sink ${sink}` : ''}`
+  return `means L=${Math.max(0, segments)}${sink > 0 ? `, sink ${sink}` : ''}, ${plan.wire}`
 }
 
 /** `full 171 ms, of which 60 ms waiting: 301 kB a layer at 94 Mbit/s`. */

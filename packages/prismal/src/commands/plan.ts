@@ -1,7 +1,16 @@
 /** `prismal plan`: what sharing a model costs each device, before anything runs. */
 
 import { existsSync } from 'node:fs'
-import { cost, createPlan, type DeviceCost, estimate, type Plan, type SharingOptions } from '@prismal/distribute'
+import {
+  cost,
+  createPlan,
+  type DeviceCost,
+  estimate,
+  type Plan,
+  PUBLISHED,
+  type SharingOptions,
+  withDefaults,
+} from '@prismal/distribute'
 import {
   imaginedFiles,
   type Json,
@@ -145,24 +154,25 @@ async function columnsOf(model: Model, tokens: number, flags: PlanFlags): Promis
     const made = planned(count, sharing)
     const costs = cost(made, shape, { asPublished: flags.asPublished ?? false })
     const memory = await estimate(model, made, { devices: rehearsed(made) })
-    columns.push(columnOf(name, made, costs, memory, columns[0], flags))
+    columns.push(columnOf(name, made, costs, memory, columns, flags))
   }
   await add('one device', 1, { strategy: 'isolated' })
   if (devices === 1) return columns
-  const sink = flags.asPublished ? 0 : undefined
-  const shared = { ...options, ...(sink !== undefined && { sink }) }
-  const { segments: _segments, compressionRate: _rate, ...exact } = shared
+  const shared = withDefaults(shape, devices, { ...(flags.asPublished && AS_PUBLISHED), ...options })
+  const { segments: _segments, compressionRate: _rate, ...exact } = options
   await add('full', devices, { ...exact, strategy: 'full', wire: 'f32' })
   const strategy = options.strategy ?? 'means'
   if (strategy !== 'full') {
-    const L =
-      strategy === 'means'
-        ? ` L=${segmentsOf(planned(devices, { ...shared, sink: 0, tail: 0, near: 0, strategy }))}${(shared.sink ?? 1) > 0 ? `, sink ${shared.sink ?? 1}` : ''}`
-        : ''
-    await add(`${strategy}${L}`, devices, { ...shared, strategy })
+    const { sink = 0, wire = 'f32' } = shared
+    const segments = (): number => segmentsOf(planned(devices, { ...shared, sink: 0, tail: 0, near: 0 }))
+    const means = (): string => ` L=${segments()}${sink > 0 ? `, sink ${sink}` : ''}, ${wire}`
+    await add(`${strategy}${strategy === 'means' ? means() : ''}`, devices, shared)
   } else if (options.wire !== undefined && options.wire !== 'f32') await add(`full, ${options.wire}`, devices, shared)
   return columns
 }
+
+/** What the paper's figures are of, where nothing else is said. */
+const AS_PUBLISHED: SharingOptions = { ...PUBLISHED, compressionRate: 10 }
 
 /** L: the most segments that a device makes. */
 const segmentsOf = (made: Plan): number =>
@@ -173,7 +183,7 @@ function columnOf(
   made: Plan,
   costs: readonly DeviceCost[],
   memory: readonly MemoryEstimate[],
-  alone: Column | undefined,
+  [alone, full]: readonly Column[],
   flags: PlanFlags,
 ): Column {
   const busiest = Math.max(...costs.map(c => c.flops))
@@ -193,7 +203,8 @@ function columnOf(
     bytesReceived: received,
     memoryBytes: Math.max(...memory.map(m => m.peakBytes)),
     processBytes: Math.max(...memory.map(m => m.processBytes)),
-    ...(means !== undefined && { compressionRate: rows / means, lessTraffic: 1 - means / rows }),
+    ...(means !== undefined && { compressionRate: rows / means }),
+    ...(full && { lessTraffic: 1 - received / full.bytesReceived }),
     ...(time !== undefined && { milliseconds: time }),
   }
 }

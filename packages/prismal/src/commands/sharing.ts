@@ -87,23 +87,34 @@ export function withSharing(command: Command): Command {
       oneOrEach(whole(1), whole(0)),
     )
     .option('--rows <R>', 'rows that each device sends in all, exact ones among them, instead of --segments', whole(1))
-    .option('--compression <CR>', 'rows that a mean stands for, instead of --segments (default: 10)', atLeast(1))
+    .option('--compression <CR>', 'rows that a mean stands for, instead of --segments (default: 2)', atLeast(1))
     .option(
       '--bounds <name>',
-      'segments: uniform, graded (finest beside other devices’ rows), a factor such as 1.5, or alike (default: uniform)',
+      'segments: uniform, graded (finest beside other devices’ rows), a factor such as 1.5, or alike (default: 1.5 for causal models, else alike)',
       segmentBounds,
     )
-    .option('--sink <K>', 'leading rows that are sent exactly (default: 1)', whole(0))
+    .option('--sink <K>', 'leading rows that are sent exactly (default: 0 for causal models, else 1)', whole(0))
     .option('--tail <K>', 'last rows that are sent exactly (default: 0)', whole(0))
     .option('--near <K>', 'rows beside those of another device that are sent exactly (default: 0)', whole(0))
     .option('--anchor <K>', 'leading rows that every device computes itself (default: 0)', whole(0))
     .option('--gain <A>', 'a mean of c rows weighs c^A; or a list, one a layer (default: 1)', oneOrEach(atLeast(0)))
-    .addOption(new Option('--order <name>', 'how rows are dealt (default: raster)').choices(ROW_ORDERS))
-    .option('--turn <K>', 'rows that a device gets at a time, with an order that deals in turn (default: 1)', whole(1))
+    .addOption(
+      new Option(
+        '--order <name>',
+        'how rows are dealt (default: what suits the model; raster for causal ones)',
+      ).choices(ROW_ORDERS),
+    )
+    .option(
+      '--turn <K>',
+      'rows that a device gets at a time, with an order that deals in turn (default: 8 of texts, else 1)',
+      whole(1),
+    )
     .option('--pad-to <N>', 'deal rows as though each sequence had at least N (default: 0)', whole(0))
     .addOption(new Option('--strategy <name>', 'how devices share (default: means)').choices(STRATEGIES))
     .addOption(new Option('--point <name>', 'where means are taken (default: normed; full: input)').choices(POINTS))
-    .addOption(new Option('--wire <format>', 'how rows travel (default: f32)').choices(WIRE_FORMATS))
+    .addOption(
+      new Option('--wire <format>', 'how rows travel (default: int4 for means, else f32)').choices(WIRE_FORMATS),
+    )
     .option('--weights <list>', 'shares of the rows, e.g. 1,2 (default: even)', numbers)
 }
 

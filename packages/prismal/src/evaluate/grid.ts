@@ -1,5 +1,5 @@
 /** The cells of an evaluation: every combination of the options that are asked for, and what they are compared with. */
-import { PlanError, parseSharing, type SharingOptions } from '@prismal/distribute'
+import { PlanError, PUBLISHED, parseSharing, type SharingOptions } from '@prismal/distribute'
 
 /** A cell to be evaluated: how devices share, under the name that tables give it. */
 export interface GridCell {
@@ -96,26 +96,12 @@ function published(P: number, segments: readonly number[], fixed: SharingOptions
     for (const wire of ['f32', 'f16'] as const)
       for (const point of ['input', 'normed'] as const)
         for (const counts of [true, false]) {
-          const asked = {
-            strategy: 'means',
-            segments: L,
-            sink: 0,
-            point,
-            wire,
-            ...plain(),
-            ...(!counts && { gain: 0 }),
-          }
-          if (!counts && !isKnown('gain', 0)) continue
+          const asked = { ...PUBLISHED, segments: L, point, wire, ...(!counts && { gain: 0 }) }
           const named = [point, !counts && 'no counts', wire !== 'f32' && wire].filter(Boolean).join(', ')
-          cells.push(gridCell(P, { ...asked, ...fixed } as SharingOptions, `published L=${L} (${named})`))
+          cells.push(gridCell(P, { ...asked, ...fixed }, `published L=${L} (${named})`))
         }
   return cells
 }
-
-/** What the published method does without, said outright: defaults may differ. */
-const PLAIN = { order: 'raster', bounds: 'uniform', gain: 1, tail: 0, anchor: 0 }
-const plain = (): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(PLAIN).filter(([name, value]) => isKnown(name, value)))
 
 function combinations(axes: Axes): SharingOptions[] {
   return Object.entries(axes).reduce<Record<string, unknown>[]>(
@@ -145,14 +131,5 @@ function parsed(devices: number, options: SharingOptions): SharingOptions {
     return parseSharing(options, 'sharing', devices)
   } catch (error) {
     throw new PlanError(`plan: ${(error as Error).message}`)
-  }
-}
-
-function isKnown(name: string, value: unknown): boolean {
-  try {
-    expectKnown(2, { [name]: value } as SharingOptions)
-    return true
-  } catch {
-    return false
   }
 }

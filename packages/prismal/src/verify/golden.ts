@@ -1,6 +1,6 @@
 /** Golden folders: a model, its inputs, and what it must give, alone and shared. Format: see `weights-tools/python`. */
 
-import type { SharingOptions, WireFormat } from '@prismal/distribute'
+import { PUBLISHED, type SharingOptions, type WireFormat } from '@prismal/distribute'
 import {
   ModelError,
   type ModelFiles,
@@ -63,6 +63,7 @@ function parseCase(json: Record<string, unknown>): GoldenCase {
   const weights = json.weights as number[] | undefined
   const segments = json.segments as number | null | undefined
   const common = {
+    ...PUBLISHED,
     point: (json.point ?? 'input') as 'input' | 'normed',
     wire: (json.wire ?? 'f32') as 'f32' | 'f16' | 'int8',
     sink: (json.sink ?? 0) as number,
