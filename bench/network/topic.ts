@@ -1,5 +1,5 @@
 /** What the network's benchmarks have in common: what each is told, and what it gives. */
-import type { SharingOptions } from '@prismal/distribute'
+import { PUBLISHED, type SharingOptions } from '@prismal/distribute'
 import type { WeightDtype } from '../peer-cases.js'
 import { randomModel } from '../random-models.js'
 import type { NotMeasured, Remark, Row } from '../report.js'
@@ -28,7 +28,7 @@ export interface Workload {
   readonly name: string
   readonly folder: () => string
   readonly subject: Subject
-  /** How devices share it, where nothing else is said. */
+  /** How devices share it, where nothing else is said: as published, with a sink row. */
   readonly means: SharingOptions & { readonly segments: number }
 }
 
@@ -36,13 +36,13 @@ export const VIT: Workload = {
   name: 'vit-b16',
   folder: () => randomModel('vit-b16'),
   subject: { kind: 'image' },
-  means: { strategy: 'means', segments: 10, sink: 1 },
+  means: { ...PUBLISHED, segments: 10, sink: 1 },
 }
 export const GPT2: Workload = {
   name: 'gpt2-prefill-1024',
   folder: () => randomModel('gpt2'),
   subject: { kind: 'prompt', tokens: 1024 },
-  means: { strategy: 'means', segments: 16, sink: 1 },
+  means: { ...PUBLISHED, segments: 16, sink: 1 },
 }
 export const FULL: SharingOptions = { strategy: 'full' }
 export const WHOLE: SharingOptions = { strategy: 'whole' }

@@ -39,14 +39,14 @@ describe('prismal eval', () => {
     )
     expect(text.out).toMatch(/\nmethod {2,}devices {2}received {2}compute {2}accuracy % {2}change {2}recovered\n/)
     expect(text.out).toMatch(/\none device +1 +0 B +498 MF +[\d.]+\n/)
-    expect(text.out).toMatch(/\nmeans L=3 +2 +3\.30 kB +25\d MF +[\d.]+ +[+−][\d.]+/)
+    expect(text.out).toMatch(/\nmeans L=3 +2 +3\.50 kB +254 MF +[\d.]+ +[+−][\d.]+/)
     const { code, out: json } = await evaluate(...args, '--out', out, '--json', '--csv', csv)
     const { output, machine, versions, reused, build } = JSON.parse(json)
     expect({ code, reused, methods: output.map((c: { method: string }) => c.method) }).toEqual({
       ...{ code: 0, reused: 3, methods: ['one device', 'isolated', 'means L=3'] },
     })
     expect(output[2].sharing).toEqual({ strategy: 'means', segments: 3 })
-    expect(output[2].cost.bytesReceived).toBe(24768)
+    expect(output[2].cost.bytesReceived).toBe(3504)
     expect([machine.cores, versions.node, build]).toEqual([
       expect.any(Number),
       process.versions.node,
