@@ -7,6 +7,7 @@ import { overBytes, paretoFront } from '../bench/evaluation/charts.js'
 import { methodComparison, systemComparison } from '../bench/evaluation/comparisons.js'
 import { BEST_READING, EXPERIMENTS, type Experiment, plannedCells, type Role } from '../bench/evaluation/experiments.js'
 import { evaluationMarkdown } from '../bench/evaluation/markdown.js'
+import { differenceOf } from '../bench/evaluation/references.js'
 import type { Result } from '../bench/evaluation/results.js'
 import { randomFrom } from './random.js'
 
@@ -110,10 +111,12 @@ describe('comparisons', () => {
   })
 
   test('the report says of each bar whether it was reached', () => {
-    const markdown = evaluationMarkdown([worse], [{ experiment: EXPERIMENTS[1]!, reason: 'not there' }], 'memory')
+    const markdown = evaluationMarkdown([worse], [{ experiment: EXPERIMENTS[1]!, reason: 'not there' }], {
+      memory: 'memory',
+    })
     expect(markdown).toContain('# What compression costs')
     expect(markdown).toMatch(/same rows, same wire: \*\*0\.\d+\*\* .*bar 0\.5\): \*\*short\*\*/)
-    expect(evaluationMarkdown([good], [], 'memory')).toMatch(
+    expect(evaluationMarkdown([good], [], { memory: 'memory' })).toMatch(
       /same rows, same wire: \*\*0\.\d+\*\* .*bar 0\.5\): reached/,
     )
     expect(markdown).toContain('MNIST: not there')
@@ -124,4 +127,17 @@ describe('comparisons', () => {
 test('package.json has the command that the report names', () => {
   const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
   expect(scripts.evaluate).toBe('tsx bench/evaluation/run.ts')
+})
+
+describe('references', () => {
+  const reference = {
+    ...{ model: { sha256: '' }, data: { name: '' }, versions: { torch: '' } },
+    columns: { predicted: [1, 2, 3, 0], margin: [2, 1e-6, 0.5, 3] },
+  }
+  test('are compared item by item, as far as there are predictions', () => {
+    expect(differenceOf([1, 2, 3], reference)).toEqual({ items: 3, differing: 0, margin: 0 })
+    expect(differenceOf([1, 0, 3, 0], reference)).toEqual({ items: 4, differing: 1, margin: 1e-6 })
+    expect(differenceOf([1, 0, 1, 0], reference)).toEqual({ items: 4, differing: 2, margin: 0.5 })
+    expect(differenceOf([1, 2, 3, 0, 1], reference).margin).toBe(Number.POSITIVE_INFINITY)
+  })
 })

@@ -15,10 +15,15 @@ import {
   systemComparison,
 } from './comparisons.js'
 import { COVERAGE, PUBLISHED_VIT } from './paper.js'
+import { type Reference, referenceSection } from './references.js'
 import type { Result, RoleCell, Skipped } from './results.js'
 
 /** Text of evaluation.md; charts are named as files in the folder `evaluation` beside it. */
-export function evaluationMarkdown(results: readonly Result[], skipped: readonly Skipped[], memory: string): string {
+export function evaluationMarkdown(
+  results: readonly Result[],
+  skipped: readonly Skipped[],
+  { memory, references = [] }: { readonly memory: string; readonly references?: readonly Reference[] },
+): string {
   const [first] = results
   const environment = first?.environment
   return [
@@ -32,6 +37,8 @@ export function evaluationMarkdown(results: readonly Result[], skipped: readonly
       : 'Nothing was run.',
     '## In short',
     ...shortly(results),
+    '## The same predictions as PyTorch',
+    referenceSection(results, references),
     '## The paper’s table',
     paperSection(results),
     '## The same rows, the same wire: *method*',

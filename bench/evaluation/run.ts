@@ -8,6 +8,7 @@ import { drawer } from '../write-report.js'
 import { EXPERIMENTS } from './experiments.js'
 import { evaluationCharts, evaluationMarkdown } from './markdown.js'
 import { memoryTable } from './memory.js'
+import { readReferences } from './references.js'
 import { type Result, runExperiment, type Skipped } from './results.js'
 
 interface Options {
@@ -52,10 +53,14 @@ for (const experiment of EXPERIMENTS.filter(e => only?.some(name => isNamed(e.na
   } else results.push(found)
 }
 
+const references = readReferences(fileURLToPath(new URL('../.cache/references', import.meta.url)))
 const folder = join(out, 'evaluation')
 mkdirSync(folder, { recursive: true })
 const svgOf = await drawer()
 for (const file of readdirSync(folder)) rmSync(join(folder, file))
 for (const chart of evaluationCharts(results)) writeFileSync(join(folder, `${chart.file}.svg`), svgOf(chart))
-writeFileSync(join(out, 'evaluation.md'), evaluationMarkdown(results, skipped, await memoryTable()))
+writeFileSync(
+  join(out, 'evaluation.md'),
+  evaluationMarkdown(results, skipped, { memory: await memoryTable(), references }),
+)
 console.log(`written: ${join(out, 'evaluation.md')}`)

@@ -1,0 +1,76 @@
+/** Whether one device and `full` predict what PyTorch does (weights-tools/python/reference_predictions.py), item by item. */
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { tableOf } from '../markdown.js'
+import type { Result } from './results.js'
+
+/** A file of reference predictions, as far as it is read. */
+export interface Reference {
+  readonly model: { readonly sha256: string }
+  readonly data: { readonly name: string }
+  readonly versions: { readonly torch: string }
+  /** Class numbers, and by how much the largest logit leads. */
+  readonly columns: { readonly predicted: readonly number[]; readonly margin: readonly number[] }
+  readonly note?: string
+}
+
+/** How a cell's predictions compare with a reference's. */
+export interface Difference {
+  readonly items: number
+  readonly differing: number
+  /** The largest lead of a logit, of PyTorch's, among items that differ: tiny where they differ by rounding. */
+  readonly margin: number
+}
+
+/** Compares item by item; the reference may go on. */
+export function differenceOf(predicted: readonly number[], { columns }: Reference): Difference {
+  const differing = predicted.flatMap((p, i) => (p === columns.predicted[i] ? [] : [i]))
+  return {
+    items: predicted.length,
+    differing: differing.length,
+    margin: Math.max(0, ...differing.map(i => columns.margin[i] ?? Number.POSITIVE_INFINITY)),
+  }
+}
+
+/** All references in a folder; none where there is no such folder. */
+export function readReferences(folder: string): Reference[] {
+  if (!existsSync(folder)) return []
+  const files = readdirSync(folder).filter(name => name.endsWith('.json'))
+  return files.map(name => JSON.parse(readFileSync(join(folder, name), 'utf8')) as Reference)
+}
+
+/** A row for one device and each `full` of every result whose weights have a reference. */
+export function referenceSection(results: readonly Result[], references: readonly Reference[]): string {
+  const rows = results.flatMap(({ experiment, cells }) => {
+    const weights = join(experiment.model, 'model.safetensors')
+    if (experiment.isVariation || !existsSync(weights)) return []
+    const digest = createHash('sha256').update(readFileSync(weights)).digest('hex')
+    const found = references.filter(r => r.model.sha256 === digest)
+    return found.flatMap(reference =>
+      cells
+        .filter(c => c.role.kind === 'full' || (c.role.kind === 'one' && c.cuts === experiment.devices[0]))
+        .flatMap(({ cell }) => {
+          const { predicted } = cell.columns
+          if (!predicted) return []
+          const { items, differing, margin } = differenceOf(predicted, reference)
+          const who = cell.devices === 1 ? 'one device' : `full, P=${cell.devices}`
+          return [
+            [
+              `${experiment.name}${reference.note ? ` (${reference.note})` : ''}`,
+              who,
+              String(items),
+              String(differing),
+              `${((100 * differing) / items).toFixed(3)} %`,
+              differing > 0 ? margin.toExponential(1) : '',
+            ],
+          ]
+        }),
+    )
+  })
+  if (rows.length === 0) return 'No reference predictions were there.'
+  return [
+    `PyTorch ${references[0]?.versions.torch}, float32. *Lead*: by how much the likeliest class leads there, at most, where the answers differ.`,
+    tableOf(['task', '', 'items', 'differ', '', 'lead'], rows),
+  ].join('\n\n')
+}
