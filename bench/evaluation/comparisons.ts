@@ -39,7 +39,7 @@ export interface Compared {
   readonly ours: Interval
   /** ours / published, where the published method loses more than 5 standard errors. */
   readonly ratio?: Interval
-  /** Where it does not: whether ours is within the margin. */
+  /** Where it does not: whether ours is no worse than it by more than the margin. */
   readonly isNonInferior?: boolean
   /** System only: bytes at the published method's accuracy, of its bytes. */
   readonly bytes?: Interval
@@ -102,6 +102,7 @@ function compare(losses: Losses, rows: number, ours: RoleCell, more: { bytes?: S
   const [isolated] = of(here(losses), 'isolated')
   if (!theirs || !isolated) return undefined
   const [a, b] = [losses.of(ours), losses.of(theirs)]
+  const worse = combined([a, b], ([ours, theirs]) => (ours as number) - (theirs as number))
   const tells = isBeyond(b, ERRORS)
   const ratio = tells ? lossRatio(a, b) : undefined
   const { unit } = losses.metric
@@ -110,7 +111,7 @@ function compare(losses: Losses, rows: number, ours: RoleCell, more: { bytes?: S
     compared: {
       ...{ name: losses.result.experiment.name, devices: losses.devices, rows, unit, ourRows: role.rows },
       ...{ isolated: interval(losses.of(isolated)), published: interval(b), ours: interval(a) },
-      ...(ratio ? { ratio: interval(ratio) } : { isNonInferior: isNonInferior(a, marginOf(losses)) }),
+      ...(ratio ? { ratio: interval(ratio) } : { isNonInferior: isNonInferior(worse, marginOf(losses)) }),
       ...(tells && more.bytes && { bytes: interval(more.bytes) }),
     },
     ...(ratio && { ratio }),

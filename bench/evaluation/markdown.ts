@@ -81,7 +81,7 @@ function shortly(results: readonly Result[]): string[] {
       line('What ours loses of what published means lose, same rows, same wire', method.ratio, METHOD_BAR),
       line('What it loses at their bytes in its own wire', system.ratio, SYSTEM_LOSS_BAR),
       line('Bytes that it takes for their accuracy, of theirs', system.bytes, SYSTEM_BYTES_BAR),
-      `- Where published means lose too little for a ratio, ours were within ${MARGIN} points in all comparisons${inferior.length > 0 ? ` but ${inferior.length}` : ''}` +
+      `- Where published means lose too little for a ratio, ours were shown to be no worse by ${MARGIN} points in all comparisons${inferior.length > 0 ? ` but ${inferior.length}` : ''}` +
         `${inferior.length > 0 ? ` (${inferior.map(c => `${c.name}, P=${c.devices}, L=${c.rows}`).join('; ')})` : ''}.`,
     ].join('\n'),
     'Ratios are geometric means over tasks, numbers of devices and L, wherever isolation costs more than 5 standard errors and the published ' +

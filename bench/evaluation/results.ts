@@ -1,7 +1,6 @@
 /** Runs the experiments' cells, or takes them from their files, and resamples their metrics. */
 import { existsSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { StackShape } from '@prismal/models'
 import {
   type Cell,
@@ -16,6 +15,7 @@ import {
   sample,
 } from 'prismal/evaluate'
 import { type Experiment, type PlannedCell, plannedCells, type Role } from './experiments.js'
+import { CACHE, REPOSITORY } from './paths.js'
 
 /** A finished cell with what it is for, and its metric resampled. */
 export interface RoleCell {
@@ -38,8 +38,7 @@ export interface Skipped {
   readonly reason: string
 }
 
-const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
-const OUT = join(REPOSITORY, 'bench/.cache/evaluation')
+const OUT = join(CACHE, 'evaluation')
 
 export interface RunOptions {
   /** At most so many items of each experiment. */

@@ -8,6 +8,7 @@ import { drawer } from '../write-report.js'
 import { EXPERIMENTS } from './experiments.js'
 import { evaluationCharts, evaluationMarkdown } from './markdown.js'
 import { memoryTable } from './memory.js'
+import { CACHE } from './paths.js'
 import { readReferences } from './references.js'
 import { type Result, runExperiment, type Skipped } from './results.js'
 
@@ -53,7 +54,7 @@ for (const experiment of EXPERIMENTS.filter(e => only?.some(name => isNamed(e.na
   } else results.push(found)
 }
 
-const references = readReferences(fileURLToPath(new URL('../.cache/references', import.meta.url)))
+const references = readReferences(join(CACHE, 'references'))
 const folder = join(out, 'evaluation')
 mkdirSync(folder, { recursive: true })
 const svgOf = await drawer()

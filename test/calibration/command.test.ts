@@ -139,6 +139,10 @@ describe('a budget', () => {
       [['--devices', '2', '--budget', '100'], 'a budget of 100 bytes is too small: one mean a device takes'],
       [['--budget', '10kB'], '--budget is for 2 devices or more'],
       [['--devices', '2', '--budget', '10kB', '--segments', '3'], '--budget chooses segments: leave that out'],
+      [
+        ['--devices', '2', '--budget', '10kB', '--order', 'raster', '--near', '2'],
+        '--budget chooses near, order: leave',
+      ],
       [['--devices', '2', '--budget', '10kB', '--measured'], 'leave --budget and --sharing out'],
       [['--sharing', join(folder, 'none.json')], 'none.json cannot be read'],
       [['--sharing', file('other.json', '{"a":1}')], 'is not what prismal calibrate --out writes'],

@@ -106,12 +106,9 @@ function expectNoBudget({ budget }: CalibratedFlags): void {
   if (budget !== undefined) throw new PlanError('plan: --sharing and --budget both say how devices share: give one')
 }
 
-/** A budget chooses what these would say. */
+/** A budget chooses all but who has how many rows. */
 function expectFree(flags: DeviceFlags & CalibratedFlags): void {
-  const { strategy, segments, compressionRate, wire, point, sink } = sharingOptions(flags)
-  const given = Object.entries({ strategy, segments, compressionRate, wire, point, sink }).filter(
-    ([, v]) => v !== undefined,
-  )
-  if (given.length > 0)
-    throw new PlanError(`plan: --budget chooses ${given.map(([name]) => name).join(', ')}: leave that out`)
+  const { weights: _weights, padTo: _padTo, ...chosen } = sharingOptions(flags)
+  const given = Object.keys(chosen)
+  if (given.length > 0) throw new PlanError(`plan: --budget chooses ${given.join(', ')}: leave that out`)
 }

@@ -93,6 +93,11 @@ describe('pictures', () => {
     }
   })
 
+  it("of CIFAR-10's layout may begin as MNIST's do", () => {
+    const dark = Uint8Array.of(0, 0, 8, ...record(0).subarray(3))
+    expect(images(folder({ 'test_batch.bin': new Uint8Array([...dark, ...record(5)]) }))).toMatchObject({ count: 2 })
+  })
+
   it("of MNIST's layout are read with their labels", () => {
     const pixels = Uint8Array.from({ length: 2 * 6 }, (_, i) => i)
     const path = folder({

@@ -12,14 +12,17 @@ export interface LabelledImages {
 
 /** Throws {@link DataError} where a file is neither, or is cut off. */
 export function readImages(source: Source): LabelledImages {
-  const isIdx = ({ bytes }: SourceFile): boolean => bytes[0] === 0 && bytes[1] === 0 && bytes[2] === 8
-  return source.files.some(isIdx) ? idx(source) : cifar(source)
+  return source.files.some(isIdx) && !source.files.every(isRecords) ? idx(source) : cifar(source)
 }
 
 const SIDE = 32
 const PIXELS = SIDE * SIDE
 /** Of CIFAR-10's binary layout: a label, then planes of red, green and blue. */
 export const RECORD_BYTES = 1 + 3 * PIXELS
+
+const isIdx = ({ bytes }: SourceFile): boolean => bytes[0] === 0 && bytes[1] === 0 && bytes[2] === 8
+/** A record may begin as IDX does: an aeroplane with a dark corner. */
+const isRecords = ({ bytes }: SourceFile): boolean => bytes.length > 0 && bytes.length % RECORD_BYTES === 0
 
 /** Records of a label and three planes of 32 × 32. */
 function cifar({ files }: Source): LabelledImages {

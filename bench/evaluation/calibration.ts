@@ -1,0 +1,214 @@
+/**
+ * Whether `--max-loss` holds: ways of sharing are chosen on inputs without their labels, and each is then measured with labels on
+ * others, beside everything that could have been chosen.
+ */
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { aloneRunner, loadModel, loadTokenizer, type Model, type TextInput } from '@prismal/models'
+import { openFiles } from '@prismal/models/node'
+import { createEngine } from '@prismal/tensor'
+import { type Calibrated, type Calibration, calibrateEach, pipeline } from 'prismal'
+import { evaluate, gridCell, interval, loss, METRICS, sample, type TaskSettings } from 'prismal/evaluate'
+import { ladder } from '../../packages/prismal/src/calibrate/ladder.js'
+import { readDocuments } from '../../packages/prismal/src/evaluate/data/documents.js'
+import { readImages } from '../../packages/prismal/src/evaluate/data/images.js'
+import { readSentences } from '../../packages/prismal/src/evaluate/data/sentences.js'
+import { readSource } from '../../packages/prismal/src/evaluate/data/source.js'
+import { tableOf } from '../markdown.js'
+import { REPOSITORY } from './paths.js'
+
+/** Percent that may be lost. */
+export const MAX_LOSSES = [0.25, 0.5, 1, 2] as const
+
+export interface CalibrationSubject {
+  /** As tables name it. */
+  readonly name: string
+  readonly task: 'image-classification' | 'text-classification' | 'sentence-similarity' | 'language-modelling'
+  readonly metric: string
+  readonly model: string
+  readonly tokenizer?: string
+  /** What is chosen on. */
+  readonly inputs: Part
+  /** What the choices are measured on; none of the inputs. */
+  readonly check: Part
+  readonly settings?: TaskSettings
+  /** P. */
+  readonly devices: readonly number[]
+}
+
+/** Items [from, to) of a data set; where something is chosen for language modelling, documents. */
+export interface Part {
+  readonly data: string
+  readonly split?: string
+  readonly items?: readonly [from: number, to: number]
+}
+
+/** A way of sharing that could have been chosen, and what it was found to lose on the other items. */
+export interface Measured {
+  readonly sharing: object
+  /** Received in a request by the device that receives most. */
+  readonly bytes: number
+  /** In the metric's unit; of language in percent of the bits per byte. */
+  readonly lost: number
+  readonly standardError: number
+}
+
+/** One choice. */
+export interface Chosen extends Measured {
+  readonly name: string
+  readonly devices: number
+  readonly maxLoss: number
+  /** What was promised. */
+  readonly upper: number
+  readonly inputs: number
+  readonly isFull: boolean
+  /** The cheapest that really loses no more; `full` where nothing else does. */
+  readonly cheapest: Measured
+}
+
+const PIPELINES = {
+  'image-classification': 'image-classification',
+  'text-classification': 'text-classification',
+  'sentence-similarity': 'feature-extraction',
+  'language-modelling': 'text-generation',
+} as const
+
+interface RunOptions {
+  /** Of finished cells. */
+  readonly folder: string
+  readonly jobs: number
+}
+
+/** Chooses and measures; what was done before is taken from `folder`. */
+export async function runCalibration(subject: CalibrationSubject, { folder, jobs }: RunOptions): Promise<Chosen[]> {
+  const { tool, end } = await toolOf(subject, jobs)
+  const { shape, family, digest } = tool.runner.model
+  const key = createHash('sha256')
+    .update(JSON.stringify([subject, digest]))
+    .digest('hex')
+    .slice(0, 24)
+  const file = join(folder, `${key}.json`)
+  try {
+    if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Chosen[]
+    const inputs = inputsOf(subject) as never[]
+    const chosen: Chosen[] = []
+    for (const devices of subject.devices) {
+      const found = await calibrateEach(tool, inputs, GOALS, { devices, seed: 1 })
+      chosen.push(...(await measured(subject, { shape, family }, devices, found, { folder, jobs })))
+    }
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(file, JSON.stringify(chosen))
+    return chosen
+  } finally {
+    await end()
+  }
+}
+
+const GOALS = MAX_LOSSES.map(maxLoss => ({ maxLoss }))
+
+/** Everything that could have been chosen, and what was, on the other items. */
+async function measured(
+  { name, task, model, tokenizer, check, settings, metric: metricName }: CalibrationSubject,
+  of: Pick<Model, 'shape' | 'family'>,
+  devices: number,
+  found: readonly Calibration[],
+  { folder, jobs }: RunOptions,
+): Promise<Chosen[]> {
+  const { shape } = of
+  // What a ladder has does not depend on lengths but where rows run out.
+  const lengths = [shape.positions]
+  const want = task === 'sentence-similarity' ? 'mean' : shape.causal ? 'last' : 'first'
+  const steps = ladder({ model: of, devices, lengths, want }).map(c => c.sharing)
+  const ways = [...steps, ...found.map(f => f.sharing)]
+  const cells = [{ ...gridCell(1, {}), cuts: devices }, ...ways.map(sharing => gridCell(devices, sharing))]
+  const evaluated = await evaluate({
+    ...{ task, model, data: check.data, cells, jobs, out: folder },
+    ...(tokenizer !== undefined && { tokenizer }),
+    ...(check.split !== undefined && { split: check.split }),
+    ...(check.items && { items: check.items }),
+    ...(settings && { settings }),
+  })
+  const metric = METRICS.find(m => m.name === metricName)
+  if (!metric) throw new Error(`there is no metric ${metricName}`)
+  const [one, ...others] = sample(evaluated.cells, metric)
+  const all = ways.map((sharing, i): Measured => {
+    const lost = interval(loss(one as never, others[i] as never, metric))
+    const percent = metric.unit === '%' || metric.unit === 'points' ? 1 : 100 / (one?.value ?? 1)
+    const bytes = evaluated.cells[i + 1]?.cost.bytesReceived ?? 0
+    return { sharing, bytes, lost: lost.value * percent, standardError: lost.standardError * percent }
+  })
+  return found.map((choice, i): Chosen => {
+    const maxLoss = MAX_LOSSES[i] as number
+    const itself = all[steps.length + i] as Measured
+    const holding = all.filter(m => m.lost <= maxLoss).sort((a, b) => a.bytes - b.bytes)
+    return {
+      ...itself,
+      ...{ name, devices, maxLoss, upper: choice.loss.upper, inputs: choice.inputs },
+      ...{ isFull: choice.isFallback, cheapest: holding[0] ?? itself },
+    }
+  })
+}
+
+/** What a pipeline has that calibration goes by; the tokenizer may lie elsewhere. */
+async function toolOf({ task, model, tokenizer }: CalibrationSubject, threads: number) {
+  if (tokenizer === undefined) {
+    const tool = await pipeline(PIPELINES[task] as 'text-classification', model, { threads })
+    return { tool: tool as Calibrated<never>, end: () => tool.dispose() }
+  }
+  const engine = await createEngine({ threads })
+  const words = await loadTokenizer(await openFiles(tokenizer))
+  if (!words) throw new Error(`${tokenizer} has no tokenizer`)
+  const runner = aloneRunner(await loadModel(await openFiles(model), { engine, warn: () => {} }))
+  const sequence = (input: TextInput) =>
+    typeof input === 'string' ? words.encode(input) : words.encode(input.text, { pair: input.text_pair })
+  return { tool: { task: PIPELINES[task], runner, sequence } as Calibrated<never>, end: async () => engine.dispose() }
+}
+
+function inputsOf({ task, inputs }: CalibrationSubject): unknown[] {
+  const { data, split, items: [from, to] = [0, Number.POSITIVE_INFINITY] } = inputs
+  const source = (extensions: readonly string[]) => readSource(data, { split, extensions, splits: ['dev', 'test'] })
+  if (task === 'language-modelling') return readDocuments(source(['.txt', '.json'])).slice(from, to)
+  if (task === 'image-classification') {
+    const images = readImages(source(['.bin', '-ubyte']))
+    return Array.from({ length: Math.min(to, images.count) - from }, (_, i) => images.image(from + i))
+  }
+  const sentences = readSentences(source(['.tsv', '.txt', '.csv'])).slice(from, to)
+  return sentences.map(({ text, pair }) =>
+    task === 'sentence-similarity' ? [text, pair] : pair === undefined ? text : { text, text_pair: pair },
+  )
+}
+
+/** Shares of the choices that hold, cost little more than need be, and give up. */
+export function calibrationSummary(chosen: readonly Chosen[]) {
+  const holds = chosen.filter(c => c.lost <= c.maxLoss).length / chosen.length
+  const ratios = chosen.map(c => c.bytes / Math.max(1, c.cheapest.bytes)).sort((a, b) => a - b)
+  const middle = ratios.length >> 1
+  const median = ratios.length % 2 === 1 ? ratios[middle] : ((ratios[middle - 1] ?? 0) + (ratios[middle] ?? 0)) / 2
+  // Where nothing cheaper does, giving up is right.
+  const needless = chosen.filter(c => c.cheapest.bytes < c.bytes && c.isFull).length
+  const cheaper = chosen.filter(c => !c.isFull || c.cheapest.bytes < c.bytes).length
+  return { holds, medianBytes: median ?? 0, givesUp: cheaper > 0 ? needless / cheaper : 0 }
+}
+
+export function calibrationSection(chosen: readonly Chosen[]): string {
+  if (chosen.length === 0) return 'Not run.'
+  const { holds, medianBytes, givesUp } = calibrationSummary(chosen)
+  const percent = (share: number): string => `${(100 * share).toFixed(0)} %`
+  const rows = chosen.map(c => [
+    ...[c.name, String(c.devices), `${c.maxLoss}`, c.isFull ? 'full' : (c.bytes / 1e3).toFixed(2)],
+    ...[c.lost.toFixed(2), `± ${c.standardError.toFixed(2)}`, c.lost <= c.maxLoss ? '' : '**more**'],
+    ...[(c.cheapest.bytes / 1e3).toFixed(2), (c.bytes / Math.max(1, c.cheapest.bytes)).toFixed(2), String(c.inputs)],
+  ])
+  return [
+    `Chosen on inputs without labels, measured with labels on others: ${percent(holds)} of ${chosen.length} choices lose no more than they may (bar 95 %), ` +
+      `the median choice takes ${medianBytes.toFixed(2)}× the bytes of the cheapest way that really holds (bar 2), and ${percent(givesUp)} give up where something cheaper does (bar 10 %).`,
+    tableOf(['task', 'P', 'may lose, %', 'kB chosen', 'loses', '', '', 'kB of the cheapest', 'ratio', 'inputs'], rows),
+  ].join('\n\n')
+}
+
+/** Where a subject's model or data are not there. */
+export const missingOf = ({ model, inputs, check }: CalibrationSubject): string | undefined => {
+  const missing = [model, inputs.data, check.data].find(path => !existsSync(path))
+  return missing === undefined ? undefined : `${relative(REPOSITORY, missing)} does not exist`
+}
