@@ -9,7 +9,17 @@ import { aloneRunner, loadModel, loadTokenizer, type Model, type TextInput } fro
 import { openFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
 import { type Calibrated, type Calibration, calibrateEach, pipeline } from 'prismal'
-import { evaluate, gridCell, interval, loss, METRICS, sample, type TaskSettings } from 'prismal/evaluate'
+import {
+  evaluate,
+  gridCell,
+  interval,
+  loss,
+  METRICS,
+  oneDevice,
+  type Sampled,
+  sample,
+  type TaskSettings,
+} from 'prismal/evaluate'
 import { ladder } from '../../packages/prismal/src/calibrate/ladder.js'
 import { readDocuments } from '../../packages/prismal/src/evaluate/data/documents.js'
 import { readImages } from '../../packages/prismal/src/evaluate/data/images.js'
@@ -120,8 +130,9 @@ async function measured(
   const lengths = [shape.positions]
   const want = task === 'sentence-similarity' ? 'mean' : shape.causal ? 'last' : 'first'
   const steps = ladder({ model: of, devices, lengths, want }).map(c => c.sharing)
-  const ways = [...steps, ...found.map(f => f.sharing)]
-  const cells = [{ ...gridCell(1, {}), cuts: devices }, ...ways.map(sharing => gridCell(devices, sharing))]
+  // What was chosen is mostly one of the steps.
+  const ways = new Map([...steps, ...found.map(f => f.sharing)].map(sharing => [JSON.stringify(sharing), sharing]))
+  const cells = [oneDevice(devices), ...[...ways.values()].map(sharing => gridCell(devices, sharing))]
   const evaluated = await evaluate({
     ...{ task, model, data: check.data, cells, jobs, out: folder },
     ...(tokenizer !== undefined && { tokenizer }),
@@ -132,16 +143,18 @@ async function measured(
   const metric = METRICS.find(m => m.name === metricName)
   if (!metric) throw new Error(`there is no metric ${metricName}`)
   const [one, ...others] = sample(evaluated.cells, metric)
-  const all = ways.map((sharing, i): Measured => {
-    const lost = interval(loss(one as never, others[i] as never, metric))
-    const percent = metric.unit === '%' || metric.unit === 'points' ? 1 : 100 / (one?.value ?? 1)
-    const bytes = evaluated.cells[i + 1]?.cost.bytesReceived ?? 0
-    return { sharing, bytes, lost: lost.value * percent, standardError: lost.standardError * percent }
-  })
+  const percent = metric.unit === '%' || metric.unit === 'points' ? 1 : 100 / (one?.value ?? 1)
+  const all = new Map(
+    [...ways].map(([name, sharing], i): [string, Measured] => {
+      const lost = interval(loss(one as Sampled, others[i] as Sampled, metric))
+      const bytes = evaluated.cells[i + 1]?.cost.bytesReceived ?? 0
+      return [name, { sharing, bytes, lost: lost.value * percent, standardError: lost.standardError * percent }]
+    }),
+  )
   return found.map((choice, i): Chosen => {
     const maxLoss = MAX_LOSSES[i] as number
-    const itself = all[steps.length + i] as Measured
-    const holding = all.filter(m => m.lost <= maxLoss).sort((a, b) => a.bytes - b.bytes)
+    const itself = all.get(JSON.stringify(choice.sharing)) as Measured
+    const holding = [...all.values()].filter(m => m.lost <= maxLoss).sort((a, b) => a.bytes - b.bytes)
     return {
       ...itself,
       ...{ name, devices, maxLoss, upper: choice.loss.upper, inputs: choice.inputs },

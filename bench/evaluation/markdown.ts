@@ -14,6 +14,7 @@ import {
   SYSTEM_LOSS_BAR,
   systemComparison,
 } from './comparisons.js'
+import { bytesMeaning, lostMeaning } from './meaning.js'
 import { COVERAGE, PUBLISHED_VIT } from './paper.js'
 import { type Reference, referenceSection } from './references.js'
 import type { Result, RoleCell, Skipped } from './results.js'
@@ -153,7 +154,11 @@ function taskSection(result: Result): string {
   const { experiment, metric, cells } = result
   const [any] = cells
   const lost = lostDevice(result)
-  const charts = [...overBytes(result), ...(lost ? [lost] : [])]
+  const figures: [Chart | Curves, string][] = overBytes(result).map((chart, i) => [
+    chart,
+    bytesMeaning(result, experiment.devices[i] as number),
+  ])
+  if (lost) figures.push([lost, lostMeaning(result)])
   const rows = experiment.devices.flatMap(P => {
     const here = cells.filter(c => (c.cell.devices === P || c.role.kind === 'one') && c.cuts === P)
     const one = here.find(c => c.role.kind === 'one')
@@ -166,7 +171,7 @@ function taskSection(result: Result): string {
     `${experiment.task}, ${any?.cell.data.name} (${any?.cell.data.items} items, ${any?.cell.data.digest.slice(0, 8)}…), ` +
       `${any?.cell.model.name} (${any?.cell.model.digest.slice(0, 8)}…), ${metric.name}${metric.better === 'lower' ? ', lower is better' : ''}. ` +
       '★: nothing else does better with as few bytes.',
-    ...charts.map(({ file, title }) => `![${title}](evaluation/${file}.svg)`),
+    ...figures.flatMap(([{ file, title }, meaning]) => [`![${title}](evaluation/${file}.svg)`, meaning]),
     tableOf(['P', 'method', 'kB received', 'MF', metric.name, 'loses', '± ', 'recovered', ''], rows),
   ].join('\n\n')
 

@@ -1,0 +1,70 @@
+/** What a figure of the report shows, in a sentence or two of its own numbers. */
+import { interval, loss } from 'prismal/evaluate'
+import { BEST_READING } from './experiments.js'
+import type { Result, RoleCell } from './results.js'
+
+/** Of the metric over bytes, at P devices. */
+export function bytesMeaning(result: Result, P: number): string {
+  const { cells, experiment } = result
+  const here = cells.filter(c => c.cell.devices === P)
+  const one = cells.find(c => c.role.kind === 'one' && c.cuts === P)
+  const isolated = here.find(c => c.role.kind === 'isolated')
+  const full = here.find(c => c.role.kind === 'full')
+  if (!one || !isolated || !full) return ''
+  const share = experiment.family === 'gpt2' ? '' : `, of whose rows each of ${P} devices has one in ${P}`
+  const alone = lossOf(result, one, isolated)
+  const lines = [
+    `What one device says at ${shown(result, one.sampled.value)}, devices that send nothing say ${alone.text} worse${share}` +
+      (alone.errors < 5 ? ': too little here to tell ways of sharing apart.' : '.'),
+  ]
+  const pairs = experiment.rows.flatMap(rows => {
+    const theirs = here.find(
+      ({ role }) =>
+        role.kind === 'published' &&
+        role.rows === rows &&
+        role.wire === 'f32' &&
+        role.reading === BEST_READING[experiment.family],
+    )
+    const ours = here.find(({ role }) => role.kind === 'method' && role.rows === rows)
+    if (!theirs || !ours) return []
+    return [`${rows} rows ${lossOf(result, one, theirs).text} and ${lossOf(result, one, ours).text}`]
+  })
+  if (pairs.length > 0) lines.push(`Published means and ours lose, both in f32: with ${pairs.join(', with ')}.`)
+  const enough = here
+    .filter(c => c.role.kind === 'system' && lossOf(result, one, c).value <= ENOUGH * alone.value)
+    .toSorted((a, b) => a.cell.cost.bytesReceived - b.cell.cost.bytesReceived)[0]
+  if (enough && alone.errors >= 5) {
+    const part = (100 * enough.cell.cost.bytesReceived) / full.cell.cost.bytesReceived
+    lines.push(
+      `In four bits ${(enough.cell.cost.bytesReceived / 1e3).toFixed(2)} kB, ${part.toFixed(1)} % of \`full\`, win back ${100 * (1 - ENOUGH)} % of what isolation costs.`,
+    )
+  }
+  return lines.join(' ')
+}
+
+/** Share of what isolation costs that hardly matters. */
+const ENOUGH = 0.05
+
+/** Of losing a device's means from a layer on. */
+export function lostMeaning(result: Result): string {
+  const devices = result.experiment.devices.flatMap(P => {
+    const one = result.cells.find(c => c.role.kind === 'one' && c.cuts === P)
+    const lost = result.cells.flatMap(c =>
+      c.role.kind === 'lost' && c.cell.devices === P ? [{ layer: c.role.layer, cell: c }] : [],
+    )
+    if (!one || lost.length === 0) return []
+    const told = lost.map(({ layer, cell }) => `${layer}: ${lossOf(result, one, cell).text}`)
+    return [`with ${P} devices, by layer, ${told.join(', ')}`]
+  })
+  if (devices.length === 0) return ''
+  return `One device's means are not heard from a layer on, and the others go on with what they have, weighed by its count. It loses ${devices.join('; ')}.`
+}
+
+function lossOf({ metric }: Result, one: RoleCell, cell: RoleCell) {
+  const { value, standardError } = interval(loss(one.sampled, cell.sampled, metric))
+  const text = metric.unit === '%' || metric.unit === 'points' ? value.toFixed(2) : value.toFixed(4)
+  return { value, text, errors: value / standardError }
+}
+
+const shown = ({ metric }: Result, value: number): string =>
+  metric.unit === '%' || metric.unit === 'points' ? `${value.toFixed(2)} ${metric.unit}` : value.toFixed(4)
