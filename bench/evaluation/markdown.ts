@@ -3,6 +3,7 @@ import type { Interval } from 'prismal/evaluate'
 import { interval, loss, shareRecovered } from 'prismal/evaluate'
 import type { Chart, Curves } from '../chart-data.js'
 import { tableOf } from '../markdown.js'
+import { type Chosen, calibrationSection } from './calibration.js'
 import { lostDevice, overBytes, paretoFront } from './charts.js'
 import {
   type Compared,
@@ -19,11 +20,18 @@ import { COVERAGE, PUBLISHED_VIT } from './paper.js'
 import { type Reference, referenceSection } from './references.js'
 import type { Result, RoleCell, Skipped } from './results.js'
 
+/** What the report has besides the experiments. */
+export interface Besides {
+  readonly memory: string
+  readonly references?: readonly Reference[]
+  readonly calibrated?: readonly Chosen[]
+}
+
 /** Text of evaluation.md; charts are named as files in the folder `evaluation` beside it. */
 export function evaluationMarkdown(
   results: readonly Result[],
   skipped: readonly Skipped[],
-  { memory, references = [] }: { readonly memory: string; readonly references?: readonly Reference[] },
+  { memory, references = [], calibrated = [] }: Besides,
 ): string {
   const [first] = results
   const environment = first?.environment
@@ -46,6 +54,8 @@ export function evaluationMarkdown(
     comparisonSection(methodComparison(results), 'ratio'),
     '## Any wire: *system*',
     comparisonSection(systemComparison(results), 'bytes'),
+    '## Choosing by the most that may be lost',
+    calibrationSection(calibrated),
     ...results.map(taskSection),
     '## Memory of a device',
     memory,

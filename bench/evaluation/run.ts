@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { drawer } from '../write-report.js'
-import { EXPERIMENTS } from './experiments.js'
+import { type Chosen, missingOf, runCalibration } from './calibration.js'
+import { CALIBRATIONS, EXPERIMENTS } from './experiments.js'
 import { evaluationCharts, evaluationMarkdown } from './markdown.js'
 import { memoryTable } from './memory.js'
 import { CACHE } from './paths.js'
@@ -54,6 +55,16 @@ for (const experiment of EXPERIMENTS.filter(e => only?.some(name => isNamed(e.na
   } else results.push(found)
 }
 
+const calibrated: Chosen[] = []
+// A few items tell nothing of bounds.
+for (const subject of limit === undefined
+  ? CALIBRATIONS.filter(s => only?.some(name => isNamed(s.name, name)) ?? true)
+  : []) {
+  console.log(`${subject.name}: choosing by the most that may be lost`)
+  const reason = missingOf(subject)
+  if (reason) console.log(`  not run: ${reason}`)
+  else calibrated.push(...(await runCalibration(subject, { folder: join(CACHE, 'evaluation/calibration'), jobs })))
+}
 const references = readReferences(join(CACHE, 'references'))
 const folder = join(out, 'evaluation')
 mkdirSync(folder, { recursive: true })
@@ -62,6 +73,6 @@ for (const file of readdirSync(folder)) rmSync(join(folder, file))
 for (const chart of evaluationCharts(results)) writeFileSync(join(folder, `${chart.file}.svg`), svgOf(chart))
 writeFileSync(
   join(out, 'evaluation.md'),
-  evaluationMarkdown(results, skipped, { memory: await memoryTable(), references }),
+  evaluationMarkdown(results, skipped, { memory: await memoryTable(), references, calibrated }),
 )
 console.log(`written: ${join(out, 'evaluation.md')}`)
