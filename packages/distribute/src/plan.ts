@@ -64,23 +64,22 @@ export function createPlan(
   const options = withDefaults(shape, devices, asked)
   const { strategy = 'means', wire = 'f32', gain = 1, lost, handoff = 'means' } = options
   const owners = strategy === 'whole' ? dealt(rows, options.weights ?? new Array<number>(devices).fill(1)) : []
+  // Sequences of one length are dealt alike.
+  const known = new Map<string, Dealt>()
+  const dealtAs = (n: number, owner: number | undefined): Dealt => {
+    const key = `${n} ${owner}`
+    const found = known.get(key)
+    if (found) return found
+    const bounds = owner === undefined ? dealtRows(n, devices, options) : onOne(n, devices, owner)
+    const order = asked.order ?? (fillsGrid(n, shape) ? options.order : undefined)
+    const made = dealtSequence(n, bounds, shape, { ...options, strategy, order: order ?? 'raster' })
+    known.set(key, made)
+    return made
+  }
   const sequences = rows.map((n, b): SequencePlan => {
-    const bounds = strategy === 'whole' ? onOne(n, devices, owners[b] as number) : dealtRows(n, devices, options)
-    const holders = bounds.filter(([from, to]) => to > from)
-    const anchor = strategy === 'means' && holders[0] ? Math.min(options.anchor ?? 0, holders[0][1]) : 0
-    const { sink = 0, tail = 0, turn = 1 } = options
-    const head = Math.max(sink, anchor)
-    const orderOf = asked.order ?? (fillsGrid(n, shape) ? options.order : undefined)
-    const ordering = { order: orderOf ?? 'raster', bounds, head, tail, causal: shape.causal, turn }
-    const order = rowOrder(n, ordering, shape)
-    const sent = sentInLayers(n, bounds, anchor, shape, { ...options, strategy })
+    const found = dealtAs(n, owners[b])
     const wanted = wantedRows(want, b, n)
-    const merged =
-      strategy === 'means' && options.bounds === 'alike'
-        ? mergedRuns(n, bounds, anchor, shape.causal, options)
-        : undefined
-    const placed = order && holders.length > 1 ? { order, wanted: places(wanted, order) } : { wanted }
-    return { rows: n, bounds, sent, anchor, ...(merged && { merged }), ...placed }
+    return { ...found, wanted: found.order ? places(wanted, found.order) : wanted }
   })
   return {
     strategy,
@@ -94,6 +93,30 @@ export function createPlan(
     ...(lost && { lost }),
     decodes,
     handoff,
+  }
+}
+
+/** A sequence's part in a plan, but for what is asked for. */
+type Dealt = Omit<SequencePlan, 'wanted'>
+
+function dealtSequence(
+  rows: number,
+  bounds: readonly Run[],
+  shape: PlanRequest['shape'],
+  options: SharingOptions,
+): Dealt {
+  const { strategy, order: asked = 'raster', sink = 0, tail = 0, turn = 1 } = options
+  const holders = bounds.filter(([from, to]) => to > from)
+  const anchor = strategy === 'means' && holders[0] ? Math.min(options.anchor ?? 0, holders[0][1]) : 0
+  const ordering = { order: asked, bounds, head: Math.max(sink, anchor), tail, causal: shape.causal, turn }
+  const order = rowOrder(rows, ordering, shape)
+  const sent = sentInLayers(rows, bounds, anchor, shape, options)
+  const isMerged = strategy === 'means' && options.bounds === 'alike'
+  const merged = isMerged ? mergedRuns(rows, bounds, anchor, shape.causal, options) : undefined
+  return {
+    ...{ rows, bounds, sent, anchor },
+    ...(merged && { merged }),
+    ...(order && holders.length > 1 && { order }),
   }
 }
 
