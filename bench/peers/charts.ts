@@ -86,16 +86,33 @@ function curves(chart: Curves): echarts.EChartsCoreOption {
     ...frame(chart),
     grid: { left: 80, right: 120, top: 92, bottom: 60 },
     xAxis: {
-      ...{ type: 'log', name: across, nameLocation: 'middle', nameGap: 34, min: 'dataMin', max: 'dataMax' },
+      ...{ type: 'log', name: across, nameLocation: 'middle', nameGap: 34, ...decades(series) },
       axisLabel: { color: TEXT },
+      axisLine: { onZero: false },
     },
-    yAxis: { type: 'value', scale: true, name: axis, nameLocation: 'middle', nameGap: 52, axisLabel: { color: TEXT } },
+    yAxis: {
+      ...{ type: 'value', scale: true, name: axis, nameLocation: 'middle', nameGap: 52, axisLabel: { color: TEXT } },
+      // Lines across are no data to the axis.
+      min: ({ min }: { min: number }) => tidy(Math.min(min, ...levels.map(l => l.value)), Math.floor),
+      max: ({ max }: { max: number }) => tidy(Math.max(max, ...levels.map(l => l.value)), Math.ceil),
+    },
     series: series.map(({ name, points }, i) => ({
       ...{ type: 'line', name, data: points.map(p => [...p]), symbolSize: 7, lineStyle: { width: 2 } },
       ...(i === 0 && levels.length > 0 && { markLine: levelLines(levels) }),
     })),
   }
 }
+
+/** The powers of ten around all that lies across. */
+function decades(series: Curves['series']): { min: number; max: number } {
+  const all = series.flatMap(s => s.points.map(([x]) => x))
+  const [least, most] = [Math.min(...all), Math.max(...all)]
+  return { min: 10 ** Math.floor(Math.log10(least)), max: 10 ** Math.ceil(Math.log10(most)) }
+}
+
+/** To a whole number, or for figures below ten to a tenth. */
+const tidy = (value: number, to: (x: number) => number): number =>
+  Math.abs(value) >= 10 ? to(value) : to(value * 10) / 10
 
 const levelLines = (levels: Curves['levels']) => ({
   ...{ symbol: 'none', silent: true, lineStyle: { color: TEXT, type: 'dashed' } },
