@@ -204,7 +204,7 @@ function columnOf(
     memoryBytes: Math.max(...memory.map(m => m.peakBytes)),
     processBytes: Math.max(...memory.map(m => m.processBytes)),
     ...(means !== undefined && { compressionRate: rows / means }),
-    ...(full && { lessTraffic: 1 - received / full.bytesReceived }),
+    ...(full && full.bytesReceived > 0 && { lessTraffic: 1 - received / full.bytesReceived }),
     ...(time !== undefined && { milliseconds: time }),
   }
 }
