@@ -55,6 +55,12 @@ describe('losses', () => {
     }
   })
 
+  it('in accuracy are bounded by more than the probabilities say, since these may be off', () => {
+    const { estimate, upper } = accuracyLoss.bound(new Array(1000).fill([0, 0]), 0.05)
+    expect(estimate).toBe(0)
+    expect(upper).toBeCloseTo((1.15 * 100 * -Math.log(0.05)) / 1000, 2)
+  })
+
   it('in rank correlation are bounded by the rank agreement, where sharing adds noise', () => {
     const normal = normalFrom.bind(null, randomFrom(12))
     const truth = Array.from({ length: 4000 }, normal)
