@@ -112,7 +112,7 @@ export const MUTATIONS: readonly Mutation[] = [
     suites: [DEFINITION],
   },
   {
-    name: 'devices farther on are sent what the next one is',
+    name: 'devices beyond a halo are sent what the next one is',
     edits: one(
       'packages/distribute/src/shared-context.ts',
       'overlap(plan.sequences[s] as SequencePlan, self, to)',
