@@ -1,6 +1,6 @@
 /** Where sharing is exact it gives what one device gives, and where it is not, it is another answer. */
 import { POINTS, PUBLISHED, SEGMENT_BOUNDS, type SharedRunner, type SharingOptions } from '@prismal/distribute'
-import { aloneRunner, type Model, type Runner } from '@prismal/models'
+import { aloneRunner, type Emitted, type Model, type Runner } from '@prismal/models'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { bits, distance } from '../compare.js'
@@ -33,9 +33,8 @@ const exact = (shape: Model['shape']): fc.Arbitrary<SharingOptions> => {
     order: fc.constantFrom(...ordersOf(shape)),
     padTo: fc.nat(60),
   }
-  return fc.oneof(
-    fc.record({ strategy: fc.constant('full' as const), point, ...dealing }),
-    fc.record({
+  const means = fc
+    .record({
       strategy: fc.constant('means' as const),
       segments: fc.constantFrom(ALL, new Array<number>(shape.layers).fill(ALL)),
       ...{ sink: fc.nat(3), tail: fc.nat(3), anchor: fc.nat(3), point, ...dealing },
@@ -43,9 +42,11 @@ const exact = (shape: Model['shape']): fc.Arbitrary<SharingOptions> => {
         bounds: fc.constantFrom(...SEGMENT_BOUNDS),
         gain: fc.constantFrom(0, 1, 2),
         wire: fc.constant('f32' as const),
+        halo: shape.causal ? fc.nat(12) : fc.constant(0),
       },
-    }),
-  )
+    })
+    .map(({ halo, ...options }) => (options.bounds === 'alike' ? options : { halo, ...options }))
+  return fc.oneof(fc.record({ strategy: fc.constant('full' as const), point, ...dealing }), means)
 }
 const devices = fc.integer({ min: 1, max: MOST_DEVICES })
 
@@ -218,7 +219,40 @@ describe.each(generators)('$name generates', subject => {
   })
   afterAll(() => runner.dispose())
 
+  function expectSameTokens(got: readonly Emitted[], want: readonly Emitted[]): void {
+    for (const s of new Set(want.map(t => t.sequence))) {
+      const [ours, theirs] = [got, want].map(all => all.filter(t => t.sequence === s))
+      expect(ours).toHaveLength(theirs!.length)
+      for (const [i, { id, logits }] of theirs!.entries()) {
+        expect(distance(ours![i]!.logits!, logits!)).toBeLessThanOrEqual(TOLERANCE)
+        // Two tokens that are equally likely may change places; what follows is then another text.
+        if (ours![i]!.id !== id) break
+      }
+    }
+  }
+
   const handoffs = fc.constantFrom('means' as const, 'full' as const)
+
+  test('a halo of all earlier rows: what one device gives, without a byte', async () => {
+    await fc.assert(
+      fc.asyncProperty(handoffs, fc.nat(3), batches(subject), async (handoff, anchor, batch) => {
+        const prompts = sequencesOf(runner.model, batch)
+        const sharer = runner.with({ ...PUBLISHED, segments: 1, halo: ALL, anchor, handoff }, 2)
+        const request = sharer.begin()
+        try {
+          const rows = await request.rows(prompts, 'all')
+          expect(distance(rows.floats(), await rowsOf(alone, prompts, 'all'))).toBeLessThanOrEqual(TOLERANCE)
+          expect(request.report().devices.map(d => d.bytesSent)).toEqual([0, 0])
+        } finally {
+          request.end()
+        }
+        const want = await tokensOf(alone, prompts, { maxNewTokens: 4 })
+        expectSameTokens(await tokensOf(sharer, prompts, { maxNewTokens: 4 }), want)
+      }),
+      { numRuns: runsEach },
+    )
+  })
+
   test('every row sent: the tokens of one device, from either handoff', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -230,17 +264,7 @@ describe.each(generators)('$name generates', subject => {
           const prompts = sequencesOf(runner.model, batch)
           const want = await tokensOf(alone, prompts, { maxNewTokens: 6 })
           const got = await tokensOf(runner.with({ ...options, handoff }, P), prompts, { maxNewTokens: 6 })
-          for (const [s] of prompts.entries()) {
-            const [ours, theirs] = [got, want].map(all => all.filter(t => t.sequence === s))
-            for (const [i, { id, logits }] of theirs!.entries()) {
-              expect(distance(ours![i]!.logits!, logits!)).toBeLessThanOrEqual(TOLERANCE)
-              // Two tokens that are equally likely may change places; what follows is then another text.
-              if (ours![i]!.id !== id) break
-            }
-          }
-          const ids = (all: typeof got): number[][] =>
-            prompts.map((_, s) => all.filter(t => t.sequence === s).map(t => t.id))
-          expect(ids(got).map(list => list.length)).toEqual(ids(want).map(list => list.length))
+          expectSameTokens(got, want)
         },
       ),
       { numRuns: runsEach },

@@ -146,6 +146,7 @@ export const sharings = (
             tail: fc.integer({ min: 0, max: 3 }),
             near: fc.integer({ min: 0, max: 3 }),
             anchor: fc.integer({ min: 0, max: 4 }),
+            ...(shape.causal && { halo: fc.integer({ min: 0, max: 9 }) }),
             padTo: fc.integer({ min: 0, max: 60 }),
             rows: fc.integer({ min: 1, max: 12 }),
             order: fc.constantFrom(...ordersOf(shape)),
@@ -162,6 +163,9 @@ export const sharings = (
         )
         .map(({ rows, ...options }) =>
           rows === undefined || options.segments !== undefined ? options : { rows, ...options },
+        )
+        .map(({ halo, ...options }) =>
+          halo === undefined || options.bounds === 'alike' ? options : { halo, ...options },
         ),
     }),
   )

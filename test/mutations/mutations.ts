@@ -102,6 +102,36 @@ export const MUTATIONS: readonly Mutation[] = [
     suites: [DEFINITION],
   },
   {
+    name: 'the rows of a halo are heard of as well',
+    edits: one(
+      'packages/distribute/src/plan.ts',
+      'return (overlap(sequence, from, to) > 0 ? sentNext : sent)',
+      'return (overlap(sequence, from, to) < 0 ? sentNext : sent)',
+    ),
+    build: distribute,
+    suites: [DEFINITION],
+  },
+  {
+    name: 'devices beyond a halo are sent what the next one is',
+    edits: one(
+      'packages/distribute/src/shared-context.ts',
+      'overlap(plan.sequences[s] as SequencePlan, self, to)',
+      '0',
+    ),
+    build: distribute,
+    suites: [DEFINITION],
+  },
+  {
+    name: 'a halo is handed over to whoever decodes',
+    edits: one(
+      'packages/distribute/src/plan.ts',
+      'const end = to - overlap(sequence, device, decoderOf(sequence))',
+      'const end = to - 0 * overlap(sequence, device, decoderOf(sequence))',
+    ),
+    build: distribute,
+    suites: [EQUIVALENCE],
+  },
+  {
     name: 'rows come back in the order in which they were dealt',
     edits: one('packages/distribute/src/gathered.ts', 'at[row + i] as number', 'row + i'),
     build: distribute,
@@ -179,8 +209,8 @@ export const MUTATIONS: readonly Mutation[] = [
     name: "an estimate's wire format is another",
     edits: one(
       'packages/distribute/src/work.ts',
-      'rowBytes(sentRows(plan, layer, sequences, from), width, plan.wire)',
-      "rowBytes(sentRows(plan, layer, sequences, from), width, 'f32')",
+      'rowBytes(sentRows(plan, layer, sequences, from, self), width, plan.wire)',
+      "rowBytes(sentRows(plan, layer, sequences, from, self), width, 'f32')",
     ),
     build: distribute,
     suites: [ESTIMATE],

@@ -103,7 +103,7 @@ describe('what travels', () => {
           expect(means[m * 4 + c]).toBeCloseTo(mean, 5)
         }
       const sizes = runs.map(([a, b]) => b - a)
-      expect(countsOf(plan, 0, [0], p, encodeCounts(counts))).toEqual([sizes])
+      expect(countsOf(plan, 0, [0], p, 1 - p, encodeCounts(counts))).toEqual([sizes])
     }
     scope.dispose()
   })
@@ -111,12 +111,12 @@ describe('what travels', () => {
   test('layers without means have no counts', () => {
     expect([0, 1].map(layer => countBytes(plan, layer, [0], 0))).toEqual([6, 0])
     expect([0, 1].map(layer => alikeFlops(sequence, layer, 0, 4))).toEqual([2 * 7 * 7 * 4, 0])
-    expect(countsOf(plan, 1, [0], 1, new Uint8Array(0))).toEqual([[1, 1]])
+    expect(countsOf(plan, 1, [0], 1, 0, new Uint8Array(0))).toEqual([[1, 1]])
     expect(plannedCounts(plan, 0, [0], 0)).toEqual([3, 2, 2])
   })
 
   test.each([[[3, 3, 2]], [[7, 0, 0]], [[1, 1, 1]], [[65535, 1, 7]]])('counts %j are refused', counts => {
-    const read = () => countsOf(plan, 0, [0], 0, encodeCounts(counts))
+    const read = () => countsOf(plan, 0, [0], 0, 1, encodeCounts(counts))
     expect(read).toThrow(ConnectionError)
     expect(read).toThrow(/^device 0 sent means of \d+ rows \(3 counts\); it has 7/)
   })

@@ -79,10 +79,14 @@ function fillEmpty(groups: number, joined: Int32Array, off: Float64Array): void 
   }
 }
 
+/** What every device that hears of a sequence gets, where rows are merged. */
+const sentToAll = ({ sent }: SequencePlan, layer: number, device: number): readonly Run[] =>
+  sent[layer]?.[device] as readonly Run[]
+
 /** Runs in place of the groups that a device makes in a layer, as many and of as many rows; none where it sends means of runs. */
 function runsMerged(sequence: SequencePlan, layer: number, device: number): readonly Run[] {
   const among = sequence.merged?.[device]
-  return among ? sentBy(sequence, layer, device).filter(([a, b]) => a >= among[0] && b <= among[1]) : []
+  return among ? sentToAll(sequence, layer, device).filter(([a, b]) => a >= among[0] && b <= among[1]) : []
 }
 
 const groupsIn = (sequence: SequencePlan, layer: number, device: number): number =>
@@ -127,7 +131,7 @@ export interface Pieces {
 /** What a device sends of a sequence in a layer; `start` is its partition's first row in x. */
 export function pieces(sequence: SequencePlan, layer: number, device: number, source: Tensor, start: number): Pieces {
   const among = (sequence.merged as readonly Run[])[device] as Run
-  const sent = sentBy(sequence, layer, device)
+  const sent = sentToAll(sequence, layer, device)
   const single = (side: (run: Run) => boolean): number[][] => sent.filter(side).map(([a]) => [start + a])
   const found = windowsOf(runsMerged(sequence, layer, device)).flatMap(window => groupsOf(window, source, start))
   const groups = [...single(([, b]) => b <= among[0]), ...found, ...single(([a]) => a >= among[1])]
@@ -182,7 +186,7 @@ export const countBytes = (plan: Plan, layer: number, sequences: readonly number
   sequences.reduce((sum, s) => sum + groupsIn(plan.sequences[s] as SequencePlan, layer, from), 0) * COUNT_BYTES
 
 /**
- * How many rows each mean of each sequence stands for; `bytes` are the counts that came, as many as are due. Throws {@link ConnectionError} where they are
+ * How many rows each mean that `to` gets of each sequence stands for; `bytes` are the counts that came, as many as are due. Throws {@link ConnectionError} where they are
  * not those of the rows that are merged.
  */
 export function countsOf(
@@ -190,13 +194,14 @@ export function countsOf(
   layer: number,
   sequences: readonly number[],
   from: number,
+  to: number,
   bytes: Uint8Array,
 ): number[][] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
   let at = 0
   return sequences.map(s => {
     const sequence = plan.sequences[s] as SequencePlan
-    const runs = sentBy(sequence, layer, from)
+    const runs = sentBy(sequence, layer, from, to)
     const groups = groupsIn(sequence, layer, from)
     if (groups === 0) return runs.map(([a, b]) => b - a)
     const [first, end] = (sequence.merged as readonly Run[])[from] as Run

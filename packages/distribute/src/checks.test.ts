@@ -34,7 +34,7 @@ const run: RunMessage = {
   options: {
     ...{ strategy: 'means', segments: 3, compressionRate: 2, sink: 0, point: 'input', wire: 'int8' },
     ...{ weights: [1, 2], lost: [0, 1], handoff: 'full', order: 'hilbert', bounds: 'graded' },
-    ...{ tail: 1, near: 3, anchor: 2, gain: [0.5, 1], padTo: 256 },
+    ...{ tail: 1, near: 3, anchor: 2, halo: 8, gain: [0.5, 1], padTo: 256 },
   },
   generate: {
     maxNewTokens: 4,

@@ -138,6 +138,7 @@ export function sharing(value: unknown, at: string, devices: number): SharingOpt
     tail: number,
     near: number,
     anchor: number,
+    halo: number,
     gain: oneOrEach,
     padTo: number,
     weights: list(number, devices),

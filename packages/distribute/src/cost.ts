@@ -11,7 +11,16 @@ import { handedRows, layerWork, type Message, rowsHere, sentRows } from './layer
 import { textBytes } from './messages.js'
 import { patchBytes } from './palette.js'
 import { partFor } from './parts.js'
-import { anchorRows, decoderOf, handoffs, type Plan, type SequencePlan, sentBy, transfers, wantedHere } from './plan.js'
+import {
+  anchorRows,
+  decoderOf,
+  haloRows,
+  handoffs,
+  type Plan,
+  type SequencePlan,
+  transfers,
+  wantedHere,
+} from './plan.js'
 import { dataBytes } from './wire.js'
 
 export interface DeviceCost {
@@ -78,7 +87,7 @@ function patchRows(shape: StackShape, sequence: SequencePlan, p: number): number
   const [from, to] = sequence.bounds[p] as Run
   const patches = (from: number, to: number): number =>
     Math.max(to, shape.prefixRows) - Math.max(from, shape.prefixRows)
-  return patches(from, to) + patches(0, anchorRows(sequence, p))
+  return patches(from - haloRows(sequence, p), to) + patches(0, anchorRows(sequence, p))
 }
 
 function embedFlops(plan: Plan, shape: StackShape, p: number): number {
@@ -105,7 +114,7 @@ function decodeFlops(plan: Plan, shape: StackShape, sequence: SequencePlan, p: n
     let kept = 0
     for (let other = 0; other < plan.devices; other++)
       if (plan.handoff === 'full') kept += handoffs(plan, other, p).includes(s) ? handedRows(plan, [s], other) : 0
-      else kept += transfers(plan, layer, other, p).includes(s) ? sentRows(plan, layer, [s], other) : 0
+      else kept += transfers(plan, layer, other, p).includes(s) ? sentRows(plan, layer, [s], other, p) : 0
     for (let step = 1; step < tokens; step++) total += 8 * D * A + 4 * D * F + 4 * A * (own + step + kept)
   }
   return total
@@ -148,7 +157,7 @@ function publishedCost(plan: Plan, shape: StackShape): DeviceCost {
     for (const sequence of plan.sequences) {
       const N = sequence.rows
       const n = N / P
-      const L = sentBy(sequence, layer, 0).length
+      const L = sequence.sent[layer]?.[0]?.length ?? 0
       const k = all ? N : n + (P - 1) * L
       flops += 4 * n * D * A + 4 * k * D * A + 4 * n * k * A + 4 * n * D * F
       elements += (P - 1) * (all ? Math.ceil(n) : L) * D

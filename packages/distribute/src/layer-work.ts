@@ -9,7 +9,7 @@ import type { Run } from '@prismal/tensor'
 import { alikeFlops, countBytes } from './alike.js'
 import {
   anchorQueries,
-  anchorRows,
+  extraRows,
   handedRun,
   handoffs,
   hasQueries,
@@ -56,13 +56,13 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
   const asked = plan.sequences.map(sequence => {
     if (!hasQueries(plan, layer, sequence, p)) return 0
     const rows = rowsHere(sequence, p)
-    const anchors = anchorRows(sequence, p)
+    const extra = extraRows(sequence, p)
     const wanted = layer < plan.layers - 1 ? undefined : wantedHere(sequence, p)
     const count = wanted?.length ?? rows
     queries += count
     keys += rows
     if (!plan.causal) pairs += count * rows
-    else pairs += wanted ? wanted.reduce((sum, r) => sum + anchors + r + 1, 0) : (rows * (rows + 1)) / 2
+    else pairs += wanted ? wanted.reduce((sum, r) => sum + extra + r + 1, 0) : (rows * (rows + 1)) / 2
     return count
   })
   const seeing = (s: number): number =>
@@ -71,12 +71,12 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
   const heard = devices.flatMap((from): Heard[] => {
     const sequences = transfers(plan, layer, from, p)
     if (sequences.length === 0) return []
-    const rows = sentRows(plan, layer, sequences, from)
-    const seen = sequences.reduce((sum, s) => sum + seeing(s) * sentRows(plan, layer, [s], from), 0)
+    const rows = sentRows(plan, layer, sequences, from, p)
+    const seen = sequences.reduce((sum, s) => sum + seeing(s) * sentRows(plan, layer, [s], from, p), 0)
     return [
       {
         device: from,
-        bytes: dataBytes(exchangedBytes(plan, layer, sequences, from, D)),
+        bytes: dataBytes(exchangedBytes(plan, layer, sequences, from, p, D)),
         flops: 4 * rows * D * A + 4 * seen * A,
       },
     ]
@@ -89,7 +89,7 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
   })
   const sentMeans = devices.flatMap((to): Message[] => {
     const sequences = transfers(plan, layer, p, to)
-    const bytes = (): number => dataBytes(exchangedBytes(plan, layer, sequences, p, D))
+    const bytes = (): number => dataBytes(exchangedBytes(plan, layer, sequences, p, to, D))
     return sequences.length > 0 ? [{ device: to, bytes: bytes() }] : []
   })
   const sentHandoffs = devices.flatMap((to): Message[] => {
@@ -110,22 +110,23 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
 /** Rows of a sequence that device p computes. */
 export const rowsHere = (sequence: SequencePlan, p: number): number => {
   const [from, to] = sequence.bounds[p] as Run
-  return anchorRows(sequence, p) + to - from
+  return extraRows(sequence, p) + to - from
 }
 
-/** How many rows or means `from` sends of these sequences in a layer. */
-export const sentRows = (plan: Plan, layer: number, sequences: readonly number[], from: number): number =>
-  sequences.reduce((sum, s) => sum + sentBy(plan.sequences[s] as SequencePlan, layer, from).length, 0)
+/** How many rows or means `from` sends `to` of these sequences in a layer. */
+export const sentRows = (plan: Plan, layer: number, sequences: readonly number[], from: number, to: number): number =>
+  sequences.reduce((sum, s) => sum + sentBy(plan.sequences[s] as SequencePlan, layer, from, to).length, 0)
 
-/** Bytes of what `from` sends of these sequences in a layer: rows or means, and the counts of those that are of like rows. */
+/** Bytes of what `from` sends `to` of these sequences in a layer: rows or means, and the counts of those that are of like rows. */
 export const exchangedBytes = (
   plan: Plan,
   layer: number,
   sequences: readonly number[],
   from: number,
+  to: number,
   width: number,
 ): number =>
-  rowBytes(sentRows(plan, layer, sequences, from), width, plan.wire) + countBytes(plan, layer, sequences, from)
+  rowBytes(sentRows(plan, layer, sequences, from, to), width, plan.wire) + countBytes(plan, layer, sequences, from)
 
 /** How many exact rows `from` hands over of these sequences. */
 export const handedRows = (plan: Plan, sequences: readonly number[], from: number): number =>

@@ -67,6 +67,12 @@ export interface SharingOptions {
    */
   readonly anchor?: number
   /**
+   * For causal models, not with `bounds: 'alike'`: the last rows of a device's partition that the next device with rows computes too,
+   * before its own, and that are therefore not sent to it; at most those that are sent at all. Later devices hear of all rows. ≥ 0,
+   * default 0. Costs that device a row's computation in each layer and the row's input, and no bytes of the exchange.
+   */
+  readonly halo?: number
+  /**
    * α in the weight c^α of a mean of c rows, that is α·ln c added to its logits, from 0 (means weigh as one row) to 4; or one number a
    * layer. Default 1: a mean weighs as the rows it stands for. Costs nothing.
    */
@@ -110,7 +116,7 @@ const whole = (n: unknown, least: number): boolean => Number.isSafeInteger(n) &&
 
 /** Throws {@link PlanError} naming the first option that cannot be, of `devices` devices and a model of `layers` layers. */
 export function checkSharing(devices: number, layers: number, options: SharingOptions): void {
-  const { segments, rows, compressionRate, bounds, sink, tail, near, anchor, gain, turn, weights, padTo, lost } =
+  const { segments, rows, compressionRate, bounds, sink, tail, near, anchor, halo, gain, turn, weights, padTo, lost } =
     options
   const named = (name: keyof SharingOptions, known: readonly string[]): [boolean, string] => [
     options[name] === undefined || known.includes(options[name] as string),
@@ -154,6 +160,11 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
     counted('tail', tail),
     counted('near', near),
     counted('anchor', anchor),
+    counted('halo', halo),
+    [
+      !halo || bounds !== 'alike',
+      `halo is ${halo}, but bounds is "alike": its groups would differ by receiver; uniform, graded or a factor can be`,
+    ],
     counted('padTo', padTo),
     [turn === undefined || whole(turn, 1), `turn is ${turn}, not a whole number ≥ 1`],
     aLayer('gain', gain),

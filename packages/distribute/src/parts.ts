@@ -1,21 +1,22 @@
 /** What a device is given of a whole sequence: the rows that it computes, as one part. */
 import { cut, type Part } from '@prismal/models'
 import type { Run } from '@prismal/tensor'
-import { anchorRows, rowsOf, type SequencePlan } from './plan.js'
+import { anchorRows, extraRows, haloRows, rowsOf, type SequencePlan } from './plan.js'
 import type { RowShape } from './row-order.js'
 
 /** A device's rows of a whole sequence. Where they do not follow each other in it, the part lacks what says which they are. */
 export function partFor(sequence: SequencePlan, device: number, whole: Part, shape: RowShape): Part {
-  const [from, to] = sequence.bounds[device] as Run
+  const { from, to } = placesOf(sequence, device)
   if (!isGathered(sequence, device)) return cut(whole, from, to, shape.prefixRows, shape.patchWidth)
-  return { ...pickRows(whole, rowsOf(sequence, device), shape), ...placesOf(sequence, device) }
+  return { ...pickRows(whole, rowsOf(sequence, device), shape), from, to }
 }
 
-/** The places of a device's part: anchored rows and its own count as if they followed each other. */
+/** The places of a device's part: anchored rows and those behind them count as if they followed each other. */
 export function placesOf(sequence: SequencePlan, device: number): { readonly from: number; readonly to: number } {
   const [from, to] = sequence.bounds[device] as Run
-  const anchors = anchorRows(sequence, device)
-  return anchors > 0 ? { from: 0, to: anchors + to - from } : { from, to }
+  return anchorRows(sequence, device) > 0
+    ? { from: 0, to: extraRows(sequence, device) + to - from }
+    : { from: from - haloRows(sequence, device), to }
 }
 
 /** The part with the positions of its rows, which follow from the plan. */

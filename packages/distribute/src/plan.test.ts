@@ -9,14 +9,18 @@ import {
   anchorRows,
   createPlan,
   decoderOf,
+  haloRows,
   handedRun,
   handoffs,
   hasQueries,
   type Plan,
   rowsOf,
+  type SequencePlan,
+  sentBy,
   transfers,
   wantedHere,
 } from './plan.js'
+import { PUBLISHED } from './recommended.js'
 
 const weights = (least: number, most: number) =>
   fc
@@ -52,6 +56,7 @@ const anyPlan = fc
     tail: fc.integer({ min: 0, max: 5 }),
     near: fc.integer({ min: 0, max: 5 }),
     anchor: fc.integer({ min: 0, max: 5 }),
+    halo: fc.integer({ min: 0, max: 20 }),
     bounds: fc.constantFrom(...SEGMENT_BOUNDS, 1.5),
     padTo: fc.integer({ min: 0, max: 80 }),
     handoff: fc.constantFrom('means' as const, 'full' as const),
@@ -61,11 +66,20 @@ const anyPlan = fc
   .chain(all =>
     fc.record({ all: fc.constant(all), weights: fc.option(weights(all.devices, all.devices), { nil: undefined }) }),
   )
-  .map(({ all: { devices, rows, causal, decodes, want, seed, ...options }, weights }) => {
+  .map(({ all: { devices, rows, causal, decodes, want, seed, halo: most, ...options }, weights }) => {
+    const halo = causal && options.bounds !== 'alike' ? most : 0
     const lost = seed % 3 === 0 ? ([seed % devices, seed % 4] as const) : undefined
     const request = { shape: { layers: 3, causal }, rows, want, devices, decodes }
-    return createPlan(request, { ...options, ...(weights && { weights }), ...(lost && { lost }) })
+    return createPlan(request, { ...options, halo, ...(weights && { weights }), ...(lost && { lost }) })
   })
+
+const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, i) => from + i)
+/** The places of the rows that a device computes. */
+const placesOn = (sequence: SequencePlan, p: number): number[] =>
+  rowsOf(sequence, p).map(row => sequence.order?.indexOf(row) ?? row)
+/** The last device before p that has rows of a sequence. */
+const holderBefore = ({ bounds }: SequencePlan, p: number): number =>
+  bounds.findLastIndex(([from, to], q) => q < p && to > from)
 
 describe('createPlan', () => {
   test('every sequence is covered once, in order, and every wanted row lies on one device', () => {
@@ -106,7 +120,9 @@ describe('createPlan', () => {
           for (let from = 0; from < devices; from++)
             for (let to = 0; to < devices; to++) {
               const isHeard = from !== to && !(causal && to < from) && !(lost?.[0] === from && layer >= lost[1])
-              const want = plan.sequences.flatMap(({ sent, bounds, wanted }, s) => {
+              const want = plan.sequences.flatMap((sequence, s) => {
+                const { bounds, wanted, halo, sentNext } = sequence
+                const sent = halo && halo[to]! > 0 && from === holderBefore(sequence, to) ? sentNext! : sequence.sent
                 const [a, b] = bounds[to]!
                 const hasQueries = layer < layers - 1 ? b > a : wanted.some(r => r >= a && r < b)
                 return isHeard && sent[layer]![from]!.length > 0 && hasQueries ? [s] : []
@@ -126,9 +142,13 @@ describe('createPlan', () => {
           expect(sequence.bounds[decoder]![1]).toBe(sequence.rows)
           expect(sizes(sequence.bounds)[decoder]).toBeGreaterThan(0)
           const givers = sequence.bounds.flatMap((_, p) => (handoffs(plan, p, decoder).includes(s) ? [p] : []))
-          const holders = sequence.bounds.flatMap(([from, to], p) =>
-            to > Math.max(from, sequence.anchor) && p !== decoder ? [p] : [],
-          )
+          const computed = new Set(placesOn(sequence, decoder))
+          const holders = sequence.bounds.flatMap(([from, to], p) => {
+            const lacking = range(from, to).filter(place => !computed.has(place))
+            const [first, end] = handedRun(sequence, p)
+            if (p !== decoder) expect(range(from + first, from + end)).toEqual(lacking)
+            return lacking.length > 0 ? [p] : []
+          })
           expect(givers).toEqual(plan.decodes && plan.handoff === 'full' ? holders : [])
         }
       }),
@@ -200,10 +220,11 @@ describe('what is dealt and sent', () => {
           const holders = bounds.flatMap(([from, to], p) => (to > from ? [p] : []))
           for (const [i, p] of holders.entries()) {
             const [from, to] = bounds[p]!
-            const own = Array.from({ length: to - from }, (_, r) => from + r)
-            const anchors = Array.from({ length: anchorRows(sequence, p) }, (_, r) => r)
+            const own = range(from, to)
+            const anchors = range(0, anchorRows(sequence, p))
             expect(anchors).toHaveLength(i === 0 ? 0 : anchor)
-            expect(rowsOf(sequence, p)).toEqual([...anchors, ...own].map(place => sequence.order?.[place] ?? place))
+            const halo = range(from - haloRows(sequence, p), from)
+            expect(placesOn(sequence, p)).toEqual([...anchors, ...halo, ...own])
             for (const each of sent)
               for (const [a] of each[p]!) if (anchor > 0) expect(from + a).toBeGreaterThanOrEqual(anchor)
           }
@@ -212,6 +233,55 @@ describe('what is dealt and sent', () => {
       }),
       { numRuns: RUNS },
     )
+  })
+
+  test('each row that a device may attend to it computes, or is sent in one mean', () => {
+    fc.assert(
+      fc.property(anyPlan, plan => {
+        fc.pre(plan.strategy === 'means')
+        for (const sequence of plan.sequences)
+          for (const [p, [from, to]] of sequence.bounds.entries()) {
+            if (to === from) continue
+            for (let layer = 0; layer < plan.layers; layer++) {
+              const heard = sequence.bounds.flatMap(([start], q) =>
+                q === p || (plan.causal && q > p)
+                  ? []
+                  : sentBy(sequence, layer, q, p).flatMap(([a, b]) => range(start + a, start + b)),
+              )
+              const seen = [...placesOn(sequence, p), ...heard].sort((a, b) => a - b)
+              expect(seen).toEqual(range(0, plan.causal ? to : sequence.rows))
+            }
+          }
+      }),
+      { numRuns: RUNS },
+    )
+  })
+
+  test('a halo is the end of the partition before, as far as that is sent; devices farther on hear of all rows', () => {
+    const { sequences } = planOf(
+      { ...PUBLISHED, halo: 3, anchor: 1, segments: 2, weights: [2, 0, 5, 5] },
+      { rows: [12], devices: 4, causal: true },
+    )
+    const [sequence] = sequences
+    expect(sequence!.bounds.map((_, p) => rowsOf(sequence!, p))).toEqual([
+      [0, 1],
+      [],
+      [0, 1, 2, 3, 4, 5, 6],
+      [0, 4, 5, 6, 7, 8, 9, 10, 11],
+    ])
+    expect([2, 3].map(to => sentBy(sequence!, 0, 0, to))).toEqual([[], [[1, 2]]])
+    expect(sizes(sentBy(sequence!, 0, 2, 3))).toEqual([1, 1])
+    expect(sizes(sequence!.sent[0]![2]!)).toEqual([3, 2])
+  })
+
+  test('without a causal model, or with like rows, a halo is refused', () => {
+    expect(() => planOf({ halo: 2 })).toThrow(/^plan: halo is 2, but the model is not causal: it takes 0$/)
+    expect(() => planOf({ halo: 2, bounds: 'alike' }, { causal: true })).toThrow(
+      /^plan: halo is 2, but bounds is "alike": its groups would differ by receiver/,
+    )
+    for (const strategy of ['full', 'isolated', 'whole'] as const)
+      expect(planOf({ strategy, halo: 2 }, { causal: true }).sequences[0]).not.toHaveProperty('halo')
+    expect(planOf({ halo: 0 }).sequences[0]).not.toHaveProperty('halo')
   })
 
   test('an anchor is no longer than the first partition', () => {
@@ -362,6 +432,8 @@ describe('an option that cannot be is refused by name', () => {
     ['tail', 0.5],
     ['near', -1],
     ['near', 0.5],
+    ['halo', -1],
+    ['halo', 0.5],
     ['anchor', -1],
     ['anchor', Number.NaN],
     ['padTo', -1],

@@ -25,6 +25,10 @@ export interface SequencePlan {
   readonly order?: readonly number[]
   /** Leading places that every device with later rows computes too. */
   readonly anchor: number
+  /** For each device, how many of the last rows of the one with rows before it it computes too; absent: none. */
+  readonly halo?: readonly number[]
+  /** As `sent`, to the next device with rows: without those that it computes itself. Absent: as to all. */
+  readonly sentNext?: SequencePlan['sent']
   /** For each device, the rows that are merged by likeness, counted from its partition's start; absent: `sent` says all. */
   readonly merged?: readonly Run[]
 }
@@ -61,6 +65,8 @@ export function createPlan(
   asked: SharingOptions = {},
 ): Plan {
   checkSharing(devices, shape.layers, asked)
+  if (asked.halo && !shape.causal)
+    throw new PlanError(`plan: halo is ${asked.halo}, but the model is not causal: it takes 0`)
   const options = withDefaults(shape, devices, asked)
   const { strategy = 'means', wire = 'f32', gain = 1, lost, handoff = 'means' } = options
   const owners = strategy === 'whole' ? dealt(rows, options.weights ?? new Array<number>(devices).fill(1)) : []
@@ -111,14 +117,34 @@ function dealtSequence(
   const ordering = { order: asked, bounds, head: Math.max(sink, anchor), tail, causal: shape.causal, turn }
   const order = rowOrder(rows, ordering, shape)
   const sent = sentInLayers(rows, bounds, anchor, shape, options)
+  const halo = strategy === 'means' ? halos(bounds, anchor, options.halo ?? 0) : []
   const isMerged = strategy === 'means' && options.bounds === 'alike'
   const merged = isMerged ? mergedRuns(rows, bounds, anchor, shape.causal, options) : undefined
   return {
     ...{ rows, bounds, sent, anchor },
     ...(merged && { merged }),
+    ...(halo.some(h => h > 0) && { halo, sentNext: sentInLayers(rows, without(bounds, halo), anchor, shape, options) }),
     ...(order && holders.length > 1 && { order }),
   }
 }
+
+/** For each device, the rows that it computes of the partition before its own: `most`, or as many as are sent of it. */
+function halos(bounds: readonly Run[], anchor: number, most: number): number[] {
+  let before = 0
+  return bounds.map(([from, to]) => {
+    if (to === from) return 0
+    const halo = Math.min(most, before)
+    before = to - Math.max(from, anchor)
+    return halo
+  })
+}
+
+/** Partitions without the rows that the next device with rows computes too. */
+const without = (bounds: readonly Run[], halo: readonly number[]): Run[] =>
+  bounds.map(([from, to], p) => {
+    const next = bounds.findIndex(([a, b], q) => q > p && b > a)
+    return [from, to > from ? to - (halo[next] ?? 0) : to] as const
+  })
 
 /** Partitions of a sequence that several devices share. */
 function dealtRows(rows: number, devices: number, { weights, padTo = 0 }: SharingOptions): Run[] {
@@ -225,17 +251,34 @@ export const anchorQueries = (
   device: number,
 ): number => (causal && layer < layers - 1 ? anchorRows(sequence, device) : 0)
 
-/** The rows of a sequence that a device computes, anchored ones first. */
+/** How many rows of the partition before its own a device computes. */
+export const haloRows = ({ halo }: SequencePlan, device: number): number => halo?.[device] ?? 0
+
+/** How many rows of a sequence a device computes before its own: anchored ones, then those of its halo. */
+export const extraRows = (sequence: SequencePlan, device: number): number =>
+  anchorRows(sequence, device) + haloRows(sequence, device)
+
+/** How many of the last rows of `from` the device `to` computes too. */
+export function overlap(sequence: SequencePlan, from: number, to: number): number {
+  const [first, end] = sequence.bounds[from] as Run
+  const isNext = end > first && end === (sequence.bounds[to] as Run)[0]
+  return isNext ? haloRows(sequence, to) : 0
+}
+
+/** The rows of a sequence that a device computes, anchored ones first, then its halo. */
 export function rowsOf(sequence: SequencePlan, device: number): number[] {
   const [from, to] = sequence.bounds[device] as Run
   const anchors = anchorRows(sequence, device)
-  const place = (i: number): number => (i < anchors ? i : from + i - anchors)
-  return Array.from({ length: anchors + to - from }, (_, i) => sequence.order?.[place(i)] ?? place(i))
+  const first = from - haloRows(sequence, device)
+  const place = (i: number): number => (i < anchors ? i : first + i - anchors)
+  return Array.from({ length: anchors + to - first }, (_, i) => sequence.order?.[place(i)] ?? place(i))
 }
 
-/** What a device sends of a sequence in a layer: runs that are counted from its partition's start. */
-export const sentBy = (sequence: Pick<SequencePlan, 'sent'>, layer: number, device: number): readonly Run[] =>
-  sequence.sent[layer]?.[device] as readonly Run[]
+/** What a device sends another of a sequence in a layer: runs that are counted from its partition's start. */
+export function sentBy(sequence: SequencePlan, layer: number, from: number, to: number): readonly Run[] {
+  const { sent, sentNext = sent } = sequence
+  return (overlap(sequence, from, to) > 0 ? sentNext : sent)[layer]?.[from] as readonly Run[]
+}
 
 /** Whether a device computes query rows of a sequence in a layer: the last one only computes what is asked for. */
 export function hasQueries(plan: Plan, layer: number, sequence: SequencePlan, device: number): boolean {
@@ -248,7 +291,7 @@ export function transfers(plan: Plan, layer: number, from: number, to: number): 
   if (from === to || (plan.causal && to < from)) return []
   if (plan.lost && from === plan.lost[0] && layer >= plan.lost[1]) return []
   return plan.sequences.flatMap((sequence, s) =>
-    sentBy(sequence, layer, from).length > 0 && hasQueries(plan, layer, sequence, to) ? [s] : [],
+    sentBy(sequence, layer, from, to).length > 0 && hasQueries(plan, layer, sequence, to) ? [s] : [],
   )
 }
 
@@ -266,8 +309,9 @@ export function handoffs(plan: Plan, from: number, to: number): number[] {
   })
 }
 
-/** The rows that a device hands over, counted from its partition's start: all but anchored ones, which every device has. */
-export function handedRun({ bounds, anchor }: SequencePlan, device: number): Run {
-  const [from, to] = bounds[device] as Run
-  return [Math.min(to, Math.max(from, anchor)) - from, to - from]
+/** The rows that a device hands over, counted from its partition's start: all but those that whoever decodes computes itself. */
+export function handedRun(sequence: SequencePlan, device: number): Run {
+  const [from, to] = sequence.bounds[device] as Run
+  const end = to - overlap(sequence, device, decoderOf(sequence))
+  return [Math.min(end, Math.max(from, sequence.anchor)) - from, end - from]
 }

@@ -14,9 +14,10 @@ import { countBytes, countsOf, encodeCounts, meansOf, type Pieces, pieces } from
 import { sentRows } from './layer-work.js'
 import {
   anchorQueries,
-  anchorRows,
+  extraRows,
   handedRun,
   handoffs,
+  overlap,
   type Plan,
   type SequencePlan,
   sentBy,
@@ -31,14 +32,14 @@ export interface Exchange {
   take(kind: 'rows' | 'handoff', layer: number, from: number): Promise<Uint8Array>
 }
 
-/** The rows of every sequence that a device computes, one sequence after another, anchored ones before its own. */
+/** The rows of every sequence that a device computes, one sequence after another, anchored ones and its halo before its own. */
 export function layoutOf(plan: Plan, device: number): Layout {
   let start = 0
   const placements = plan.sequences.map(sequence => {
     const [from, to] = sequence.bounds[device] as Run
-    const anchors = anchorRows(sequence, device)
-    const rows = anchors + to - from
-    const placement = { start, rows, wanted: wantedHere(sequence, device).map(r => anchors + r) }
+    const extra = extraRows(sequence, device)
+    const rows = extra + to - from
+    const placement = { start, rows, wanted: wantedHere(sequence, device).map(r => extra + r) }
     start += rows
     return placement
   })
@@ -90,27 +91,27 @@ function send(
     merged.set(s, known)
     return known
   }
-  const made = (sequences: readonly number[]): { means: Tensor; counts: number[] } => {
+  const made = (sequences: readonly number[], to: number): { means: Tensor; counts: number[] } => {
     if (!plan.sequences.some(sequence => sequence.merged))
       return {
         means: segmentMeans(
           source,
-          sequences.flatMap(s => shifted(plan, layout, layer, s, self)),
+          sequences.flatMap(s => shifted(plan, layout, layer, s, self, to)),
         ),
         counts: [],
       }
     const all = sequences.map(piecesOf)
     return { means: meansOf(source, all), counts: all.flatMap(({ counts }) => counts) }
   }
-  // Receivers mostly get the same sequences, so the same bytes.
+  // Receivers mostly get the same rows of the same sequences, so the same bytes.
   const encoded = new Map<string, Uint8Array>()
   for (let to = 0; to < plan.devices; to++) {
     const sequences = transfers(plan, layer, self, to)
     if (sequences.length === 0) continue
-    const key = sequences.join()
+    const key = sequences.map(s => `${s}-${overlap(plan.sequences[s] as SequencePlan, self, to)}`).join()
     let data = encoded.get(key)
     if (!data) {
-      const { means, counts } = made(sequences)
+      const { means, counts } = made(sequences, to)
       data = joined([encodeRows(means, plan.wire), encodeCounts(counts)])
       encoded.set(key, data)
       means.dispose()
@@ -135,13 +136,13 @@ function send(
 
 /** The first row in x of a device's partition of a sequence. */
 const ownStart = (layout: Layout, sequence: SequencePlan, s: number, device: number): number =>
-  (layout.placements[s] as Placement).start + anchorRows(sequence, device)
+  (layout.placements[s] as Placement).start + extraRows(sequence, device)
 
-/** The runs that a device sends of a sequence, as rows of its x. */
-function shifted(plan: Plan, layout: Layout, layer: number, s: number, device: number): Run[] {
+/** The runs that `from` sends `to` of a sequence, as rows of its x. */
+function shifted(plan: Plan, layout: Layout, layer: number, s: number, from: number, to: number): Run[] {
   const sequence = plan.sequences[s] as SequencePlan
-  const start = ownStart(layout, sequence, s, device)
-  return sentBy(sequence, layer, device).map(([from, to]) => [start + from, start + to] as const)
+  const start = ownStart(layout, sequence, s, from)
+  return sentBy(sequence, layer, from, to).map(([a, b]) => [start + a, start + b] as const)
 }
 
 /** The query rows of a sequence that see what other devices send: in a causal model anchored rows come before all of that. */
@@ -172,11 +173,11 @@ async function* blocks(
     const rows = decodeRows(
       scope,
       data.subarray(0, Math.max(0, end)),
-      sentRows(plan, layer, sequences, from),
+      sentRows(plan, layer, sequences, from, self),
       D,
       plan.wire,
     )
-    const counted = countsOf(plan, layer, sequences, from, data.subarray(end))
+    const counted = countsOf(plan, layer, sequences, from, self, data.subarray(end))
     const projected = projection.project(plan.point === 'input' ? projection.norm(rows) : rows)
     let at = 0
     for (const [i, s] of sequences.entries()) {

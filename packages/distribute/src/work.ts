@@ -109,7 +109,7 @@ export async function rehearseWork(rehearsed: Model, share: Share, parts: readon
 function silentExchange(plan: Plan, self: number, width: number): Exchange {
   const rows = (layer: number, from: number): Uint8Array => {
     const sequences = transfers(plan, layer, from, self)
-    const silent = new Uint8Array(rowBytes(sentRows(plan, layer, sequences, from), width, plan.wire))
+    const silent = new Uint8Array(rowBytes(sentRows(plan, layer, sequences, from, self), width, plan.wire))
     return joined([silent, encodeCounts(plannedCounts(plan, layer, sequences, from))])
   }
   const handed = (from: number): Uint8Array =>

@@ -97,6 +97,7 @@ export function withSharing(command: Command): Command {
     .option('--tail <K>', 'last rows that are sent exactly (default: 0)', whole(0))
     .option('--near <K>', 'rows beside those of another device that are sent exactly (default: 0)', whole(0))
     .option('--anchor <K>', 'leading rows that every device computes itself (default: 0)', whole(0))
+    .option('--halo <K>', 'causal models: rows before its own that each device computes itself (default: 0)', whole(0))
     .option('--gain <A>', 'a mean of c rows weighs c^A; or a list, one a layer (default: 1)', oneOrEach(atLeast(0)))
     .addOption(
       new Option(
@@ -119,7 +120,7 @@ export function withSharing(command: Command): Command {
 }
 
 export function sharingOptions(flags: SharingFlags): SharingOptions {
-  const { segments, rows, compression, bounds, sink, tail, near, anchor, gain, order, turn, padTo } = flags
+  const { segments, rows, compression, bounds, sink, tail, near, anchor, halo, gain, order, turn, padTo } = flags
   const { strategy, point, wire, weights } = flags
   return {
     ...(segments !== undefined && { segments }),
@@ -130,6 +131,7 @@ export function sharingOptions(flags: SharingFlags): SharingOptions {
     ...(tail !== undefined && { tail }),
     ...(near !== undefined && { near }),
     ...(anchor !== undefined && { anchor }),
+    ...(halo !== undefined && { halo }),
     ...(gain !== undefined && { gain }),
     ...(order && { order }),
     ...(turn !== undefined && { turn }),

@@ -25,7 +25,7 @@ export interface GridOptions {
 }
 
 /** What only speaks of means. */
-const OF_MEANS = ['segments', 'rows', 'compressionRate', 'sink', 'tail', 'near', 'bounds', 'gain'] as const
+const OF_MEANS = ['segments', 'rows', 'compressionRate', 'sink', 'tail', 'near', 'halo', 'bounds', 'gain'] as const
 /** What a strategy does not go by. */
 const WITHOUT_EFFECT: Readonly<Record<string, readonly string[]>> = {
   isolated: [...OF_MEANS, 'point', 'wire', 'handoff', 'lost'],
