@@ -13,6 +13,8 @@ const bytesOf = (cell: RoleCell): number => cell.cell.cost.bytesReceived
 
 /** For each experiment and number of devices, the metric over the bytes that a device receives. */
 export function overBytes({ experiment, metric, cells }: Result): Curves[] {
+  // A part is weighed against the whole at one number of rows.
+  if (experiment.inParts) return []
   return experiment.devices.map(P => {
     const here = cells.filter(c => c.cell.devices === P)
     const one = cells.find(c => c.role.kind === 'one' && c.cuts === P)

@@ -32,7 +32,9 @@ export interface Experiment {
   readonly rows: readonly number[]
   /** Rows of other inputs than usual ones (longer, padded) do not count for the comparisons' means. */
   readonly isVariation?: boolean
-  /** Also every reading of the paper, what each part of ours is worth, and what a lost device costs. */
+  /** Every reading of the paper too. */
+  readonly readings?: boolean
+  /** Also what each part of ours is worth, and what a lost device costs. */
   readonly inParts?: boolean
 }
 
@@ -49,7 +51,7 @@ const GLUE: readonly Experiment[] = [
   },
   {
     ...{ ...bert, name: 'MRPC', task: 'text-classification', model: finetuned('minilm-mrpc'), data: glue('MRPC') },
-    ...{ split: 'test', metric: 'accuracy', devices: [2, 4], rows: [2, 3, 4], inParts: true },
+    ...{ split: 'test', metric: 'accuracy', devices: [2, 4], rows: [2, 3, 4], readings: true },
   },
   {
     ...{ ...bert, name: 'SST-2', task: 'text-classification', model: finetuned('minilm-sst2'), data: glue('SST-2') },
@@ -82,8 +84,8 @@ const PADDED: readonly Experiment[] = (['masked', 'averaged'] as const).flatMap(
   GLUE.filter(({ name }) => name === 'MRPC' || name === 'STS-B').map(
     (e): Experiment => ({
       ...e,
-      ...{ name: `${e.name}, padded to 256 (${pads})`, settings: { padTo: 256, pads }, limit: 300 },
-      ...{ devices: [2, 3], rows: [1, 4], isVariation: true, inParts: false },
+      ...{ name: `${e.name}, padded to 256 (${pads})`, settings: { padTo: 256, pads }, limit: 150 },
+      ...{ devices: [2, 3], rows: [1, 4], isVariation: true, readings: false },
     }),
   ),
 )
@@ -100,30 +102,52 @@ const text = (name: string, data: string, split: string, settings: TaskSettings)
 
 const LANGUAGE: readonly Experiment[] = [
   text('Tiny Shakespeare, last tenth', 'tiny-shakespeare', 'last-tenth', { window: 512 }),
-  { ...text('WikiText-2', 'wikitext-2', 'test', { window: 512 }), ...{ limit: 300, devices: P_ALL, inParts: true } },
-  { ...text('WikiText-2, windows of 1,024', 'wikitext-2', 'test', { window: 1024 }), limit: 100, isVariation: true },
+  {
+    ...text('WikiText-2', 'wikitext-2', 'test', { window: 512 }),
+    ...{ limit: 200, devices: [2, 4, 8], readings: true },
+  },
+  { ...text('WikiText-2, windows of 1,024', 'wikitext-2', 'test', { window: 1024 }), limit: 50, isVariation: true },
   { ...text('Generation after a shared prefill', 'wikitext-2', 'test', {}), task: 'generation', limit: 200 },
   {
     ...text('Cloze of ten candidates', 'tiny-shakespeare', 'last-tenth', {}),
-    ...{ task: 'cloze', metric: 'accuracy', limit: 200, devices: [2] },
+    ...{ task: 'cloze', metric: 'accuracy', limit: 100, devices: [2] },
   },
 ]
 
-export const EXPERIMENTS: readonly Experiment[] = [
+const IMAGES: readonly Experiment[] = [
   {
     ...{ name: 'CIFAR-10', family: 'vit', task: 'image-classification' },
     ...{ model: join(REPOSITORY, 'models/vit-cifar10'), data: join(SHARED, 'data/cifar10-test') },
-    ...{ metric: 'accuracy', devices: P_ALL, rows: [3, 7, 10], inParts: true },
+    ...{ metric: 'accuracy', devices: [2, 4], rows: [3, 7, 10], readings: true },
+  },
+  {
+    ...{ name: 'CIFAR-10, first 2,500', family: 'vit', task: 'image-classification', limit: 2500 },
+    ...{ model: join(REPOSITORY, 'models/vit-cifar10'), data: join(SHARED, 'data/cifar10-test') },
+    ...{ metric: 'accuracy', devices: [3, 8], rows: [3, 7, 10] },
   },
   {
     ...{ name: 'MNIST', family: 'vit', task: 'image-classification' },
     ...{ model: join(CACHE, 'vit-mnist'), data: join(SHARED, 'data/mnist-t10k') },
-    ...{ metric: 'accuracy', devices: [2, 4], rows: [3, 7, 10] },
+    ...{ metric: 'accuracy', devices: [2], rows: [3, 7, 10] },
   },
+]
+
+/** What each part is worth, and a lost device, on so many items of a family's largest data. */
+const partsOf = (name: string, limit: number): Experiment => {
+  const whole = [...IMAGES, ...GLUE, ...LANGUAGE].find(e => e.name === name) as Experiment
+  return {
+    ...{ ...whole, name: `${name} in parts`, limit, devices: [2, 4], rows: [whole.rows[1] as number] },
+    ...{ readings: false, inParts: true, isVariation: true },
+  }
+}
+
+export const EXPERIMENTS: readonly Experiment[] = [
+  ...IMAGES,
   ...GLUE,
+  ...LANGUAGE,
   ...LONG,
   ...PADDED,
-  ...LANGUAGE,
+  ...[partsOf('CIFAR-10', 3000), partsOf('MRPC', 600), partsOf('WikiText-2', 100)],
 ]
 
 /** How the paper can be read: where the mean is taken, and whether it counts as the rows that it stands for. */
@@ -163,7 +187,7 @@ export interface PlannedCell {
 /** Rows that the system sends in its own wire. */
 const SYSTEM_ROWS = [1, 2, 4, 8, 16, 24, 32, 64, 128]
 
-/** What each part of ours is worth, at the second number of published rows: another value of it, in f32 where the wire is not the part. */
+/** What each part of ours is worth: another value of it, in f32 where the wire is not the part. */
 const ABLATIONS: Readonly<Record<Family, readonly (readonly [what: string, options: SharingOptions])[]>> = {
   vit: [
     ['raster order', { order: 'raster' }],
@@ -218,29 +242,30 @@ export function plannedCells(experiment: Experiment, shape: StackShape): Planned
   }
   for (const [i, P] of devices.entries()) {
     const ours = recommended(shape, P)
-    const isInParts = experiment.inParts === true && i === 0
+    const hasReadings = experiment.readings === true && i === 0
     cells.push({ role: { kind: 'one' }, cell: oneDevice(P) })
     add({ kind: 'isolated' }, P, { strategy: 'isolated' }, 'isolated')
     add({ kind: 'full' }, P, { strategy: 'full' }, 'full')
     for (const L of rows) {
-      const readings = isInParts ? READINGS : READINGS.filter(r => r.name === BEST_READING[family])
+      const readings = hasReadings ? READINGS : READINGS.filter(r => r.name === BEST_READING[family])
       for (const { name, options } of readings) {
         const role = { kind: 'published', reading: name, rows: L } as const
         add({ ...role, wire: 'f32' }, P, { ...options, rows: L }, `published L=${L} (${name})`)
-        if (isInParts && name === BEST_READING[family])
+        if (hasReadings && name === BEST_READING[family])
           add({ ...role, wire: 'f16' }, P, { ...options, rows: L, wire: 'f16' }, `published L=${L}, f16`)
       }
       add({ kind: 'method', rows: L }, P, { ...ours, rows: L, wire: 'f32' }, `ours, ${L} rows, f32`)
+    }
+    if (experiment.inParts) {
+      const L = rows[0] as number
+      for (const [what, options] of i === 0 ? [...ABLATIONS[family], ...WIRES] : [])
+        add({ kind: 'ablation', rows: L, what }, P, { ...ours, rows: L, wire: 'f32', ...options }, what)
+      continue
     }
     // As many as take the bytes of the most published ones; more of them than there are rows are the same.
     const most = Math.min(8 * Math.max(...rows), Math.ceil(positions / P))
     for (const R of SYSTEM_ROWS.filter((_, i) => i === 0 || (SYSTEM_ROWS[i - 1] as number) < most))
       add({ kind: 'system', rows: R }, P, { ...ours, rows: R }, `ours, ${R} rows`)
-    if (isInParts) {
-      const L = rows[Math.min(1, rows.length - 1)] as number
-      for (const [what, options] of [...ABLATIONS[family], ...WIRES])
-        add({ kind: 'ablation', rows: L, what }, P, { ...ours, rows: L, wire: 'f32', ...options }, what)
-    }
   }
   if (experiment.inParts) {
     // One whose means others wait for: of a causal model the first, of others not the one that has the first row.
