@@ -28,6 +28,9 @@ import { readSource } from '../../packages/prismal/src/evaluate/data/source.js'
 import { tableOf } from '../markdown.js'
 import { REPOSITORY } from './paths.js'
 
+/** As `--only` names it. */
+export const titleOf = ({ name }: CalibrationSubject): string => `choosing ${name}`
+
 /** Percent that may be lost. */
 export const MAX_LOSSES = [0.25, 0.5, 1, 2] as const
 

@@ -19,19 +19,21 @@ import { bytesMeaning, lostMeaning } from './meaning.js'
 import { COVERAGE, PUBLISHED_VIT } from './paper.js'
 import { type Reference, referenceSection } from './references.js'
 import type { Result, RoleCell, Skipped } from './results.js'
+import { type Trial, triedSection } from './tried.js'
 
 /** What the report has besides the experiments. */
 export interface Besides {
   readonly memory: string
   readonly references?: readonly Reference[]
   readonly calibrated?: readonly Chosen[]
+  readonly trials?: readonly Trial[]
 }
 
 /** Text of evaluation.md; charts are named as files in the folder `evaluation` beside it. */
 export function evaluationMarkdown(
   results: readonly Result[],
   skipped: readonly Skipped[],
-  { memory, references = [], calibrated = [] }: Besides,
+  { memory, references = [], calibrated = [], trials = [] }: Besides,
 ): string {
   const [first] = results
   const environment = first?.environment
@@ -57,6 +59,8 @@ export function evaluationMarkdown(
     '## Choosing by the most that may be lost',
     calibrationSection(calibrated),
     ...results.map(taskSection),
+    '## What was tried',
+    triedSection(trials),
     '## Memory of a device',
     memory,
     '## What of the paper was repeated',
