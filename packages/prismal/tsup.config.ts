@@ -1,4 +1,18 @@
-import { library } from '../../tsup.shared.js'
+import { readFile } from 'node:fs/promises'
+import type { Plugin } from 'esbuild'
+import { copyCodecs } from '../../packaging/codecs.js'
+import { library } from '../../packaging/library.js'
+
+/** `require` of Node's modules, which modules of a bundle do not have, as a question that they can ask. */
+const builtins: Plugin = {
+  name: 'builtins of commander',
+  setup: build =>
+    build.onLoad({ filter: /commander[\\/]lib[\\/]\w+\.js$/ }, async ({ path }) => ({
+      contents: (await readFile(path, 'utf8'))
+        .replace(/\brequire\('(node:\w+)'\)/g, "process.getBuiltinModule('$1')")
+        .replace(/^const process = .*$/m, ''),
+    })),
+}
 
 export default library({
   entry: [
@@ -15,4 +29,7 @@ export default library({
     'src/transports/web-rtc.ts',
     'src/transports/web-socket.ts',
   ],
+  bundled: ['@jsquash/jpeg', '@jsquash/png', 'commander'],
+  esbuildPlugins: [builtins],
+  copyFiles: copyCodecs,
 })

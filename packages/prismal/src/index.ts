@@ -8,6 +8,7 @@ export type { Calibrated } from './calibrate/items.js'
 export { decodeImage } from './decoders/decode-image.js'
 export { type ImageInput, readImage } from './images.js'
 export { TASKS, type Task } from './locate.js'
+export type { ModelSource } from './model-source.js'
 export {
   type PipelineCapabilities,
   type PipelineOptions,

@@ -6,7 +6,7 @@ import { UnavailableError } from '@prismal/tensor'
 
 /**
  * Compiles a codec once, at the first picture. Found as Node finds modules, so that bundled code finds it too.
- * @param file a file of an installed package
+ * @param file a file in this package's `codecs`
  * @param format what messages call the pictures
  * @returns resolves to the module, or rejects with an UnavailableError if the file is not there
  */
@@ -14,12 +14,11 @@ export function codecModule(file: string, format: string): () => Promise<WebAsse
   let compiled: Promise<WebAssembly.Module> | undefined
   const compile = async () => {
     try {
-      const path = createRequire(import.meta.url).resolve(file)
+      const path = createRequire(import.meta.url).resolve(`prismal/codecs/${file}`)
       return await WebAssembly.compile(new Uint8Array(await readFile(path)))
     } catch (cause) {
       const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
-      const codecPackage = file.split('/').slice(0, 2).join('/')
-      throw new UnavailableError(`${format} cannot be read: ${file} does not load (${why}); install ${codecPackage}`, {
+      throw new UnavailableError(`${format} cannot be read: ${file} does not load (${why}); install prismal`, {
         cause,
       })
     }

@@ -21,7 +21,7 @@ interface Codec {
 }
 const openCodec = mozjpeg as unknown as (options: CodecOptions) => Promise<Codec>
 
-const loadCodec = codecModule('@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm', 'JPEG')
+const loadCodec = codecModule('mozjpeg_dec.wasm', 'JPEG')
 
 /**
  * Each block of 8 × 8 samples takes a bit at least, for its mean, and the coarsest sampling (4 × 1 and 1 × 4 blocks for

@@ -8,7 +8,7 @@ import { type Image, InputError, MAX_PIXELS } from '@prismal/models'
 import { codecModule, fromRgba } from './codec.js'
 import { exifOrientation, upright } from './orientation.js'
 
-const loadCodec = codecModule('@jsquash/png/codec/pkg/squoosh_png_bg.wasm', 'PNG')
+const loadCodec = codecModule('squoosh_png_bg.wasm', 'PNG')
 
 /** What the module exports for decoding; the lengths are in bytes, the places in its memory. */
 interface Codec {
