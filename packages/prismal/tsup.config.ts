@@ -10,6 +10,8 @@ export default library({
     'src/nats.ts',
     'src/host.ts',
     'src/pipeline-worker.ts',
+    'src/decoders.ts',
+    'src/no-decoders.ts',
     'src/evaluate.ts',
     'src/evaluate-job.ts',
     'src/transports/web-rtc.ts',
