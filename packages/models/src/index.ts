@@ -24,6 +24,7 @@ export { cut, nextPosition, type Part, textPart, type Want, wantedRows } from '.
 export { inspectModel, type ModelSummary } from './inspect.js'
 export { KvCache } from './kv-cache.js'
 export { type LoadOptions, loadModel, readShape, readUses, shapeOf } from './load.js'
+export { type FileContent, memoryFiles } from './memory-files.js'
 export type { Model } from './model.js'
 export * from './pipelines/classification.js'
 export * from './pipelines/features.js'

@@ -1,6 +1,6 @@
 /** prismal: transformer inference for any JavaScript runtime, shared between devices by segment means. */
 export type * from '@prismal/models'
-export { InputError, ModelError } from '@prismal/models'
+export { InputError, ModelError, memoryFiles } from '@prismal/models'
 export { PrismalError } from '@prismal/tensor'
 export { type BudgetOptions, budgeted } from './calibrate/budget.js'
 export { type CalibrateOptions, type Calibration, calibrate, calibrateEach, type Goal } from './calibrate/calibrate.js'

@@ -63,4 +63,8 @@ export function spawn(script?: URL | string): HelperThread {
   }
 }
 
-const nodeThreads = () => globalThis.process?.getBuiltinModule?.('node:worker_threads')
+/** Node's worker threads, where they are real: workerd has the module and no threads. */
+const nodeThreads = () =>
+  globalThis.navigator?.userAgent === 'Cloudflare-Workers'
+    ? undefined
+    : globalThis.process?.getBuiltinModule?.('node:worker_threads')
