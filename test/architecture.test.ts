@@ -98,7 +98,7 @@ describe('imports', () => {
       .flatMap(path =>
         importsOf(path)
           .filter(
-            specifier => !specifier.startsWith('.') && !isBuiltin(specifier) && !declared.has(packageName(specifier)),
+            specifier => !/^[.#]/.test(specifier) && !isBuiltin(specifier) && !declared.has(packageName(specifier)),
           )
           .map(specifier => `${path} imports ${specifier}`),
       )

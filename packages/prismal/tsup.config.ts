@@ -14,12 +14,15 @@ export default library({
     'src/host.ts',
     'src/pipeline-worker.ts',
     'src/decoders.ts',
+    'src/decoders-workerd.ts',
     'src/no-decoders.ts',
     'src/evaluate.ts',
     'src/evaluate-job.ts',
     'src/transports/web-rtc.ts',
     'src/transports/web-socket.ts',
   ],
+  // Which decoders they are, whoever runs or bundles this decides.
+  external: ['#decoders', /\.wasm$/],
   onSuccess: forPages,
 })
 

@@ -45,7 +45,7 @@ export async function readImage(input: ImageInput): Promise<Image> {
 export async function decodeImage(bytes: Uint8Array, name = 'the input'): Promise<Image> {
   if (platformDecodes()) return decodeByPlatform(bytes, name)
   // Whoever never decodes an image loads no decoder, and a browser's bundle has none.
-  const { decodeImage } = await import('./decoders.js')
+  const { decodeImage } = await import('#decoders')
   return decodeImage(bytes, name)
 }
 
