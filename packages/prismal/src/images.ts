@@ -1,4 +1,5 @@
 /** Images as people have them: a path, a URL, a Blob, bytes, pixels, or what a canvas can draw. */
+/// <reference path="./modules.d.ts" />
 import { addressOf, type Image, InputError } from '@prismal/models'
 import { decodeByPlatform, isDrawable, pixelsOf, platformDecodes } from './decoders/platform.js'
 
