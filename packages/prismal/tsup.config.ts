@@ -45,6 +45,8 @@ async function forPages(): Promise<void> {
     bundle: true,
     splitting: true,
     minify: true,
+    // Errors are known by the names of their classes.
+    keepNames: true,
     format: 'esm',
     target: 'es2022',
     platform: 'browser',
