@@ -24,6 +24,9 @@ export default library({
     'src/nats.ts',
     'src/host.ts',
     'src/pipeline-worker.ts',
+    'src/decoders.ts',
+    'src/decoders-workerd.ts',
+    'src/no-decoders.ts',
     'src/evaluate.ts',
     'src/evaluate-job.ts',
     'src/transports/web-rtc.ts',
@@ -32,4 +35,6 @@ export default library({
   bundled: ['@jsquash/jpeg', '@jsquash/png', 'commander'],
   esbuildPlugins: [builtins],
   copyFiles: copyCodecs,
+  // Which decoders they are, whoever runs or bundles this decides.
+  external: ['#decoders', /\.wasm$/],
 })
