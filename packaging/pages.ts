@@ -25,7 +25,7 @@ await build({
   format: 'esm',
   target: 'es2022',
   platform: 'browser',
-  chunkNames: 'shared-[hash]',
+  chunkNames: 'prismal-[hash]',
   logLevel: 'error',
 })
 for (const name of ['simd', 'relaxed-simd', 'simd-threads', 'relaxed-simd-threads'])

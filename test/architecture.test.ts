@@ -29,7 +29,7 @@ function importsOf(path: string): string[] {
   const specifiers = [
     ...source.matchAll(/\b(?:import|export)\b[^;'"`]*?\bfrom\s*['"]([^'"]+)['"]/g),
     ...source.matchAll(/\bimport\s*['"]([^'"]+)['"]/g),
-    ...source.matchAll(/\b(?:import|require|getBuiltinModule)\??\.?\(\s*['"]([^'"]+)['"]/g),
+    ...source.matchAll(/(?<!typeof )\b(?:import|require|getBuiltinModule)\??\.?\(\s*['"]([^'"]+)['"]/g),
   ]
   return specifiers.map(([, specifier]) => specifier as string)
 }

@@ -74,8 +74,8 @@ async function answered(site: Site, path: string, page: DrivenPage): Promise<unk
   const answer = site.answer()
   const failed = new Promise<never>((_, reject) => {
     page.on('pageerror', error => {
-      // What a policy blocks is a case's own, which tells what came of it.
-      if (!String(error).includes('Content-Security-Policy')) reject(error)
+      // Scripts that are blocked or not there are a case's own, which tells what came of them.
+      if (!/Content-Security-Policy|Loading Worker/.test(String(error))) reject(error)
     })
   })
   failed.catch(() => {})

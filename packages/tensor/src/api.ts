@@ -43,5 +43,5 @@ export { copyValues, packColumns, packLines, padPanels, scaleColumns, storePanel
 export { productRate } from './product-rate.js'
 export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
-export { availableThreads } from './threads/spawn.js'
+export { availableThreads, workerThreads } from './threads/spawn.js'
 export type { ModuleSource } from './wasm-source.js'

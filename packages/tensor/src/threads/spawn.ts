@@ -12,6 +12,12 @@ export interface HelperThread {
   terminate(): void
 }
 
+/** Node's worker threads, where they are real: workerd has the module and no threads. */
+export const workerThreads = () =>
+  globalThis.navigator?.userAgent === 'Cloudflare-Workers'
+    ? undefined
+    : globalThis.process?.getBuiltinModule?.('node:worker_threads')
+
 /** Why helper threads cannot be had in this runtime; undefined where they can. */
 export function lackOfThreads(): string | undefined {
   const scope = globalThis as { crossOriginIsolated?: boolean }
@@ -22,7 +28,7 @@ export function lackOfThreads(): string | undefined {
 }
 
 /** Whether this runtime has threads of any kind. */
-export const haveWorkers = (): boolean => nodeThreads() !== undefined || typeof Worker !== 'undefined'
+export const haveWorkers = (): boolean => workerThreads() !== undefined || typeof Worker !== 'undefined'
 
 /** How many cores this process may use; undefined where the runtime does not tell. */
 export function availableCores(): number | undefined {
@@ -36,7 +42,7 @@ export const availableThreads = (): number => (lackOfThreads() === undefined ? (
 
 /** Starts `script`, by default the one beside this file. Throws where the runtime refuses. */
 export function spawn(script?: URL | string): HelperThread {
-  const node = nodeThreads()
+  const node = workerThreads()
   if (node) {
     // Not for bundlers: they would keep the script once more, as a file that nothing reads.
     const at = script ?? new URL(/* webpackIgnore: true */ /* @vite-ignore */ './thread.js', import.meta.url)
@@ -65,9 +71,3 @@ export function spawn(script?: URL | string): HelperThread {
     terminate: () => worker.terminate(),
   }
 }
-
-/** Node's worker threads, where they are real: workerd has the module and no threads. */
-const nodeThreads = () =>
-  globalThis.navigator?.userAgent === 'Cloudflare-Workers'
-    ? undefined
-    : globalThis.process?.getBuiltinModule?.('node:worker_threads')
