@@ -121,7 +121,8 @@ class ThreadNetwork {
     const threads = nodeThreads()
     if (!threads)
       throw new ConnectionError('this runtime has no threads for connections: join with networkThread: false')
-    const script = new URL('./network-thread.js', import.meta.url)
+    // Not for bundlers: a page has no such thread.
+    const script = new URL(/* webpackIgnore: true */ /* @vite-ignore */ './network-thread.js', import.meta.url)
     return new ThreadNetwork(new threads.Worker(script, { name: 'prismal network', execArgv: [] }))
   }
 

