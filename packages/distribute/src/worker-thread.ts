@@ -1,7 +1,7 @@
 /** What runs in a device's thread: an engine with a copy of the model of its own, and a device for each cluster that it is part of. */
 import { loadModel } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { type Build, createEngine, type Precision, productRate } from '@prismal/tensor'
+import { type Build, createEngine, type ModuleSource, type Precision, productRate } from '@prismal/tensor'
 import { Device } from './device.js'
 import { starterPort } from './engine-thread.js'
 import { ConnectionError } from './errors.js'
@@ -13,6 +13,7 @@ import { portConnection } from './transports/message-port.js'
 export interface ThreadStart {
   readonly location: string
   readonly build: Build | 'auto'
+  readonly module?: ModuleSource
   readonly dtype?: Precision
   readonly threads: number | 'auto'
   readonly memoryLimitBytes?: number
@@ -44,9 +45,18 @@ const port = starterPort()
 const say = (message: FromThread): void => port.post(message)
 let take: ((message: Later) => void) | undefined
 
-async function main({ location, build, dtype, threads, memoryLimitBytes, measure }: ThreadStart): Promise<void> {
+async function main({
+  location,
+  build,
+  module,
+  dtype,
+  threads,
+  memoryLimitBytes,
+  measure,
+}: ThreadStart): Promise<void> {
   const engine = await createEngine({
     ...{ backend: build, threads },
+    ...(module !== undefined && { module }),
     ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
   })
   const files = await openFiles(location)
