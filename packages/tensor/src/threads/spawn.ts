@@ -23,9 +23,12 @@ export function lackOfThreads(): string | undefined {
   const scope = globalThis as { crossOriginIsolated?: boolean }
   if (scope.crossOriginIsolated === false) return 'memory cannot be shared: this page is not cross-origin isolated'
   if (typeof SharedArrayBuffer === 'undefined') return 'this runtime has no SharedArrayBuffer'
-  if (!workerThreads() && typeof Worker === 'undefined') return 'this runtime has no workers'
+  if (!haveWorkers()) return 'this runtime has no workers'
   return undefined
 }
+
+/** Whether this runtime has threads of any kind. */
+export const haveWorkers = (): boolean => workerThreads() !== undefined || typeof Worker !== 'undefined'
 
 /** How many cores this process may use; undefined where the runtime does not tell. */
 export function availableCores(): number | undefined {
@@ -63,7 +66,12 @@ export function spawn(script?: URL | string): HelperThread {
   return {
     post: message => worker.postMessage(message),
     onMessage: take => worker.addEventListener('message', event => take(event.data)),
-    onEnd: end => worker.addEventListener('error', event => end(event.message || 'its script could not be loaded')),
+    onEnd: end =>
+      worker.addEventListener('error', event =>
+        end(
+          event.message || 'its script could not be loaded: it is not there, or a content security policy forbids it',
+        ),
+      ),
     unref: () => {},
     terminate: () => worker.terminate(),
   }
