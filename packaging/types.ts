@@ -61,6 +61,12 @@ function withOwnKernels(text: string, folder: string): string {
   return text.replace(/(['"])@prismal\/kernels\/(\w+)\1/g, `'${beside.startsWith('.') ? beside : `./${beside}`}/$2.js'`)
 }
 
+/** A map of the same text with a line before it. */
+function oneLineDown(map: string): string {
+  const { mappings, ...rest } = JSON.parse(map) as { mappings: string }
+  return JSON.stringify({ ...rest, mappings: `;${mappings}` })
+}
+
 const written = new Set<string>()
 /** Writes a module's declarations and those that it names. */
 function write(target: string): void {
@@ -70,8 +76,10 @@ function write(target: string): void {
   written.add(target)
   mkdirSync(dirname(target), { recursive: true })
   const mapped = found.map && !target.includes('/dist/kernels/')
-  writeFileSync(target, mapped ? found.text : found.text.replace(/\/\/# sourceMappingURL=.*\n?/, ''))
-  if (mapped) writeFileSync(`${target}.map`, found.map as string)
+  // Whoever compiles for less than ESNext lacks it.
+  const lib = /\bSymbol\.(async)?dispose\b/i.test(found.text) ? '/// <reference lib="esnext.disposable" />\n' : ''
+  writeFileSync(target, lib + (mapped ? found.text : found.text.replace(/\/\/# sourceMappingURL=.*\n?/, '')))
+  if (mapped) writeFileSync(`${target}.map`, lib ? oneLineDown(found.map as string) : (found.map as string))
   for (const [, , name] of found.text.matchAll(/(from|import\()\s*['"](\.[^'"]+)\.js['"]/g))
     write(resolve(dirname(target), `${name}.d.ts`))
 }

@@ -124,6 +124,19 @@ describe('declarations', () => {
     expect(goTo(name, path, symbol)).toContain(text)
   })
 
+  it('compile where everything is checked, without newer libraries than the code needs', () => {
+    const compilerOptions = { noEmit: true, strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false }
+    const target = { module: 'nodenext', target: 'es2022', lib: ['es2022', 'dom', 'dom.iterable'], types: ['node'] }
+    const typeRoots = [join(REPOSITORY, 'node_modules/@types')]
+    const config = { compilerOptions: { ...compilerOptions, ...target, typeRoots }, files: ['all.ts'] }
+    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(config))
+    // Those for NATS need its packages' types.
+    const paths = NAMES.flatMap(name => Object.keys(manifestOf(name).exports).map(path => path.replace('.', name)))
+    const modules = paths.filter(path => !/nats|\*|\.json$/.test(path))
+    writeFileSync(join(project, 'all.ts'), modules.map((path, i) => `export * as m${i} from '${path}'`).join('\n'))
+    run(process.execPath, [join(REPOSITORY, 'node_modules/typescript/bin/tsc'), '-p', project])
+  })
+
   it('name only sources that come along, and no package that is not published', () => {
     for (const name of NAMES)
       for (const path of filesOf(name).filter(p => /\.d\.ts(\.map)?$/.test(p))) {
