@@ -9,7 +9,7 @@ import { ratio, summary } from './measure.js'
 import { bar, type Row } from './report.js'
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
-const FILES = here('../packages/prismal/dist/browser/')
+const FILES = here('../packages/browser/dist/')
 const MODEL = here('../models/vit-cifar10')
 
 /** What V8 must reach of Node 24's speed. */

@@ -38,7 +38,7 @@ interface Classified {
 /** A script for pages: what it imports by a package's name, it imports from the files for pages. */
 function importRelatively(path: string): void {
   const script = readFileSync(path, 'utf8')
-  writeFileSync(path, script.replace(/"@prismal\/(\w+)"/g, '"../node_modules/prismal/dist/browser/$1.js"'))
+  writeFileSync(path, script.replace(/"@prismal\/(\w+)"/g, '"../node_modules/@prismal/browser/dist/$1.js"'))
 }
 
 describe.skipIf(!reference || !samples)('pages', () => {
@@ -66,7 +66,7 @@ describe.skipIf(!reference || !samples)('pages', () => {
   beforeAll(async () => {
     const packed = pack()
     remove = packed.remove
-    project = install(packed, [...withDependencies('prismal'), '@prismal/vit-cifar10'])
+    project = install(packed, [...withDependencies('prismal'), '@prismal/browser', '@prismal/vit-cifar10'])
     copyScripts(project, 'check', 'scripts/check-folders')
     copyScripts(join(project, 'page-scripts'), 'check')
     importRelatively(join(project, 'page-scripts/check.js'))

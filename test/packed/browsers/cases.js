@@ -1,7 +1,7 @@
 /** What pages do. JavaScript, since browsers run it as it is; by relative imports alone, since workers have no import map. */
-import { cluster, remote, thread } from '../node_modules/prismal/dist/browser/distribute.js'
-import { decodeImage, pipeline, readImage } from '../node_modules/prismal/dist/browser/index.js'
-import { urlFiles } from '../node_modules/prismal/dist/browser/models.js'
+import { cluster, remote, thread } from '../node_modules/@prismal/browser/dist/distribute.js'
+import { decodeImage, pipeline, readImage } from '../node_modules/@prismal/browser/dist/index.js'
+import { urlFiles } from '../node_modules/@prismal/browser/dist/models.js'
 import { check } from '../scripts/check.js'
 
 /** Relative, as a page would have it. */
