@@ -22,7 +22,8 @@ export const library = ({ bundled = [], copyFiles, ...options }: LibraryOptions)
     terserOptions: {
       module: true,
       compress: false,
-      mangle: { toplevel: false },
+      // Names at the top are those that a stack trace and an error's `name` have.
+      mangle: { module: false, toplevel: false },
       keep_fnames: true,
       keep_classnames: true,
       // Comments that bundlers read.

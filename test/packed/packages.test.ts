@@ -76,6 +76,14 @@ describe.each(NAMES)('%s', name => {
     run(process.execPath, ['--input-type=module', '-e', program], project)
   })
 
+  it('keeps the names of its errors, however small its code is', () => {
+    const paths = Object.keys(manifestOf(name).exports).filter(path => !/\*|\.json$/.test(path))
+    const program = `for (const path of ${JSON.stringify(paths.map(path => path.replace('.', name)))})
+      for (const [key, value] of Object.entries(await import(path)))
+        if (value?.prototype instanceof Error && value.name !== key) console.log(path, key, value.name)`
+    expect(run(process.execPath, ['--input-type=module', '-e', program], project)).toBe('')
+  })
+
   it('has one version with the others, and asks for exactly that', () => {
     const { version, dependencies = {} } = manifestOf(name)
     expect(version).toBe(manifestOf('prismal').version)
