@@ -10,7 +10,7 @@ import { sharedFolder } from '../shared-folder.js'
 import { disagreements } from './bits.js'
 import type { CheckResult } from './check.js'
 import { foundBy } from './found.js'
-import { install, pack, withDependencies } from './pack.js'
+import { install, pack, REPOSITORY, withDependencies } from './pack.js'
 import { installedBrowsers, launch, type OpenBrowser } from './pages.js'
 import { copyScripts, runForJson } from './processes.js'
 import { type Column, type Found, record } from './results.js'
@@ -38,7 +38,7 @@ interface Classified {
 /** A script for pages: what it imports by a package's name, it imports from the files for pages. */
 function importRelatively(path: string): void {
   const script = readFileSync(path, 'utf8')
-  writeFileSync(path, script.replace(/"@prismal\/(\w+)"/g, '"../node_modules/prismal/dist/browser/$1.js"'))
+  writeFileSync(path, script.replace(/"@prismal\/(\w+)"/g, '"../node_modules/@prismal/browser/dist/$1.js"'))
 }
 
 describe.skipIf(!reference || !samples)('pages', () => {
@@ -66,10 +66,12 @@ describe.skipIf(!reference || !samples)('pages', () => {
   beforeAll(async () => {
     const packed = pack()
     remove = packed.remove
-    project = install(packed, [...withDependencies('prismal'), '@prismal/vit-cifar10'])
+    project = install(packed, [...withDependencies('prismal'), '@prismal/browser', '@prismal/vit-cifar10'])
     copyScripts(project, 'check', 'scripts/check-folders')
     copyScripts(join(project, 'page-scripts'), 'check')
     importRelatively(join(project, 'page-scripts/check.js'))
+    const [, page] = /```html\n(.*?)```/s.exec(readFileSync(join(REPOSITORY, 'docs/browsers.md'), 'utf8')) ?? []
+    writeFileSync(join(project, 'page-scripts/shown.html'), page as string)
     const folders = ['vit-square', 'bert-classify', 'gpt2'].map(name => join(reference as string, name))
     cpSync(join(project, 'node_modules/@prismal/vit-cifar10'), join(project, 'vit-cifar10'), { recursive: true })
     inNode = await runForJson('Node 24', ['scripts/check-folders.js', ...folders, join(project, 'vit-cifar10')], {
@@ -115,6 +117,10 @@ describe.skipIf(!reference || !samples)('pages', () => {
       if (name === 'Chromium')
         expect(found.results[0]?.numericsClass, 'its engine is V8, as is Node').toBe(inNode.results[0]?.numericsClass)
       Object.assign(row, foundBy(found), { threads: { works: true, note: 'in isolated pages' } })
+    })
+
+    it('do what the documentation shows', async () => {
+      expect(await ask<string>(site(), 'shown')).toMatch(/^\w+, and by two devices: \w+$/)
     })
 
     it('share with a device of another process', async () => {

@@ -36,7 +36,7 @@ describe.skipIf(!samples || !isThere('Chromium'))('bundled', () => {
   beforeAll(async () => {
     const packed = pack()
     remove = packed.remove
-    project = install(packed, [...withDependencies('prismal'), '@prismal/vit-cifar10'])
+    project = install(packed, [...withDependencies('prismal'), '@prismal/browser', '@prismal/vit-cifar10'])
     cpSync(fileURLToPath(new URL('browsers/bundled.js', import.meta.url)), join(project, 'app.js'))
     browser = await launch('Chromium')
     site = await openSite({

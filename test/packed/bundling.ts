@@ -83,7 +83,7 @@ function page(folder: string, script: string): void {
 
 /** What bundlers leave that take `new URL('./file', import.meta.url)` for any other expression: README tells to copy it. */
 function copyBeside(project: string, out: string): void {
-  const from = join(project, 'node_modules/prismal/dist/browser')
+  const from = join(project, 'node_modules/@prismal/browser/dist')
   for (const name of readdirSync(from))
     if (/^prismal-|(-worker|thread)\.js$/.test(name)) cpSync(join(from, name), join(out, name))
 }

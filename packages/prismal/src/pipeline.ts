@@ -34,9 +34,10 @@ import {
   type VitShape,
 } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { type Build, type Capabilities, createEngine, type Precision } from '@prismal/tensor'
+import { type Build, type Capabilities, createEngine, type ModuleSource, type Precision } from '@prismal/tensor'
 import { type ImageInput, readImage } from './images.js'
 import { locateModel, TASKS, type Task } from './locate.js'
+import { type ModelSource, placeOrFiles } from './model-source.js'
 import { remotePipeline, StartError } from './worker/remote.js'
 import { lackOfWorkers } from './worker/thread.js'
 
@@ -45,6 +46,8 @@ export interface PipelineOptions {
   readonly devices?: Cluster
   /** Default `auto`: the fastest build that this runtime has. */
   readonly backend?: 'auto' | Build
+  /** The wasm build to run, where it is not to be found beside this file: a `Module`, its bytes, or where they are. */
+  readonly module?: ModuleSource
   /** How weight matrices are stored in memory: `f32`, `f16` or `q8`. Default: `f32`, or `q8` where the files are stored in 8 bits. */
   readonly dtype?: Precision
   /**
@@ -112,17 +115,18 @@ export interface Pipelines {
 }
 
 /**
- * Loads a model and what goes with it. `model` is a folder, a URL or an installed package, or its files (`memoryFiles`),
- * which are closed afterwards; absent, the task's default.
+ * Loads a model and what goes with it. `source` is a folder, a URL or an installed package, its files (`memoryFiles`), or
+ * the URLs of its files, as model packages export them; files are closed afterwards. Absent, it is the task's default.
  * Throws `ModelError` where it does not fit the task, `InputError` for options that are none, and with `worker` a
  * `WorkerError` where the worker fails. What is thrown in a worker is thrown here, with the same class and code.
  */
 export async function pipeline<T extends Task>(
   task: T,
-  model?: string | ModelFiles,
+  source?: ModelSource,
   options: PipelineOptions = {},
 ): Promise<Pipelines[T]> {
   if (!TASKS.includes(task)) throw new InputError(`task "${task}" is unknown (${TASKS.join(', ')})`)
+  const model = placeOrFiles(source)
   const { worker = false, devices } = options
   if (typeof worker !== 'boolean') throw new InputError(`worker is ${JSON.stringify(worker)}, not true or false`)
   if (!worker) return inThisThread(task, model, options, [])
@@ -152,10 +156,11 @@ async function inThisThread<T extends Task>(
 ): Promise<Pipelines[T]> {
   const files = typeof model === 'object' ? model : await openFiles(locateModel(model, task))
   try {
-    const { backend = 'auto', dtype, threads, memoryLimitBytes, warn, signal } = options
+    const { backend = 'auto', module, dtype, threads, memoryLimitBytes, warn, signal } = options
     const tell = options.progress_callback
     const engine = await createEngine({
       backend,
+      ...(module !== undefined && { module }),
       ...(threads !== undefined && { threads }),
       ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
     })

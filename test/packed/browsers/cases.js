@@ -1,7 +1,7 @@
 /** What pages do. JavaScript, since browsers run it as it is; by relative imports alone, since workers have no import map. */
-import { cluster, remote, thread } from '../node_modules/prismal/dist/browser/distribute.js'
-import { decodeImage, pipeline, readImage } from '../node_modules/prismal/dist/browser/index.js'
-import { urlFiles } from '../node_modules/prismal/dist/browser/models.js'
+import { cluster, remote, thread } from '../node_modules/@prismal/browser/dist/distribute.js'
+import { decodeImage, pipeline, readImage } from '../node_modules/@prismal/browser/dist/index.js'
+import { urlFiles } from '../node_modules/@prismal/browser/dist/models.js'
 import { check } from '../scripts/check.js'
 
 /** Relative, as a page would have it. */
@@ -95,6 +95,20 @@ export function withoutMemory() {
     throw new RangeError('WebAssembly.Memory.grow(): Unable to grow instance memory')
   }
   return failure(alone())
+}
+
+/** The page that the documentation shows: what it says in the end. */
+export function shown() {
+  const frame = Object.assign(document.createElement('iframe'), { src: '../scripts/shown.html' })
+  document.body.append(frame)
+  return new Promise(resolve =>
+    frame.addEventListener('load', () => {
+      const line = frame.contentDocument.querySelector('p')
+      const look = () => line.textContent !== '…' && resolve(line.textContent)
+      new MutationObserver(look).observe(line, { childList: true })
+      look()
+    }),
+  )
 }
 
 /** The pixels of pictures however they are given: a digest, their sides, and a few of them. */
