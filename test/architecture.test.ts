@@ -218,3 +218,13 @@ describe('ARCHITECTURE.md', () => {
     for (const workspace of workspaces) expect(architecture, workspace).toContain(basename(workspace))
   })
 })
+
+describe('errors', () => {
+  it('say their names, which a bundler would take from their classes', () => {
+    const classes = workspaces
+      .flatMap(shipped)
+      .flatMap(path => [...text(path).matchAll(/class (\w+) extends PrismalError \{\n(.*)\n/g)])
+    expect(classes.length).toBeGreaterThan(15)
+    for (const [, name, first] of classes) expect(first).toBe(`  override readonly name: string = '${name}'`)
+  })
+})

@@ -213,6 +213,15 @@ describe.skipIf(!reference || !samples)('pages', () => {
       }
     })
 
+    it('hear of a device that dies', async () => {
+      const found = await ask<Record<string, Failure>>(site(), 'dyingDevices')
+      for (const how of ['thrown', 'rejected'])
+        expect(found[how]).toMatchObject({
+          code: 'device-failed',
+          message: expect.stringMatching(/it threw .*planted/),
+        })
+    })
+
     it('fall back to the reference backend without SIMD, and say so', async () => {
       const { auto, asked } = await ask<{ auto: Classified; asked: Failure }>(site(), 'withoutSimd')
       expect(auto.capabilities.build).toBe('reference')

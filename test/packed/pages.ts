@@ -75,7 +75,7 @@ async function answered(site: Site, path: string, page: DrivenPage): Promise<unk
   const failed = new Promise<never>((_, reject) => {
     page.on('pageerror', error => {
       // Scripts that are blocked or not there are a case's own, which tells what came of them.
-      if (!/Content-Security-Policy|Loading Worker/.test(String(error))) reject(error)
+      if (!/Content-Security-Policy|Loading Worker|planted/.test(String(error))) reject(error)
     })
   })
   failed.catch(() => {})

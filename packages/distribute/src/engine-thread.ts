@@ -55,13 +55,15 @@ function webThread(name: string, script?: URL | string): EngineThread {
     }
   })
   worker.addEventListener('messageerror', () => end('it sent what cannot be read'))
-  worker.addEventListener('error', event =>
+  worker.addEventListener('error', event => {
+    // Told as this error, not as one of the page too.
+    event.preventDefault()
     end(
       event.message
         ? `it threw ${event.message.replace(/^Uncaught /, '')}`
         : 'its script could not be loaded: it is not there, or a content security policy forbids it',
-    ),
-  )
+    )
+  })
   return {
     post: (message, ports = []) => worker.postMessage(message, [...ports]),
     onMessage: take => worker.addEventListener('message', event => take(event.data)),

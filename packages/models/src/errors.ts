@@ -3,6 +3,7 @@ import { PrismalError } from '@prismal/tensor'
 
 /** A model's files are missing, damaged, contradictory or of a kind that is not supported. Code `bad-model`. */
 export class ModelError extends PrismalError {
+  override readonly name: string = 'ModelError'
   constructor(message: string, options?: ErrorOptions) {
     super('bad-model', message, options)
   }
@@ -10,6 +11,7 @@ export class ModelError extends PrismalError {
 
 /** An input does not fit the model: a token id, a length, an image. Code `bad-input`. */
 export class InputError extends PrismalError {
+  override readonly name: string = 'InputError'
   constructor(message: string, options?: ErrorOptions) {
     super('bad-input', message, options)
   }

@@ -84,6 +84,15 @@ export const lostScripts = async () => ({
   inWorker: await failure(classified({ worker: true, workerScript: absolute('./nowhere.js') })),
 })
 
+/** Devices whose threads fail in a way that nothing in them catches. */
+export async function dyingDevices() {
+  const dying = how => {
+    const device = thread({ name: 'helper', script: absolute(`./faulty.js?how=${how}`) })
+    return failure(classified({ devices: cluster(['local', device]) }))
+  }
+  return { thrown: await dying('throw'), rejected: await dying('reject') }
+}
+
 /** As in a browser without SIMD: whatever uses it is not valid. */
 export async function withoutSimd() {
   WebAssembly.validate = () => false

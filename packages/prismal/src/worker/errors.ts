@@ -14,6 +14,7 @@ import { DataError } from '../evaluate/data/errors.js'
 
 /** The worker of a pipeline ended or failed: its calls are lost, and later ones cannot be made. Code `worker-failed`. */
 export class WorkerError extends PrismalError {
+  override readonly name: string = 'WorkerError'
   constructor(message: string, options?: ErrorOptions) {
     super('worker-failed', message, options)
   }

@@ -55,13 +55,15 @@ function webWorker(script: URL | string | undefined, listener: WorkerListener): 
     : new Worker(new URL('./pipeline-worker.js', import.meta.url), { type: 'module' })
   worker.addEventListener('message', event => listener.message(event.data))
   worker.addEventListener('messageerror', () => listener.end('it sent what cannot be read'))
-  worker.addEventListener('error', event =>
+  worker.addEventListener('error', event => {
+    // Told as this error, not as one of the page too.
+    event.preventDefault()
     listener.end(
       event.message
-        ? `it threw ${event.message}`
+        ? `it threw ${event.message.replace(/^Uncaught /, '')}`
         : 'its script could not be loaded: it is not there, or a content security policy forbids it',
-    ),
-  )
+    )
+  })
   return {
     post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
     hold: () => {},
@@ -84,7 +86,9 @@ export function callerPort(): CallerPort {
       post: (message, transfer = []) => port.postMessage(message, [...transfer]),
       listen: take => void port.on('message', take),
     }
-  const scope = globalThis as unknown as Pick<Worker, 'postMessage' | 'addEventListener'>
+  const scope = globalThis as unknown as Pick<Worker, 'postMessage'> & EventTarget
+  // What nobody catches ends a thread of Node; the page hears of it as of an error.
+  scope.addEventListener('unhandledrejection', event => globalThis.reportError((event as PromiseRejectionEvent).reason))
   return {
     post: (message, transfer = []) => scope.postMessage(message, [...transfer]),
     listen: take => scope.addEventListener('message', event => take((event as MessageEvent<ToWorker>).data)),
