@@ -68,7 +68,7 @@ export function withDependencies(name: PackageName): PackageName[] {
 }
 
 /** Runs npm in a folder; its output. Throws with what npm said. */
-function npm(args: readonly string[], cwd: string): string {
+export function npm(args: readonly string[], cwd: string): string {
   const path = process.env.npm_execpath
   const [command, before] = path ? [process.execPath, [path]] : ['npm', []]
   return execFileSync(command, [...before, ...args], { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
