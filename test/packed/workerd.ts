@@ -1,7 +1,7 @@
 /** workerd: a script bundled as Cloudflare's tools do it, and a server of it on loopback. */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import type { Readable } from 'node:stream'
 import { build, type Plugin } from 'esbuild'
 import { RUNTIMES } from './runtimes.js'
@@ -11,7 +11,7 @@ export interface WorkerOptions {
   readonly project: string
   /** The script's text: an ES module whose default export has `fetch`. */
   readonly script: string
-  /** More modules, by the names that the script imports them by: bytes. */
+  /** More modules, of bytes: paths by the names, ending in `.bin`, that the script imports them by. */
   readonly data?: Readonly<Record<string, string>>
   /** Whether Node's built-in modules are there, as they are from 2026-08-04 on. Default: true. */
   readonly nodeCompat?: boolean
@@ -30,7 +30,7 @@ export interface RunningWorker {
 export async function startWorkerd(options: WorkerOptions): Promise<RunningWorker> {
   const folder = mkdtempSync(join(options.project, 'worker-'))
   const bundle = await bundled(options, folder)
-  writeFileSync(join(folder, 'config.capnp'), configuration(options, bundle.wasm))
+  writeFileSync(join(folder, 'config.capnp'), configuration(options, bundle.wasm, folder))
   const child = spawn(RUNTIMES.workerd, ['serve', '--control-fd=3', 'config.capnp'], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
@@ -98,7 +98,11 @@ function wasmModules(found: Set<string>): Plugin {
   }
 }
 
-const configuration = ({ data = {}, nodeCompat = true }: WorkerOptions, wasm: readonly string[]): string => `
+const configuration = (
+  { data = {}, nodeCompat = true }: WorkerOptions,
+  wasm: readonly string[],
+  folder: string,
+): string => `
 using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
@@ -115,7 +119,7 @@ const worker :Workerd.Worker = (
     (name = "worker.js", esModule = embed "worker.js"),
 ${wasm.map(path => `    (name = "${basename(path)}", wasm = embed "${basename(path)}"),`).join('\n')}
 ${Object.entries(data)
-  .map(([name, path]) => `    (name = "${name}", data = embed "${path}"),`)
+  .map(([name, path]) => `    (name = "${name}", data = embed "${relative(folder, path)}"),`)
   .join('\n')}
   ],
   compatibilityDate = "${nodeCompat ? '2026-11-01' : '2026-07-01'}",

@@ -13,7 +13,7 @@ export interface MemoryOptions {
 
 /** Two ends of a connection. */
 export function memoryPair(options: MemoryOptions = {}): [Connection, Connection] {
-  const { schedule = queueMicrotask } = options
+  const { schedule = task => queueMicrotask(task) } = options
   const a = new MemoryConnection(schedule)
   const b = new MemoryConnection(schedule)
   a.other = b
