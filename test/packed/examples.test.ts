@@ -5,6 +5,7 @@ import { request } from 'node:http'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Running } from '../network/processes.js'
+import { inChromium, inFirefox, type Page } from './browsers.js'
 import { commandsOf, dependenciesOf, EXAMPLES, installExamples, shell, sourcesOf } from './example-project.js'
 import { PACKAGES, type PackageName, type Packed, pack, REPOSITORY } from './pack.js'
 import { isThere, type Runtime } from './runtimes.js'
@@ -26,14 +27,15 @@ afterAll(() => packed?.remove())
 
 /** Commands of READMEs that were run. */
 const seen = new Set<string>()
-/** Starts the command of an example's README that contains `words`, with `changes` (ports that are free, addresses that came of them). */
+/** Starts the command of an example's README that is or contains `words`, with `changes` (ports that are free, addresses that came of them). */
 function command(
   example: string,
   words: string,
   changes: Readonly<Record<string, string>> = {},
   node?: Runtime,
 ): Running {
-  const found = commandsOf(example).filter(line => line.includes(words))
+  const all = commandsOf(example)
+  const found = all.filter(line => line === words || (line.includes(words) && !all.includes(words)))
   expect(found, `${example}/README.md: ${words}`).toHaveLength(1)
   const [line = ''] = found
   seen.add(`${example}: ${line}`)
@@ -139,12 +141,70 @@ describe.skipIf(!isThere('Node 20')).each(['hono-route', 'express-route'])('%s',
 
     // Forty pictures take longer than it takes to leave.
     const body = readFileSync(join(project, 'images/cat.png'))
-    const asked = Array.from({ length: 40 }, () => request(url, { method: 'POST', agent: false }).on('error', () => {}))
-    await Promise.all(asked.map(each => once(each.end(body), 'finish')))
-    for (const each of asked) each.destroy()
+    const leaving = Array.from({ length: 40 }, () =>
+      request(url, { method: 'POST', agent: false }).on('error', () => {}),
+    )
+    await Promise.all(leaving.map(each => once(each.end(body), 'finish')))
+    for (const each of leaving) each.destroy()
     await server.until(/^a client left, and its computation ended$/m)
     expect(await post(body)).toEqual([200, CAT])
     await ends(server)
+  })
+})
+
+/** What the pages have in common: a file chooser, and an `output` that tells. */
+async function answers({ choose, told }: Page): Promise<void> {
+  expect(await told(/^ready$/)).toBe('ready')
+  await choose(join(project, 'images/cat.png'))
+  expect(await told(/\d/)).toBe('cat 0.847, horse 0.026, airplane 0.022')
+  await choose(join(project, 'package.json'))
+  expect(await told(/not/)).toMatch(/is not an image/)
+}
+/** Starts what serves a page; its address. */
+async function serving(example: string, words: string, changes?: Readonly<Record<string, string>>) {
+  const server = command(example, words, changes)
+  const [url = ''] = await server.until(/http:\/\/localhost:\d+/)
+  return { server, url }
+}
+const copiesModel = async (example: string) => output(command(example, 'mkdir -p public'))
+
+describe.skipIf(!isThere('Chromium'))('in Chromium', () => {
+  it('page-without-bundler classifies', async () => {
+    const { server, url } = await serving('page-without-bundler', 'sirv', { '8000': '0' })
+    await inChromium(url, answers)
+    await server.end()
+  })
+
+  it('page-with-vite classifies while it is worked on', async () => {
+    await copiesModel('page-with-vite')
+    const { server, url } = await serving('page-with-vite', 'npx vite')
+    await inChromium(url, answers)
+    await server.end()
+  })
+
+  it('react-hook classifies, and ends its worker when it is unmounted', async () => {
+    await copiesModel('react-hook')
+    await output(command('react-hook', 'tsc'))
+    const { server, url } = await serving('react-hook', 'npx vite')
+    await inChromium(url, async page => {
+      await answers(page)
+      expect(page.workers()).toBe(1) // StrictMode mounts twice
+      await page.press('Close')
+      await expect.poll(page.workers).toBe(0)
+      await page.press('Open')
+      await answers(page)
+    })
+    await server.end()
+  })
+})
+
+describe.skipIf(!isThere('Firefox'))('in Firefox', () => {
+  it('page-with-vite classifies once it is built', async () => {
+    const built = await command('page-with-vite', 'vite build').ended
+    expect(built.code, built.err).toBe(0)
+    const { server, url } = await serving('page-with-vite', 'vite preview')
+    await inFirefox(url, answers)
+    await server.end()
   })
 })
 
