@@ -41,5 +41,5 @@ export {
 export { copyValues, packColumns, packLines, padPanels, scaleColumns, storePanels } from './packing.js'
 export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
-export { availableThreads } from './threads/spawn.js'
+export { availableThreads, workerThreads } from './threads/spawn.js'
 export type { ModuleSource } from './wasm-source.js'

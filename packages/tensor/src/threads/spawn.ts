@@ -12,12 +12,18 @@ export interface HelperThread {
   terminate(): void
 }
 
+/** Node's worker threads, where they are real: workerd has the module and no threads. */
+export const workerThreads = () =>
+  globalThis.navigator?.userAgent === 'Cloudflare-Workers'
+    ? undefined
+    : globalThis.process?.getBuiltinModule?.('node:worker_threads')
+
 /** Why helper threads cannot be had in this runtime; undefined where they can. */
 export function lackOfThreads(): string | undefined {
   const scope = globalThis as { crossOriginIsolated?: boolean }
   if (scope.crossOriginIsolated === false) return 'memory cannot be shared: this page is not cross-origin isolated'
   if (typeof SharedArrayBuffer === 'undefined') return 'this runtime has no SharedArrayBuffer'
-  if (!nodeThreads() && typeof Worker === 'undefined') return 'this runtime has no workers'
+  if (!workerThreads() && typeof Worker === 'undefined') return 'this runtime has no workers'
   return undefined
 }
 
@@ -33,7 +39,7 @@ export const availableThreads = (): number => (lackOfThreads() === undefined ? (
 
 /** Starts `script`, by default the one beside this file. Throws where the runtime refuses. */
 export function spawn(script?: URL | string): HelperThread {
-  const node = nodeThreads()
+  const node = workerThreads()
   if (node) {
     // Not for bundlers: they would keep the script once more, as a file that nothing reads.
     const at = script ?? new URL(/* webpackIgnore: true */ /* @vite-ignore */ './thread.js', import.meta.url)
@@ -62,9 +68,3 @@ export function spawn(script?: URL | string): HelperThread {
     terminate: () => worker.terminate(),
   }
 }
-
-/** Node's worker threads, where they are real: workerd has the module and no threads. */
-const nodeThreads = () =>
-  globalThis.navigator?.userAgent === 'Cloudflare-Workers'
-    ? undefined
-    : globalThis.process?.getBuiltinModule?.('node:worker_threads')
