@@ -1,8 +1,9 @@
 /** Every example, installed from the packed tarballs and run by the commands of its README. */
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { request } from 'node:http'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Running } from '../network/processes.js'
 import { inChromium, inFirefox, type Page } from './browsers.js'
@@ -150,6 +151,26 @@ describe.skipIf(!isThere('Node 20')).each(['hono-route', 'express-route'])('%s',
     expect(await post(body)).toEqual([200, CAT])
     await ends(server)
   })
+})
+
+it.skipIf(!isThere('workerd'))('cloudflare-worker answers in workerd, from a small bundle', async () => {
+  const example = 'cloudflare-worker'
+  await output(command(example, 'build.js'))
+  const dist = join(project, example, 'dist')
+  const bundle = readdirSync(dist).map(name => gzipSync(readFileSync(join(dist, name))).length)
+  expect(bundle.reduce((sum, bytes) => sum + bytes)).toBeLessThan(2 ** 20)
+
+  const server = command(example, 'workerd', { '127.0.0.1:8787': '127.0.0.1:0 --control-fd=1' })
+  const [, port = ''] = await server.until(/"port":(\d+)/)
+  const url = `http://127.0.0.1:${port}`
+  const asked = await output(command(example, 'curl', { 'curl ': 'curl -sS ', 'http://127.0.0.1:8787': url }))
+  expect(JSON.parse(asked)).toEqual(CAT)
+  const refused = await fetch(url, { method: 'POST', body: 'hello' })
+  expect([refused.status, await refused.json()]).toEqual([
+    400,
+    { error: expect.stringMatching(/is not an image .*68 65 6c 6c/) },
+  ])
+  await ends(server)
 })
 
 /** What the pages have in common: a file chooser, and an `output` that tells. */
