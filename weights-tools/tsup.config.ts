@@ -1,3 +1,3 @@
-import { library } from '../tsup.shared.js'
+import { library } from '../packaging/library.js'
 
 export default library({ entry: ['src/index.ts', 'src/cli.ts'] })

@@ -1,4 +1,4 @@
-import { library } from '../../tsup.shared.js'
+import { library } from '../../packaging/library.js'
 
 export default library({
   entry: {

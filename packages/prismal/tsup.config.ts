@@ -1,7 +1,18 @@
-import { copyFileSync } from 'node:fs'
-import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
-import { library } from '../../tsup.shared.js'
+import { readFile } from 'node:fs/promises'
+import type { Plugin } from 'esbuild'
+import { copyCodecs } from '../../packaging/codecs.js'
+import { library } from '../../packaging/library.js'
+
+/** `require` of Node's modules, which modules of a bundle do not have, as a question that they can ask. */
+const builtins: Plugin = {
+  name: 'builtins of commander',
+  setup: build =>
+    build.onLoad({ filter: /commander[\\/]lib[\\/]\w+\.js$/ }, async ({ path }) => ({
+      contents: (await readFile(path, 'utf8'))
+        .replace(/\brequire\('(node:\w+)'\)/g, "process.getBuiltinModule('$1')")
+        .replace(/^const process = .*$/m, ''),
+    })),
+}
 
 export default library({
   entry: [
@@ -21,38 +32,9 @@ export default library({
     'src/transports/web-rtc.ts',
     'src/transports/web-socket.ts',
   ],
+  bundled: ['@jsquash/jpeg', '@jsquash/png', 'commander'],
+  esbuildPlugins: [builtins],
+  copyFiles: copyCodecs,
   // Which decoders they are, whoever runs or bundles this decides.
   external: ['#decoders', /\.wasm$/],
-  onSuccess: forPages,
 })
-
-/**
- * dist/browser: everything that a page needs, in files that import each other by relative paths alone. A page without a
- * bundler loads them as they are; an import map would not reach its workers.
- */
-async function forPages(): Promise<void> {
-  const tensor = '../tensor/dist'
-  const entries = ['index', 'tensor', 'models', 'distribute', 'pipeline-worker'].map(name => [name, `dist/${name}.js`])
-  await build({
-    entryPoints: {
-      ...Object.fromEntries(entries),
-      'worker-thread': '../distribute/dist/worker-thread.js',
-      thread: `${tensor}/thread.js`,
-    },
-    outdir: 'dist/browser',
-    // The workspace may be reached by links; a file is bundled once.
-    absWorkingDir: fileURLToPath(new URL('.', import.meta.url)),
-    bundle: true,
-    splitting: true,
-    minify: true,
-    // Errors are known by the names of their classes.
-    keepNames: true,
-    format: 'esm',
-    target: 'es2022',
-    platform: 'browser',
-    chunkNames: 'shared-[hash]',
-    logLevel: 'error',
-  })
-  for (const name of ['simd', 'relaxed-simd', 'simd-threads', 'relaxed-simd-threads'])
-    copyFileSync(`${tensor}/prismal-${name}.wasm`, `dist/browser/prismal-${name}.wasm`)
-}

@@ -16,6 +16,7 @@ export const PACKAGES = {
   '@prismal/models': 'packages/models',
   '@prismal/distribute': 'packages/distribute',
   prismal: 'packages/prismal',
+  '@prismal/browser': 'packages/browser',
   '@prismal/vit-cifar10': 'models/vit-cifar10',
   '@prismal/gpt2-chronicle': 'models/gpt2-chronicle',
 } as const

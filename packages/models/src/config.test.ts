@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { Config } from './config.js'
 import { ModelError } from './errors.js'
-import { shapeOf } from './load.js'
+import { shapeOf } from './families.js'
 
 const BERT = {
   model_type: 'bert',

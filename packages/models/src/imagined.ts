@@ -4,8 +4,8 @@
  */
 import { Config, type Json, type StackShape } from './config.js'
 import { ModelError } from './errors.js'
+import { familyOfJson, shapeOf } from './families.js'
 import type { ModelFiles } from './files.js'
-import { familyOfJson, shapeOf } from './load.js'
 import type { Model } from './model.js'
 import type { VitShape } from './vit.js'
 

@@ -1,8 +1,8 @@
 /** What a model folder holds, without loading it. */
 import type { Precision } from '@prismal/tensor'
 import { Config, type StackShape } from './config.js'
+import { readShape } from './families.js'
 import type { ModelFiles } from './files.js'
-import { readShape } from './load.js'
 import type { Model } from './model.js'
 import { isScale, readHeaders, storedPrecision } from './weights/reader.js'
 

@@ -1,14 +1,11 @@
-/** Loads a model folder: finds the family, reads config and weights, says what was left over. */
-import { type Engine, PRECISIONS, type Precision, rehearsalEngine, type Scope } from '@prismal/tensor'
-import { bert } from './bert.js'
+/** Loads a model folder of one of some families: finds which, reads config and weights, says what was left over. */
+import { type Engine, PRECISIONS, type Precision, type Scope } from '@prismal/tensor'
 import { Config, type Json, type StackShape } from './config.js'
 import { InputError, ModelError } from './errors.js'
 import { type ModelFiles, readJson } from './files.js'
-import { gpt2 } from './gpt2.js'
 import type { Model } from './model.js'
 import { checkRoomToLoad } from './room.js'
-import { vit } from './vit.js'
-import { type Naming, readHeaders, storedPrecision, type UsedTensor, WeightReader } from './weights/reader.js'
+import { type Naming, readHeaders, storedPrecision, WeightReader } from './weights/reader.js'
 import type { StoredTensor } from './weights/safetensors.js'
 import type { LoadProgress, ReadOptions } from './weights/streaming.js'
 
@@ -29,7 +26,8 @@ export interface Family {
   readonly naming: Naming
 }
 
-const FAMILIES: Readonly<Record<Model['family'], Family>> = { vit, bert, gpt2 }
+/** Families that may be loaded; whoever names fewer bundles only their code. */
+export type Families = Readonly<Partial<Record<Model['family'], Family>>>
 
 export interface LoadOptions {
   /** Where the weights go. An engine belongs to one model and is dropped with it. */
@@ -48,12 +46,12 @@ export interface LoadOptions {
 }
 
 /**
- * Loads ViT, BERT or GPT-2 from Hugging Face files. The weights are streamed to where they stay, each file once from
+ * Loads a model of one of `families` from Hugging Face files. The weights are streamed to where they stay, each file once from
  * front to back; beside them a few MB are held. Throws {@link ModelError} for whatever is missing, damaged or not
  * supported, and `MemoryError`, before any weight is read, where they will not fit; the engine's memory is then as before.
  * On a rehearsal (`rehearsalEngine`) only config.json and the headers are read, and memory is counted.
  */
-export async function loadModel(files: ModelFiles, options: LoadOptions): Promise<Model> {
+export async function loadOneOf(families: Families, files: ModelFiles, options: LoadOptions): Promise<Model> {
   const { engine, dtype, warn = console.warn, signal, progress } = options
   if (dtype !== undefined && !PRECISIONS.includes(dtype))
     throw new InputError(`dtype is ${JSON.stringify(dtype)}, not one of ${PRECISIONS.join(', ')}`)
@@ -61,7 +59,7 @@ export async function loadModel(files: ModelFiles, options: LoadOptions): Promis
   try {
     signal?.throwIfAborted()
     const json = await readConfig(files)
-    const kind = familyOf(files, json)
+    const kind = kindOf(families, json, configOf(files))
     const headers = await readHeaders(files)
     const stored = { ...kind, files, json, headers }
     const precision = precisionOf(files, headers, dtype)
@@ -88,30 +86,8 @@ function precisionOf(files: ModelFiles, headers: readonly StoredTensor[], asked:
   return asked ?? precision
 }
 
-/**
- * Every tensor that a model's files hold, in their order, and what a loader makes of it: matrices are what may be stored in fewer bits. Reads
- * config.json and headers. Throws {@link ModelError} for whatever is missing, damaged or not supported.
- */
-export async function readUses(files: ModelFiles): Promise<UsedTensor[]> {
-  const json = await readConfig(files)
-  const { family, config } = familyOf(files, json)
-  const headers = await readHeaders(files)
-  const engine = rehearsalEngine()
-  try {
-    // Of 8 bits: there tables are matrices that in f32 are plain tensors.
-    const weights = await WeightReader.open(files, engine.root, FAMILIES[family].naming, { headers, precision: 'q8' })
-    const base = { family, location: files.location, engine, precision: 'q8' as const, dispose: () => {} }
-    FAMILIES[family].load({ config, weights, base })
-    return weights.uses()
-  } finally {
-    engine.dispose()
-  }
-}
-
 /** A model's files, as far as they were read: config and headers. */
-interface Stored {
-  readonly family: Model['family']
-  readonly config: Config
+interface Stored extends Kind {
   readonly json: Json
   readonly headers: readonly StoredTensor[]
   readonly files: ModelFiles
@@ -119,19 +95,19 @@ interface Stored {
 
 async function loadInto(
   scope: Scope,
-  { family, config, json, headers, files }: Stored,
+  { name, family, config, json, headers, files }: Stored,
   precision: Precision,
   warn: (message: string) => void = () => {},
   reading: ReadOptions = {},
 ): Promise<Model> {
   const { engine } = scope
-  const weights = await WeightReader.open(files, scope, FAMILIES[family].naming, { headers, precision })
+  const weights = await WeightReader.open(files, scope, family.naming, { headers, precision })
   const dispose = (): void => {
     scope.dispose()
     engine.dispose()
   }
-  const base = { family, location: files.location, engine, precision, dispose }
-  const model = FAMILIES[family].load({ config, weights, base })
+  const base = { family: name, location: files.location, engine, precision, dispose }
+  const model = family.load({ config, weights, base })
   await weights.read(reading)
   const unused = weights.unused()
   if (unused.length > 0) warn(`${files.location}: ${unused.length} stored tensors are not used: ${shortList(unused)}`)
@@ -139,37 +115,30 @@ async function loadInto(
   return { ...model, digest: engine.rehearses ? '' : await weights.digest(json) }
 }
 
-/** The dimensions of a model's stack, from config.json alone. */
-export async function readShape(
-  files: ModelFiles,
-): Promise<{ family: Model['family']; shape: StackShape; json: Json }> {
-  const json = await readConfig(files)
-  const { family, config } = familyOf(files, json)
-  return { family, shape: FAMILIES[family].shape(config), json }
-}
+/** What messages call a model's config.json. */
+export const configOf = (files: ModelFiles): string => `${files.location}/config.json`
 
-/** The dimensions of a stack, from the parsed config.json. */
-export function shapeOf(json: Json, where = 'config.json'): StackShape {
-  return FAMILIES[familyOfJson(json, where)].shape(new Config(json, where))
-}
-
-async function readConfig(files: ModelFiles): Promise<Json> {
+/** A model's config.json. Throws {@link ModelError} where there is none. */
+export async function readConfig(files: ModelFiles): Promise<Json> {
   const json = await readJson(files, 'config.json')
   if (!json) throw new ModelError(`${files.location} has no config.json: it is not a model folder`)
   return json
 }
 
-function familyOf(files: ModelFiles, json: Json): { family: Model['family']; config: Config } {
-  const where = `${files.location}/config.json`
-  return { family: familyOfJson(json, where), config: new Config(json, where) }
+/** What a config.json names: a family and its fields. */
+export interface Kind {
+  readonly name: Model['family']
+  readonly family: Family
+  readonly config: Config
 }
 
-/** The family that a parsed config.json names. Throws {@link ModelError} for another model_type. */
-export function familyOfJson(json: Json, where: string): Model['family'] {
-  const type = json.model_type
-  if (typeof type === 'string' && Object.hasOwn(FAMILIES, type)) return type as Model['family']
-  const known = Object.keys(FAMILIES).join(', ')
-  throw new ModelError(`${where}: model_type ${JSON.stringify(type) ?? '(missing)'} is not supported (${known})`)
+/** Which of `families` a parsed config.json names. Throws {@link ModelError}, which calls it `where`, for another model_type. */
+export function kindOf(families: Families, json: Json, where: string): Kind {
+  const name = json.model_type as Model['family']
+  const family = typeof name === 'string' && Object.hasOwn(families, name) ? families[name] : undefined
+  if (family) return { name, family, config: new Config(json, where) }
+  const known = Object.keys(families).join(', ')
+  throw new ModelError(`${where}: model_type ${JSON.stringify(name) ?? '(missing)'} is not supported (${known})`)
 }
 
 const shortList = (names: readonly string[]): string =>

@@ -6,6 +6,7 @@ export type * from './evaluate/cell.js'
 export * from './evaluate/compare.js'
 export { DataError } from './evaluate/data/errors.js'
 export { type Environment, environment } from './evaluate/environment.js'
+export { EvaluationError } from './evaluate/errors.js'
 export { type EvaluateOptions, type Evaluation, type EvaluationProgress, evaluate } from './evaluate/evaluate.js'
 export {
   type Axes,

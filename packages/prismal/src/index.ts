@@ -7,6 +7,7 @@ export { type CalibrateOptions, type Calibration, calibrate, calibrateEach, type
 export type { Calibrated } from './calibrate/items.js'
 export { type Drawable, decodeImage, type ImageInput, readImage } from './images.js'
 export { TASKS, type Task } from './locate.js'
+export type { ModelSource } from './model-source.js'
 export {
   type PipelineCapabilities,
   type PipelineOptions,

@@ -37,6 +37,7 @@ import { openFiles } from '@prismal/models/node'
 import { type Build, type Capabilities, createEngine, type Precision } from '@prismal/tensor'
 import { type ImageInput, readImage } from './images.js'
 import { locateModel, TASKS, type Task } from './locate.js'
+import { type ModelSource, placeOrFiles } from './model-source.js'
 import { remotePipeline, StartError } from './worker/remote.js'
 import { lackOfWorkers } from './worker/thread.js'
 
@@ -112,17 +113,18 @@ export interface Pipelines {
 }
 
 /**
- * Loads a model and what goes with it. `model` is a folder, a URL or an installed package, or its files (`memoryFiles`),
- * which are closed afterwards; absent, the task's default.
+ * Loads a model and what goes with it. `source` is a folder, a URL or an installed package, its files (`memoryFiles`), or
+ * the URLs of its files, as model packages export them; files are closed afterwards. Absent, it is the task's default.
  * Throws `ModelError` where it does not fit the task, `InputError` for options that are none, and with `worker` a
  * `WorkerError` where the worker fails. What is thrown in a worker is thrown here, with the same class and code.
  */
 export async function pipeline<T extends Task>(
   task: T,
-  model?: string | ModelFiles,
+  source?: ModelSource,
   options: PipelineOptions = {},
 ): Promise<Pipelines[T]> {
   if (!TASKS.includes(task)) throw new InputError(`task "${task}" is unknown (${TASKS.join(', ')})`)
+  const model = placeOrFiles(source)
   const { worker = false, devices } = options
   if (typeof worker !== 'boolean') throw new InputError(`worker is ${JSON.stringify(worker)}, not true or false`)
   if (!worker) return inThisThread(task, model, options, [])

@@ -4,7 +4,7 @@ import { UnavailableError } from '@prismal/tensor'
 
 /**
  * Compiles a codec once, at the first picture. Found as Node finds modules, so that bundled code finds it too.
- * @param file a file of an installed package
+ * @param file a file in this package's `codecs`
  * @param format what messages call the pictures
  * @returns resolves to the module, or rejects with an UnavailableError if the file is not there
  */
@@ -15,12 +15,11 @@ export function codecModule(file: string, format: string): () => Promise<WebAsse
       const builtin = globalThis.process?.getBuiltinModule
       const [modules, files] = [builtin?.('node:module'), builtin?.('node:fs/promises')]
       if (!modules || !files) throw new Error('this runtime has no files')
-      const path = modules.createRequire(import.meta.url).resolve(file)
+      const path = modules.createRequire(import.meta.url).resolve(`prismal/codecs/${file}`)
       return await WebAssembly.compile(new Uint8Array(await files.readFile(path)))
     } catch (cause) {
       const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
-      const codecPackage = file.split('/').slice(0, 2).join('/')
-      throw new UnavailableError(`${format} cannot be read: ${file} does not load (${why}); install ${codecPackage}`, {
+      throw new UnavailableError(`${format} cannot be read: ${file} does not load (${why}); install prismal`, {
         cause,
       })
     }

@@ -11,8 +11,8 @@ export interface Codecs {
   png(): Promise<WebAssembly.Module>
 }
 const installed: Codecs = {
-  jpeg: codecModule('@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm', 'JPEG'),
-  png: codecModule('@jsquash/png/codec/pkg/squoosh_png_bg.wasm', 'PNG'),
+  jpeg: codecModule('mozjpeg_dec.wasm', 'JPEG'),
+  png: codecModule('squoosh_png_bg.wasm', 'PNG'),
 }
 
 /** Formats that are recognised in order to say so: they are images, but not read here. */
@@ -32,7 +32,7 @@ const NOT_READ: { format: string; offset?: number; letters: string }[] = [
  * samples keep their upper byte. (Pillow does so too, but for grey, where it cuts everything above 255 to white.)
  * @param bytes the whole file
  * @param name what messages call it
- * @param codecs default: those of the installed packages, as files
+ * @param codecs default: those of this package, as files
  * @throws InputError (as a rejection) if it is neither, cut short, damaged, of a variant that is not read (CMYK,
  * arithmetic coding), or of more than 2^28 pixels
  */

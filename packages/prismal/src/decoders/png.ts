@@ -4,7 +4,6 @@
  * Source: Portable Network Graphics (PNG) Specification (Third Edition), W3C.
  */
 import { type Image, InputError, MAX_PIXELS } from '@prismal/models'
-
 import { fromRgba } from './codec.js'
 import { crc32 } from './crc32.js'
 import { exifOrientation, upright } from './orientation.js'

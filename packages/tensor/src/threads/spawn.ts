@@ -23,9 +23,12 @@ export function lackOfThreads(): string | undefined {
   const scope = globalThis as { crossOriginIsolated?: boolean }
   if (scope.crossOriginIsolated === false) return 'memory cannot be shared: this page is not cross-origin isolated'
   if (typeof SharedArrayBuffer === 'undefined') return 'this runtime has no SharedArrayBuffer'
-  if (!workerThreads() && typeof Worker === 'undefined') return 'this runtime has no workers'
+  if (!haveWorkers()) return 'this runtime has no workers'
   return undefined
 }
+
+/** Whether this runtime has threads of any kind. */
+export const haveWorkers = (): boolean => workerThreads() !== undefined || typeof Worker !== 'undefined'
 
 /** How many cores this process may use; undefined where the runtime does not tell. */
 export function availableCores(): number | undefined {

@@ -4,7 +4,7 @@ import type { Task as PipelineTask } from '../../locate.js'
 import type { Asker } from '../asking.js'
 import type { Columns, Metric, Named } from '../cell.js'
 
-/** What may be set of tasks; a task names those that it goes by among its {@link Prepared.settings}. */
+/** What may be set of tasks; a task names those that it goes by among its `settings`. */
 export interface TaskSettings {
   /** Rows of a window of text; default 512 or the model's positions. */
   readonly window?: number

@@ -1,0 +1,78 @@
+/**
+ * The declarations of the package in the working folder: one file beside each module that its exports' types lead to, in
+ * `dist`. Where the package ships its `src`, each has a map to it, so that an editor goes to the TypeScript. Types of the
+ * kernels' catalogue, which is no package of its own, come along in `dist/kernels`.
+ */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const catalogue = `${root}kernels-as/`
+const { exports, files } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+  exports: Record<string, string | { types?: string }>
+  files: string[]
+}
+const source = (declarations: string): string => resolve(declarations.replace('dist/', 'src/').replace('.d.ts', '.ts'))
+const entries = Object.values(exports).flatMap(e => (typeof e === 'object' && e.types ? [e.types] : []))
+
+const { config } = ts.readConfigFile(`${root}tsconfig.json`, ts.sys.readFile)
+const options: ts.CompilerOptions = {
+  ...ts.convertCompilerOptionsFromJson(config.compilerOptions, root).options,
+  typeRoots: [`${root}node_modules/@types`],
+  noEmit: false,
+  declaration: true,
+  emitDeclarationOnly: true,
+  declarationMap: files.includes('src'),
+  // As a package its declarations would be another's.
+  paths: { '@prismal/kernels/*': [`${catalogue}*.ts`] },
+  rootDir: root,
+  outDir: root,
+}
+const ambient = ts.sys.readDirectory('src', ['.d.ts'])
+const program = ts.createProgram([...entries.map(source), ...ambient], options)
+const here = (path: string): string =>
+  path.startsWith(catalogue)
+    ? resolve('dist/kernels', relative(catalogue, path))
+    : resolve('dist', relative('src', path))
+
+/** What was made of each module, by the path of its declarations. */
+const made = new Map<string, { text: string; map?: string }>()
+const { diagnostics } = program.emit(undefined, (path, text, _mark, _fail, sources) => {
+  const module = sources?.[0]?.fileName
+  if (!module) return
+  const target = here(module).replace(/\.ts$/, '.d.ts')
+  const found = made.get(target) ?? { text: '' }
+  if (path.endsWith('.map')) {
+    const map = { ...JSON.parse(text), sources: [relative(dirname(target), module)] }
+    made.set(target, { ...found, map: JSON.stringify(map) })
+  } else made.set(target, { ...found, text: withOwnKernels(text, dirname(target)) })
+})
+const problems = [...program.getOptionsDiagnostics(), ...program.getDeclarationDiagnostics(), ...diagnostics]
+if (problems.length > 0) {
+  const host = { getCurrentDirectory: () => root, getCanonicalFileName: (n: string) => n, getNewLine: () => '\n' }
+  throw new Error(ts.formatDiagnostics(problems, host))
+}
+
+/** Names the catalogue's types where they are shipped. */
+function withOwnKernels(text: string, folder: string): string {
+  const beside = relative(folder, resolve('dist/kernels')) || '.'
+  return text.replace(/(['"])@prismal\/kernels\/(\w+)\1/g, `'${beside.startsWith('.') ? beside : `./${beside}`}/$2.js'`)
+}
+
+const written = new Set<string>()
+/** Writes a module's declarations and those that it names. */
+function write(target: string): void {
+  const found = made.get(target)
+  if (!found) throw new Error(`${relative(root, target)} is wanted, and no declarations were made for it`)
+  if (written.has(target)) return
+  written.add(target)
+  mkdirSync(dirname(target), { recursive: true })
+  const mapped = found.map && !target.includes('/dist/kernels/')
+  writeFileSync(target, mapped ? found.text : found.text.replace(/\/\/# sourceMappingURL=.*\n?/, ''))
+  if (mapped) writeFileSync(`${target}.map`, found.map as string)
+  for (const [, , name] of found.text.matchAll(/(from|import\()\s*['"](\.[^'"]+)\.js['"]/g))
+    write(resolve(dirname(target), `${name}.d.ts`))
+}
+for (const entry of entries) write(resolve(entry))

@@ -1,0 +1,77 @@
+/** Models by the URLs of their files: as model packages export them, and as bundlers rename them. */
+import { readFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import chronicle from '@prismal/gpt2-chronicle'
+import { linkedFiles, loadModel, ModelError } from '@prismal/models'
+import { createEngine } from '@prismal/tensor'
+import cifar10 from '@prismal/vit-cifar10'
+import { pipeline } from 'prismal'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { answer, answerOf, failure } from './loading.js'
+import { temporaryFolders, tinyModel, writeModel } from './tiny-model.js'
+
+const newFolder = temporaryFolders()
+
+describe('files at URLs of their own', () => {
+  const folder = writeModel(newFolder(), tinyModel('bert'))
+  const weights = readFileSync(join(folder, 'model.safetensors'))
+  const config = `data:application/json;base64,${readFileSync(join(folder, 'config.json')).toString('base64')}`
+  let server: Server
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      if (request.url !== '/assets/model-CmB1x9f2.safetensors') response.writeHead(404).end()
+      else if (request.method === 'HEAD') response.setHeader('content-length', weights.length).end()
+      else response.end(weights)
+    })
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  })
+  afterAll(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+
+  it('load to the same bits, renamed, in the address itself or in a Blob', async () => {
+    const served = `http://127.0.0.1:${(server.address() as AddressInfo).port}/assets/model-CmB1x9f2.safetensors`
+    for (const url of [served, new URL(served), URL.createObjectURL(new Blob([weights]))]) {
+      const model = await loadModel(linkedFiles({ 'config.json': config, 'model.safetensors': url }), {
+        engine: await createEngine(),
+      })
+      expect(await answer(model)).toEqual(await answerOf(folder))
+      model.dispose()
+    }
+  })
+
+  it('are refused where one is missing or cannot be fetched', async () => {
+    expect((await failure(linkedFiles({ 'config.json': config }))).message).toContain('model.safetensors')
+    await expect(linkedFiles({ 'config.json': config }).range('tokenizer.json', 0, 1)).rejects.toThrow(
+      /has no tokenizer\.json: of its files only config\.json are named/,
+    )
+    expect(() => linkedFiles({ 'config.json': 'file:///somewhere/config.json' })).toThrow(ModelError)
+  })
+})
+
+describe('model packages', () => {
+  const image = { width: 2, height: 2, data: Uint8Array.from({ length: 12 }, (_, i) => 20 * i) }
+
+  it('are pipelines by what they export, in this thread and in a worker, and by the URL of their folder', async () => {
+    const answers = []
+    for (const [source, worker] of [
+      ['@prismal/vit-cifar10', false],
+      [cifar10, false],
+      [cifar10, true],
+      [new URL('.', cifar10['config.json']), false],
+    ] as const) {
+      const classify = await pipeline('image-classification', source, { worker })
+      answers.push(await classify(image))
+      await classify.dispose()
+    }
+    expect(new Set(answers.map(a => JSON.stringify(a))).size).toBe(1)
+  })
+
+  it('name files that are there', () => {
+    for (const files of [cifar10, chronicle])
+      for (const url of Object.values(files)) expect(readFileSync(url).length).toBeGreaterThan(0)
+  })
+})

@@ -1,0 +1,160 @@
+/** The tarballs as such: what they hold, what they say of themselves, and what linters of packages find. */
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { SourceMap } from 'node:module'
+import { join, resolve } from 'node:path'
+import { publint } from 'publint'
+import { formatMessage } from 'publint/utils'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { install, npm, PACKAGES, type PackageName, type Packed, pack, REPOSITORY } from './pack.js'
+
+interface Manifest {
+  readonly [field: string]: unknown
+  readonly version: string
+  readonly exports: Readonly<Record<string, string | Readonly<Record<string, string>>>>
+  readonly scripts?: Readonly<Record<string, string>>
+  readonly dependencies?: Readonly<Record<string, string>>
+}
+
+const NAMES = Object.keys(PACKAGES) as PackageName[]
+let packed: Packed
+let project: string
+beforeAll(() => {
+  packed = pack()
+  project = install(packed, NAMES)
+})
+afterAll(() => packed?.remove())
+
+const folderOf = (name: string): string => join(project, 'node_modules', name)
+const manifestOf = (name: string): Manifest => JSON.parse(readFileSync(join(folderOf(name), 'package.json'), 'utf8'))
+const filesOf = (name: string): string[] =>
+  readdirSync(folderOf(name), { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name).slice(folderOf(name).length + 1))
+
+describe.each(NAMES)('%s', name => {
+  it('passes publint, suggestions included', async () => {
+    const bytes = readFileSync(packed.tarballs[name])
+    const tarball = new Uint8Array(bytes).buffer
+    const { messages, pkg } = await publint({ pack: { tarball }, strict: true })
+    expect(messages.map(message => formatMessage(message, pkg))).toEqual([])
+  })
+
+  it('has types that every way of resolving modules finds', () => {
+    const cli = join(REPOSITORY, 'node_modules/@arethetypeswrong/cli/dist/index.js')
+    const told = run(process.execPath, [cli, '--profile', 'esm-only', '--format', 'ascii', packed.tarballs[name]])
+    expect(told).toContain('(ESM)')
+  })
+
+  it('says what it is, and runs nothing when it is installed', () => {
+    const manifest = manifestOf(name)
+    const told = ['description', 'keywords', 'license', 'engines', 'files', 'exports']
+    for (const field of told) expect(manifest[field], field).toBeTruthy()
+    expect(manifest).toMatchObject({ type: 'module', sideEffects: false, license: 'Apache-2.0' })
+    expect(Object.keys(manifest.scripts ?? {}).filter(script => /install|prepare|prepublish/.test(script))).toEqual([])
+    const conditions = Object.values(manifest.exports).flatMap(e => (typeof e === 'object' ? [Object.keys(e)] : []))
+    for (const order of conditions) expect([order[0], order.at(-1)]).toEqual(['types', 'default'])
+  })
+
+  it('has its licence, a README, and nothing that only its repository needs', () => {
+    const files = filesOf(name)
+    expect(readFileSync(join(folderOf(name), 'LICENSE'), 'utf8')).toBe(
+      readFileSync(join(REPOSITORY, 'LICENSE'), 'utf8'),
+    )
+    expect(files).toContain('README.md')
+    expect(files.filter(path => /\.test\.|\/testing\/|tsbuildinfo|tsup|\.js\.map$/.test(path))).toEqual([])
+    for (const path of files.filter(p => p.endsWith('.js')))
+      expect(readFileSync(join(folderOf(name), path), 'utf8'), path).not.toContain('sourceMappingURL')
+  })
+
+  it('can be imported by every path that it exports', () => {
+    const paths = Object.entries(manifestOf(name).exports).flatMap(([path, target]) =>
+      typeof target === 'object' ? [path.replace('.', name)] : [],
+    )
+    expect(paths).toContain(name)
+    const program = paths.map(path => `import * as m${paths.indexOf(path)} from '${path}'`).join('\n')
+    run(process.execPath, ['--input-type=module', '-e', program], project)
+  })
+
+  it('has one version with the others, and asks for exactly that', () => {
+    const { version, dependencies = {} } = manifestOf(name)
+    expect(version).toBe(manifestOf('prismal').version)
+    for (const [other, range] of Object.entries(dependencies)) if (other in PACKAGES) expect(range).toBe(version)
+  })
+})
+
+describe('snippets', () => {
+  const snippets = NAMES.flatMap(name => {
+    const readme = readFileSync(join(REPOSITORY, PACKAGES[name], 'README.md'), 'utf8')
+    return [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code], i) => [name, i + 1, code as string] as const)
+  })
+  it('are in every README but that for pages', () => {
+    const has = NAMES.filter(name => snippets.some(([of]) => of === name))
+    expect(NAMES.filter(name => !has.includes(name))).toEqual(['@prismal/browser'])
+  })
+
+  it.each(snippets)('of %s run: %i', (_, number, code) => {
+    for (const image of ['cat.png', 'plane.png'])
+      copyFileSync(join(REPOSITORY, 'examples/images', image), join(project, image))
+    const path = join(project, `snippet-${number}.mjs`)
+    writeFileSync(path, code)
+    expect(run(process.execPath, [path], project)).not.toBe('')
+  })
+})
+
+describe('declarations', () => {
+  /** The source's line that a symbol's declaration is mapped to. */
+  const goTo = (name: string, declarations: string, symbol: string): string => {
+    const path = join(folderOf(name), declarations)
+    const lines = readFileSync(path, 'utf8').split('\n')
+    const line = lines.findIndex(text => new RegExp(`^export declare .*\\b${symbol}\\b`).test(text))
+    const map = new SourceMap(JSON.parse(readFileSync(`${path}.map`, 'utf8')))
+    const found = map.findEntry(line, lines[line]?.indexOf(symbol) ?? 0)
+    if (!('originalSource' in found)) throw new Error(`${symbol} is not mapped`)
+    const source = resolve(path, '..', found.originalSource)
+    return readFileSync(source, 'utf8').split('\n')[found.originalLine] as string
+  }
+
+  it.each([
+    ['@prismal/tensor', 'dist/operations.d.ts', 'softmax', 'export function softmax('],
+    ['@prismal/tensor', 'dist/engine.d.ts', 'Engine', 'export class Engine'],
+    ['@prismal/models', 'dist/families.d.ts', 'loadVit', 'export async function loadVit('],
+    ['@prismal/models', 'dist/pipelines/classification.d.ts', 'imageClassification', 'imageClassification'],
+  ])('of %s lead an editor to the TypeScript: %s, %s', (name, path, symbol, text) => {
+    expect(goTo(name, path, symbol)).toContain(text)
+  })
+
+  it('name only sources that come along, and no package that is not published', () => {
+    for (const name of NAMES)
+      for (const path of filesOf(name).filter(p => /\.d\.ts(\.map)?$/.test(p))) {
+        const text = readFileSync(join(folderOf(name), path), 'utf8')
+        const sources: string[] = path.endsWith('.map') ? JSON.parse(text).sources : []
+        for (const source of sources) expect(existsSync(resolve(folderOf(name), path, '..', source)), source).toBe(true)
+        expect(text, path).not.toMatch(/['"](@prismal\/kernels|@huggingface|@jsquash|commander)/)
+        if (text.includes('sourceMappingURL')) expect(existsSync(join(folderOf(name), `${path}.map`)), path).toBe(true)
+      }
+  })
+})
+
+describe('npm audit', () => {
+  it('finds nothing in what is installed with prismal', ({ skip }) => {
+    const told = JSON.parse(audit()) as { message?: string; vulnerabilities?: Record<string, unknown> }
+    // What a registry without that endpoint answers is no finding; under CI, too.
+    if (!told.vulnerabilities) skip(`this registry does not audit: ${told.message}`)
+    expect(Object.keys(told.vulnerabilities ?? {})).toEqual([])
+  })
+})
+
+/** What npm tells of known vulnerabilities, as JSON; it fails where there are any. */
+function audit(): string {
+  try {
+    return npm(['audit', '--omit=dev', '--json'], project)
+  } catch (error) {
+    return (error as { stdout: string }).stdout
+  }
+}
+
+/** A command's output. Throws with what it said where it fails. */
+function run(command: string, args: readonly string[], cwd = REPOSITORY): string {
+  return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe' })
+}
