@@ -1,10 +1,11 @@
+import vitCifar10 from '@prismal/vit-cifar10'
 import { pipeline } from 'prismal'
 
 const input = document.querySelector('input')
 const output = document.querySelector('output')
 
 // In a worker, so that the page stays responsive. `loaded` and `total` are bytes of the weights.
-const classify = await pipeline('image-classification', new URL('vit-cifar10/', document.baseURI).href, {
+const classify = await pipeline('image-classification', vitCifar10, {
   worker: true,
   progress_callback: ({ progress }) => (output.textContent = `loading… ${progress.toFixed(0)} %`),
 })

@@ -22,7 +22,7 @@ export const EXAMPLES: readonly string[] = readdirSync(folder).filter(name =>
 )
 
 /** What running an example in the repository leaves there. */
-const LEFT_BEHIND: ReadonlySet<string> = new Set(['node_modules', 'public', 'dist', 'package-lock.json'])
+const LEFT_BEHIND: ReadonlySet<string> = new Set(['node_modules', 'dist', 'package-lock.json'])
 
 /** Versions that an example asks for, by the names of packages. */
 export function dependenciesOf(example: string): Readonly<Record<string, string>> {

@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Running } from '../network/processes.js'
-import { inChromium, inFirefox, type Page } from './browsers.js'
 import { commandsOf, dependenciesOf, EXAMPLES, installExamples, shell, sourcesOf } from './example-project.js'
+import { inChromium, inFirefox, type Page } from './open-page.js'
 import { PACKAGES, type PackageName, type Packed, pack, REPOSITORY } from './pack.js'
 import { isThere, type Runtime } from './runtimes.js'
 
@@ -187,7 +187,6 @@ async function serving(example: string, words: string, changes?: Readonly<Record
   const [url = ''] = await server.until(/http:\/\/localhost:\d+/)
   return { server, url }
 }
-const copiesModel = async (example: string) => output(command(example, 'mkdir -p public'))
 
 describe.skipIf(!isThere('Chromium'))('in Chromium', () => {
   it('page-without-bundler classifies', async () => {
@@ -197,14 +196,12 @@ describe.skipIf(!isThere('Chromium'))('in Chromium', () => {
   })
 
   it('page-with-vite classifies while it is worked on', async () => {
-    await copiesModel('page-with-vite')
     const { server, url } = await serving('page-with-vite', 'npx vite')
     await inChromium(url, answers)
     await server.end()
   })
 
   it('react-hook classifies, and ends its worker when it is unmounted', async () => {
-    await copiesModel('react-hook')
     await output(command('react-hook', 'tsc'))
     const { server, url } = await serving('react-hook', 'npx vite')
     await inChromium(url, async page => {

@@ -1,11 +1,10 @@
+import vitCifar10 from '@prismal/vit-cifar10'
 import { type ChangeEvent, StrictMode, useState } from 'react'
 import { createRoot } from 'react-dom/client'
 import { useClassifier } from './use-classifier'
 
-const MODEL = new URL('vit-cifar10/', document.baseURI).href
-
 function Picture() {
-  const { classify, error } = useClassifier(MODEL)
+  const { classify, error } = useClassifier(vitCifar10)
   const [answer, setAnswer] = useState('')
 
   const choose = async ({ target }: ChangeEvent<HTMLInputElement>) => {

@@ -1,6 +1,8 @@
 import { type Pipelines, pipeline } from 'prismal'
 import { useEffect, useState } from 'react'
 
+type Model = Parameters<typeof pipeline>[1]
+
 export interface Classifier {
   /** Absent while the model is loading. */
   readonly classify?: Pipelines['image-classification']
@@ -8,8 +10,8 @@ export interface Classifier {
   readonly error?: Error
 }
 
-/** A classifier for as long as the component is mounted; `model` is the address of the model's folder. */
-export function useClassifier(model: string): Classifier {
+/** A classifier for as long as the component is mounted. `model` is what `pipeline` takes, and the same in each render. */
+export function useClassifier(model: Model): Classifier {
   const [classifier, setClassifier] = useState<Classifier>({})
   useEffect(() => {
     const unmounted = new AbortController()
