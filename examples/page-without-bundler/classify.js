@@ -1,4 +1,4 @@
-import { pipeline } from 'prismal'
+import { pipeline } from '@prismal/browser'
 
 const input = document.querySelector('input')
 const output = document.querySelector('output')
