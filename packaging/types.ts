@@ -10,9 +10,9 @@ import ts from 'typescript'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const catalogue = `${root}kernels-as/`
-const { exports, files } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+const { exports, files = [] } = JSON.parse(readFileSync('package.json', 'utf8')) as {
   exports: Record<string, string | { types?: string }>
-  files: string[]
+  files?: string[]
 }
 const source = (declarations: string): string => resolve(declarations.replace('dist/', 'src/').replace('.d.ts', '.ts'))
 const entries = Object.values(exports).flatMap(e => (typeof e === 'object' && e.types ? [e.types] : []))

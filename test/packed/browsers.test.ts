@@ -7,11 +7,13 @@ import type * as Prismal from 'prismal'
 import type * as PrismalHost from 'prismal/host'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { sharedFolder } from '../shared-folder.js'
+import { disagreements } from './bits.js'
 import type { CheckResult } from './check.js'
-import { install, pack, withDependencies } from './pack.js'
+import { foundBy } from './found.js'
+import { install, pack, REPOSITORY, withDependencies } from './pack.js'
 import { installedBrowsers, launch, type OpenBrowser } from './pages.js'
 import { copyScripts, runForJson } from './processes.js'
-import { record } from './results.js'
+import { type Column, type Found, record } from './results.js'
 import { ISOLATED, openSite, type Site } from './site.js'
 
 const reference = sharedFolder('reference')
@@ -68,6 +70,8 @@ describe.skipIf(!reference || !samples)('pages', () => {
     copyScripts(project, 'check', 'scripts/check-folders')
     copyScripts(join(project, 'page-scripts'), 'check')
     importRelatively(join(project, 'page-scripts/check.js'))
+    const [, page] = /```html\n(.*?)```/s.exec(readFileSync(join(REPOSITORY, 'docs/browsers.md'), 'utf8')) ?? []
+    writeFileSync(join(project, 'page-scripts/shown.html'), page as string)
     const folders = ['vit-square', 'bert-classify', 'gpt2'].map(name => join(reference as string, name))
     cpSync(join(project, 'node_modules/@prismal/vit-cifar10'), join(project, 'vit-cifar10'), { recursive: true })
     inNode = await runForJson('Node 24', ['scripts/check-folders.js', ...folders, join(project, 'vit-cifar10')], {
@@ -81,47 +85,42 @@ describe.skipIf(!reference || !samples)('pages', () => {
 
   describe.each(installedBrowsers())('of %s', name => {
     let browser: OpenBrowser
+    const no: Found = { works: false }
+    /** What the table says of this browser. */
+    const row: { -readonly [C in Column]: Found } = {
+      ...{ simd: no, relaxedSimd: no, threads: no, messagePort: no, coordinator: no, images: no },
+      worker: { works: false, note: 'a page cannot listen' },
+    }
     /** What a page without anything special answers. */
     let usual: Classified
     beforeAll(async () => {
       browser = await launch(name)
       usual = await ask<Classified>(site(), 'alone')
     })
-    afterAll(() => browser?.close())
+    afterAll(async () => {
+      if (browser) record({ runtime: name, version: browser.version, ...row })
+      await browser?.close()
+    })
     const ask = async <T>(where: Site | Promise<Site>, page: string): Promise<T> =>
       (await browser.ask(await where, `/browsers/page.html?case=${page}`)) as T
-
-    /** What differs from Node's answers, of the same class. */
-    const differing = (found: CheckResult): string[] =>
-      found.results
-        .filter(r => {
-          const there = inNode.results.find(n => n.model === r.model && n.way === r.way && n.build === r.build)
-          return there && there.numericsClass === r.numericsClass && there.digest !== r.digest
-        })
-        .map(r => `${r.model} ${r.way} ${r.build}`)
 
     it('give the golden answers, alone, on threads and shared, with the bits of Node', async () => {
       const found = await ask<CheckResult>(site(ISOLATED), 'checked')
       expect(found.results?.filter(r => r.failure)).toEqual([])
-      expect(differing(found)).toEqual([])
+      const [there, here] = [inNode, found].map((of, i) =>
+        of.results.map(result => ({ ...result, runtime: i ? name : 'Node 24' })),
+      )
+      expect(disagreements([...(there ?? []), ...(here ?? [])])).toEqual([])
       expect(new Set(found.results.map(r => r.model)).size).toBe(4)
       const ways = new Set(found.results.map(r => r.way))
       expect(ways).toEqual(new Set(['alone', 'threads', 'memory', 'message-port']))
-      const builds = new Set(found.results.map(r => r.build))
       if (name === 'Chromium')
         expect(found.results[0]?.numericsClass, 'its engine is V8, as is Node').toBe(inNode.results[0]?.numericsClass)
-      const works = (is: boolean, note?: string) => ({ works: is, ...(note !== undefined && { note }) })
-      record({
-        runtime: name,
-        version: browser.version,
-        simd: works(builds.has('simd')),
-        relaxedSimd: works(builds.has('relaxed-simd')),
-        threads: works(ways.has('threads'), 'where cross-origin isolated'),
-        messagePort: works(ways.has('message-port')),
-        coordinator: works(true, 'web-socket, WebRTC'),
-        worker: works(false, 'a page cannot listen'),
-        images: works(true, "the browser's formats"),
-      })
+      Object.assign(row, foundBy(found), { threads: { works: true, note: 'in isolated pages' } })
+    })
+
+    it('do what the documentation shows', async () => {
+      expect(await ask<string>(site(), 'shown')).toMatch(/^\w+, and by two devices: \w+$/)
     })
 
     it('share with a device of another process', async () => {
@@ -136,6 +135,7 @@ describe.skipIf(!reference || !samples)('pages', () => {
         const page = `coordinated&device=${device.addresses[0]}`
         const { label, alone } = await ask<Record<string, Classified['label']>>(here, page)
         expect(label?.label).toBe(alone?.label)
+        row.coordinator = { works: true }
       } finally {
         await device.close()
       }
@@ -248,6 +248,7 @@ describe.skipIf(!reference || !samples)('pages', () => {
       expect(Math.max(...errors)).toBeLessThanOrEqual(2)
       expect(images.labels.here).toEqual(images.labels.worker)
       expect(images.text).toMatchObject({ name: 'InputError', message: expect.stringMatching(/^notes.txt is not an/) })
+      row.images = { works: true, note: "the browser's formats" }
       expect(images.missing).toMatchObject({ name: 'InputError', message: expect.stringMatching(/: HTTP 404$/) })
     })
   })

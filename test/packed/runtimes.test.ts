@@ -10,10 +10,11 @@ import type { Checked, CheckResult } from './check.js'
 import { foundBy, versionOf } from './found.js'
 import { install, type Packed, pack, REPOSITORY, withDependencies } from './pack.js'
 import { copyScripts, PROCESS_RUNTIMES, type ProcessRuntime, run, runForJson, start } from './processes.js'
-import { type Found, record } from './results.js'
+import { type Found, record, recorded } from './results.js'
 import { isThere, type Runtime } from './runtimes.js'
 import { type Served, serveFolders } from './serve-folders.js'
 import { startWorkerd, type WorkerOptions } from './workerd.js'
+import { tells } from './write-table.js'
 
 /** What a person may wait for the first answer, from an empty folder on. */
 const FIRST_ANSWER_S = 60
@@ -217,6 +218,13 @@ describe('workerd', () => {
 })
 
 describe('all of them', () => {
+  it('are told of in README.md as they were seen (npx tsx test/packed/write-table.ts)', () => {
+    const readme = readFileSync(join(REPOSITORY, 'README.md'), 'utf8')
+    const seen = new Set<string>(everywhere.map(r => r.runtime))
+    const untold = recorded().filter(found => seen.has(found.runtime) && !tells(readme, found))
+    expect(untold).toEqual([])
+  })
+
   it('agree to the bit within a numerics class', () => {
     const seen = new Set(everywhere.map(r => r.runtime))
     expect(seen.size).toBe([...PROCESS_RUNTIMES, 'workerd' as const].filter(isThere).length)

@@ -56,7 +56,11 @@ function webThread(name: string, script?: URL | string): EngineThread {
   })
   worker.addEventListener('messageerror', () => end('it sent what cannot be read'))
   worker.addEventListener('error', event =>
-    end(event.message ? `it threw ${event.message.replace(/^Uncaught /, '')}` : 'its script could not be loaded'),
+    end(
+      event.message
+        ? `it threw ${event.message.replace(/^Uncaught /, '')}`
+        : 'its script could not be loaded: it is not there, or a content security policy forbids it',
+    ),
   )
   return {
     post: (message, ports = []) => worker.postMessage(message, [...ports]),

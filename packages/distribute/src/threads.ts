@@ -1,5 +1,5 @@
 /** @prismal/distribute/threads: devices in threads, one engine each: worker threads of Node, Deno and Bun, or web workers. */
-import type { Build, Precision } from '@prismal/tensor'
+import type { Build, ModuleSource, Precision } from '@prismal/tensor'
 import type { DeviceSource } from './cluster.js'
 import { ComputeThread } from './compute.js'
 import { DeviceError } from './errors.js'
@@ -15,6 +15,8 @@ export interface ThreadOptions {
    * one machine share its cores.
    */
   readonly threads?: number | 'auto'
+  /** The wasm build to run, where it is not to be found beside the thread's script: a `Module`, its bytes, or where they are. */
+  readonly module?: ModuleSource
   readonly name?: string
   /** The script to run, where `worker-thread.js` is not to be found beside this file. */
   readonly script?: URL | string
@@ -28,7 +30,7 @@ const SESSION = 'the coordinator'
  * the thread cannot be started, and says why.
  */
 export function thread(options: ThreadOptions = {}): DeviceSource {
-  const { name = 'thread', script } = options
+  const { name = 'thread', script, module } = options
   return {
     name,
     async join(model) {
@@ -36,6 +38,8 @@ export function thread(options: ThreadOptions = {}): DeviceSource {
       const compute = await ComputeThread.start({
         ...{ name, location: model.location, build, dtype, threads, measure: false },
         ...(script && { script }),
+        // A clone knows no URLs.
+        ...(module && { module: module instanceof URL ? module.href : module }),
       })
       const { port1: ours, port2: theirs } = new MessageChannel()
       compute.open(SESSION, theirs)

@@ -1,7 +1,7 @@
 /** What runs in a device's thread: an engine with a copy of the model of its own, and a device for each cluster that it is part of. */
 import { loadModel } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { type Build, createEngine, type Engine, matmul, type Precision } from '@prismal/tensor'
+import { type Build, createEngine, type ModuleSource, type Precision, productRate } from '@prismal/tensor'
 import { Device } from './device.js'
 import { starterPort } from './engine-thread.js'
 import { ConnectionError } from './errors.js'
@@ -13,6 +13,7 @@ import { portConnection } from './transports/message-port.js'
 export interface ThreadStart {
   readonly location: string
   readonly build: Build | 'auto'
+  readonly module?: ModuleSource
   readonly dtype?: Precision
   readonly threads: number | 'auto'
   readonly memoryLimitBytes?: number
@@ -44,9 +45,18 @@ const port = starterPort()
 const say = (message: FromThread): void => port.post(message)
 let take: ((message: Later) => void) | undefined
 
-async function main({ location, build, dtype, threads, memoryLimitBytes, measure }: ThreadStart): Promise<void> {
+async function main({
+  location,
+  build,
+  module,
+  dtype,
+  threads,
+  memoryLimitBytes,
+  measure,
+}: ThreadStart): Promise<void> {
   const engine = await createEngine({
     ...{ backend: build, threads },
+    ...(module !== undefined && { module }),
     ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
   })
   const files = await openFiles(location)
@@ -82,29 +92,9 @@ async function main({ location, build, dtype, threads, memoryLimitBytes, measure
       numericsClass: engine.numericsClass(precision),
       weightBytes: engine.arena.kept.usedBytes,
       ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
-      ...(measure && { gigaflops: gigaflops(engine) }),
+      ...(measure && { gigaflops: productRate(engine) }),
     },
   })
-}
-
-/** The rate of an f32 matrix product that fits the cache, best of several, in GF/s. */
-function gigaflops(engine: Engine): number {
-  const [m, k, n] = [96, 256, 256]
-  const scope = engine.scope()
-  try {
-    const a = scope.tensor(new Float32Array(m * k).fill(0.5), [m, k])
-    const b = scope.tensor(new Float32Array(k * n).fill(0.5), [k, n])
-    let best = 0
-    const until = performance.now() + 100
-    while (performance.now() < until) {
-      const started = performance.now()
-      for (let i = 0; i < 5; i++) matmul(a, b).dispose()
-      best = Math.max(best, (5 * 2 * m * k * n) / (performance.now() - started) / 1e6)
-    }
-    return best
-  } finally {
-    scope.dispose()
-  }
 }
 
 port.listen(told => {

@@ -22,7 +22,8 @@ export const DEFAULT_MODELS: readonly string[] = Object.values(DEFAULTS).map(({ 
 
 /** The version of a package as this command would find it; undefined where it is not installed. */
 export function installedVersion(name: string): string | undefined {
-  const [here, folder] = [folders(), installedPackage(name)]
+  const here = folders()
+  const folder = installedPackage(name)
   if (!here || !folder) return undefined
   const { version } = JSON.parse(here.readFileSync(here.join(folder, 'package.json'), 'utf8')) as { version?: string }
   return version
@@ -37,9 +38,7 @@ export function locateModel(model: string | undefined, task: Task): string {
 function folders() {
   const builtin = globalThis.process?.getBuiltinModule
   const [fs, path, url] = [builtin?.('node:fs'), builtin?.('node:path'), builtin?.('node:url')]
-  if (!fs || !path || !url) return undefined
-  const { existsSync, readFileSync } = fs
-  return { ...path, existsSync, readFileSync, fileURLToPath: url.fileURLToPath }
+  return fs && path && url ? { ...path, ...fs, fileURLToPath: url.fileURLToPath } : undefined
 }
 
 /** The same for a model that was named. */

@@ -34,7 +34,7 @@ import {
   type VitShape,
 } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { type Build, type Capabilities, createEngine, type Precision } from '@prismal/tensor'
+import { type Build, type Capabilities, createEngine, type ModuleSource, type Precision } from '@prismal/tensor'
 import { type ImageInput, readImage } from './images.js'
 import { locateModel, TASKS, type Task } from './locate.js'
 import { addressesOf, type ModelSource, placeOrFiles } from './model-source.js'
@@ -46,6 +46,8 @@ export interface PipelineOptions {
   readonly devices?: Cluster
   /** Default `auto`: the fastest build that this runtime has. */
   readonly backend?: 'auto' | Build
+  /** The wasm build to run, where it is not to be found beside this file: a `Module`, its bytes, or where they are. */
+  readonly module?: ModuleSource
   /** How weight matrices are stored in memory: `f32`, `f16` or `q8`. Default: `f32`, or `q8` where the files are stored in 8 bits. */
   readonly dtype?: Precision
   /**
@@ -155,10 +157,11 @@ async function inThisThread<T extends Task>(
 ): Promise<Pipelines[T]> {
   const files = typeof model === 'object' ? model : await openFiles(locateModel(model, task))
   try {
-    const { backend = 'auto', dtype, threads, memoryLimitBytes, warn, signal } = options
+    const { backend = 'auto', module, dtype, threads, memoryLimitBytes, warn, signal } = options
     const tell = options.progress_callback
     const engine = await createEngine({
       backend,
+      ...(module !== undefined && { module }),
       ...(threads !== undefined && { threads }),
       ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
     })

@@ -44,13 +44,12 @@ export function capabilities(): RuntimeCapabilities {
       'there is no WebAssembly: the reference backend computes, some hundred times as slow',
       'use another runtime, or allow WebAssembly in this one',
     )
-  if (webassembly === 'compiled')
+  // In workerd the kernels come along as modules.
+  if (webassembly === 'compiled' && runtime !== 'workerd')
     lack(
       'webassembly',
       'WebAssembly may not be compiled from bytes here',
-      runtime === 'workerd'
-        ? 'import @prismal/tensor under the workerd condition, which imports its kernels as modules, or give createEngine a module'
-        : "allow it in the page's content security policy: script-src 'wasm-unsafe-eval'",
+      "allow it in the page's content security policy (script-src 'wasm-unsafe-eval'), or give createEngine a module",
     )
   if (has && !simd)
     lack('simd', 'WebAssembly has no SIMD: the reference backend computes, some hundred times as slow', UPDATE)

@@ -97,6 +97,20 @@ export function withoutMemory() {
   return failure(alone())
 }
 
+/** The page that the documentation shows: what it says in the end. */
+export function shown() {
+  const frame = Object.assign(document.createElement('iframe'), { src: '../scripts/shown.html' })
+  document.body.append(frame)
+  return new Promise(resolve =>
+    frame.addEventListener('load', () => {
+      const line = frame.contentDocument.querySelector('p')
+      const look = () => line.textContent !== '…' && resolve(line.textContent)
+      new MutationObserver(look).observe(line, { childList: true })
+      look()
+    }),
+  )
+}
+
 /** The pixels of pictures however they are given: a digest, their sides, and a few of them. */
 export async function images() {
   const told = async image => {

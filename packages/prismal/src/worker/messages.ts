@@ -31,7 +31,7 @@ export type FromWorker =
   | { readonly told: 'warning'; readonly message: string }
 
 /** Options of loading that are plain values. */
-export type LoadedWith = Pick<PipelineOptions, 'backend' | 'dtype' | 'threads' | 'memoryLimitBytes'>
+export type LoadedWith = Pick<PipelineOptions, 'backend' | 'module' | 'dtype' | 'threads' | 'memoryLimitBytes'>
 
 /** The answer to `load`: what is known of the model without its weights. */
 export type ModelFacts = Pick<

@@ -29,7 +29,7 @@ export async function remotePipeline<T extends Task>(
   model: string | ModelUrls | undefined,
   options: PipelineOptions,
 ): Promise<Pipelines[T]> {
-  const { backend, dtype, threads, memoryLimitBytes, workerScript, warn = console.warn, signal } = options
+  const { backend, module, dtype, threads, memoryLimitBytes, workerScript, warn = console.warn, signal } = options
   signal?.throwIfAborted()
   const link = startLink(workerScript, {
     warning: warn,
@@ -41,6 +41,8 @@ export async function remotePipeline<T extends Task>(
   try {
     const plain = {
       ...(backend !== undefined && { backend }),
+      // A clone knows no URLs.
+      ...(module !== undefined && { module: module instanceof URL ? module.href : module }),
       ...(dtype !== undefined && { dtype }),
       ...(threads !== undefined && { threads }),
       ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),

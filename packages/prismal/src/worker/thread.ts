@@ -56,7 +56,11 @@ function webWorker(script: URL | string | undefined, listener: WorkerListener): 
   worker.addEventListener('message', event => listener.message(event.data))
   worker.addEventListener('messageerror', () => listener.end('it sent what cannot be read'))
   worker.addEventListener('error', event =>
-    listener.end(event.message ? `it threw ${event.message}` : 'its script could not be loaded'),
+    listener.end(
+      event.message
+        ? `it threw ${event.message}`
+        : 'its script could not be loaded: it is not there, or a content security policy forbids it',
+    ),
   )
   return {
     post: (message, transfer = []) => worker.postMessage(message, [...transfer]),

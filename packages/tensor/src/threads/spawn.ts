@@ -66,7 +66,12 @@ export function spawn(script?: URL | string): HelperThread {
   return {
     post: message => worker.postMessage(message),
     onMessage: take => worker.addEventListener('message', event => take(event.data)),
-    onEnd: end => worker.addEventListener('error', event => end(event.message || 'its script could not be loaded')),
+    onEnd: end =>
+      worker.addEventListener('error', event =>
+        end(
+          event.message || 'its script could not be loaded: it is not there, or a content security policy forbids it',
+        ),
+      ),
     unref: () => {},
     terminate: () => worker.terminate(),
   }
