@@ -12,7 +12,8 @@ export function foundBy({
 }: CheckResult): Pick<RuntimeRecord, 'simd' | 'relaxedSimd' | 'threads' | 'messagePort'> {
   const way = (way: CheckedWay): Found => {
     const some = results.filter(r => r.way === way)
-    if (some.length === 0) return { works: false, note: lacks[way]?.replace(/^threads: one, as /, '') ?? 'not there' }
+    if (some.length === 0)
+      return { works: false, note: lacks[way]?.replace(/^(threads: one, as )?(this runtime has )?/, '') ?? 'not there' }
     return { works: some.every(r => r.failure === undefined) }
   }
   const [relaxed, plain] = (['relaxed-simd', 'simd'] as const).map(build =>
@@ -25,7 +26,7 @@ export function foundBy({
     simd: { works: capabilities.simd !== 'none' },
     relaxedSimd: {
       works: relaxed !== undefined,
-      ...(relaxed !== undefined && relaxed === plain && { note: 'not fused: bits of plain SIMD' }),
+      ...(relaxed !== undefined && relaxed === plain && { note: 'not fused, bits of plain SIMD' }),
     },
     threads: way('threads'),
     messagePort: way('message-port'),

@@ -12,7 +12,7 @@ const [BEGIN, END] = ['<!-- what works where: begin -->', '<!-- what works where
 
 const cell = ({ works, note }: Found): string => {
   const mark = works ? 'yes' : 'no'
-  return note === undefined ? mark : `${mark}: ${note}`
+  return note === undefined ? mark : `${mark} (${note})`
 }
 const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
 
@@ -21,7 +21,7 @@ const rowOf = (found: RuntimeRecord): string =>
 
 /** Whether a README says of a runtime what was seen there, in whatever version. */
 export function tells(readme: string, found: RuntimeRecord): boolean {
-  const anyVersion = (line: string): string => line.replace(/ \(.*?\)/, '')
+  const anyVersion = (line: string): string => line.replace(/^(\| [^|]*?) \(.*?\)/, '$1')
   return readme.split('\n').some(line => anyVersion(line) === anyVersion(rowOf(found)))
 }
 
