@@ -133,6 +133,28 @@ describe('a URL', () => {
     expect(error.message).toMatch(/other has no config\.json: it is not a model folder$/)
   })
 
+  it('asks for sizes of what is not compressed, and takes a page for no file', async () => {
+    const asked: (string | undefined)[] = []
+    const site = createServer((request, response) => {
+      asked.push(request.headers.range)
+      if (request.url === '/empty.json') response.writeHead(416).end()
+      else if (request.url === '/config.json') response.writeHead(206, { 'content-length': 7 }).end()
+      // What a server of a single-page application says to whatever it does not have.
+      else response.writeHead(200, { 'content-type': 'text/html; charset=utf-8', 'content-length': 300 }).end()
+    })
+    await new Promise<void>(resolve => site.listen(0, '127.0.0.1', resolve))
+    const files = urlFiles(`http://127.0.0.1:${(site.address() as AddressInfo).port}`)
+    try {
+      expect(await files.size('config.json')).toBe(7)
+      expect(await files.size('empty.json')).toBe(0)
+      expect(await files.size('tokenizer.json')).toBeUndefined()
+      expect(asked).toEqual(['bytes=0-', 'bytes=0-', 'bytes=0-'])
+    } finally {
+      site.closeAllConnections()
+      await new Promise(resolve => site.close(resolve))
+    }
+  })
+
   it('of a server that fails, or sends too little', async () => {
     get = (request, response, bytes) => {
       if (request.url?.endsWith('config.json')) withRanges(request, response, bytes)

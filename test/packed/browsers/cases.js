@@ -104,7 +104,7 @@ export function shown() {
   return new Promise(resolve =>
     frame.addEventListener('load', () => {
       const line = frame.contentDocument.querySelector('p')
-      const look = () => line.textContent !== '…' && resolve(line.textContent)
+      const look = () => line.textContent !== 'One moment' && resolve(line.textContent)
       new MutationObserver(look).observe(line, { childList: true })
       look()
     }),
