@@ -34,7 +34,9 @@ export const KINDS = {
   runtimes: ({ language, about }: Snippet) =>
     /^(js|html)$/.test(language) && /^(node|deno|bun|workerd|page|vite| )+$/.test(about),
   /** Lines of a file; `…` stands for more of them. */
-  quote: ({ language, about }: Snippet) => language === 'ts' && /\.ts$/.test(about),
+  quote: ({ language, about }: Snippet) => language === 'ts' && /(?<!\.test)\.ts$/.test(about),
+  /** Run by the test that is named, which knows what else it takes. */
+  elsewhere: ({ language, about }: Snippet) => language !== 'console' && /\.test\.ts$/.test(about),
   /** Commands, whose names and options exist, and what they write. */
   console: ({ language, about }: Snippet) => language === 'console' && about === '',
 } as const

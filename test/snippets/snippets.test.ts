@@ -77,6 +77,10 @@ it.each(snippetsOf('quote'))('%s quotes a file', (_, { about, text }) => {
     }
 })
 
+it.each(snippetsOf('elsewhere'))('%s is run by the test that it names', (_, { about, file }) => {
+  expect(readFileSync(about, 'utf8')).toContain(`'${file}'`)
+})
+
 describe('commands', () => {
   const help = new Map<string, string>()
   const helpOf = (cli: string, name: string): string => {
