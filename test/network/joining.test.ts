@@ -187,7 +187,7 @@ test.skipIf(!subject)('a transport of one’s own serves both sides', async () =
   const outfile = join(folder, 'tcp-transport.mjs')
   // As whoever writes one compiles it: threads import JavaScript.
   await build({
-    entryPoints: ['examples/tcp-transport.ts'],
+    entryPoints: ['examples/own-transport/tcp-transport.ts'],
     outfile,
     bundle: true,
     platform: 'node',

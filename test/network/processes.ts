@@ -31,7 +31,7 @@ afterEach(async () => {
 export function start(
   file: string,
   args: readonly string[],
-  options: { readonly env?: NodeJS.ProcessEnv } = {},
+  options: { readonly env?: NodeJS.ProcessEnv; readonly cwd?: string } = {},
 ): Running {
   const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options })
   const said = { out: '', err: '' }

@@ -70,7 +70,7 @@ describe.skipIf(!reference || !samples)('pages', () => {
     copyScripts(project, 'check', 'scripts/check-folders')
     copyScripts(join(project, 'page-scripts'), 'check')
     importRelatively(join(project, 'page-scripts/check.js'))
-    const [, page] = /```html\n(.*?)```/s.exec(readFileSync(join(REPOSITORY, 'docs/browsers.md'), 'utf8')) ?? []
+    const [, page] = /```html \S+\n(.*?)```/s.exec(readFileSync(join(REPOSITORY, 'docs/browsers.md'), 'utf8')) ?? []
     writeFileSync(join(project, 'page-scripts/shown.html'), page as string)
     const folders = ['vit-square', 'bert-classify', 'gpt2'].map(name => join(reference as string, name))
     cpSync(join(project, 'node_modules/@prismal/vit-cifar10'), join(project, 'vit-cifar10'), { recursive: true })

@@ -6,6 +6,7 @@ import {
   decodeImage,
   InputError,
   ModelError,
+  memoryFiles,
   type NumberArray,
   type PipelineOptions,
   type ProgressInfo,
@@ -180,6 +181,18 @@ describe('loading in a worker', () => {
     await (await pipeline('feature-extraction', undefined, { warn: message => void here.push(message) })).dispose()
     await features.dispose()
     expect(warnings).toEqual(here)
+  })
+
+  it('opens files at addresses of their own, and refuses the files themselves', async () => {
+    const names = ['config.json', 'model.safetensors', 'preprocessor_config.json']
+    const bytes = (name: string): Buffer => readFileSync(join(vit, name))
+    const urls = Object.fromEntries(names.map(name => [name, `data:;base64,${bytes(name).toString('base64')}`]))
+    const [here, there] = await both(options => pipeline('image-classification', urls, options))
+    expect(there.capabilities().worker).toBe(true)
+    expect(await there(cat)).toEqual(await here(cat))
+    await Promise.all([here.dispose(), there.dispose()])
+    const files = memoryFiles(Object.fromEntries(names.map(name => [name, bytes(name)])))
+    await expect(pipeline('image-classification', files, inWorker)).rejects.toThrow('files and worker were both given')
   })
 
   it('takes dtype, threads, build and a limit', async () => {

@@ -9,7 +9,7 @@ import { transport as nats } from '@prismal/distribute/transports/nats'
 import { transport as webRtc } from '@prismal/distribute/transports/web-rtc'
 import { transport as webSocket, webSocketTransport } from '@prismal/distribute/transports/web-socket'
 import { afterAll } from 'vitest'
-import { transport as tcp } from '../../examples/tcp-transport.js'
+import { transport as tcp } from '../../examples/own-transport/tcp-transport.js'
 import { hasNatsServer, natsServer } from '../nats-server.js'
 
 export interface Subject {
@@ -84,9 +84,9 @@ export const subjects: readonly Subject[] = [
   addresses('web-rtc', webRtc, 'rtc+ws://127.0.0.1:0', '@prismal/distribute/transports/web-rtc'),
   ...(server ? [addresses('nats', nats, server.url, '@prismal/distribute/transports/nats')] : []),
   addresses(
-    'examples/tcp-transport',
+    'examples/own-transport',
     tcp,
     'tcp://127.0.0.1:0',
-    new URL('../../examples/tcp-transport.ts', import.meta.url).href,
+    new URL('../../examples/own-transport/tcp-transport.ts', import.meta.url).href,
   ),
 ]

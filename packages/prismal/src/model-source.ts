@@ -16,6 +16,12 @@ export function placeOrFiles(source: ModelSource | undefined): string | ModelFil
   return folder === undefined ? linkedFiles(source) : placeOf(folder)
 }
 
+/** The addresses of a model's files, as another thread can be told them; undefined where the files themselves were given. */
+export function addressesOf(source: ModelSource | undefined): ModelUrls | undefined {
+  if (typeof source !== 'object' || source instanceof URL || isFiles(source)) return undefined
+  return Object.fromEntries(Object.entries(source).map(([name, url]) => [name, String(url)]))
+}
+
 const isFiles = (source: ModelFiles | ModelUrls): source is ModelFiles =>
   typeof (source as ModelFiles).range === 'function'
 

@@ -37,7 +37,7 @@ import { openFiles } from '@prismal/models/node'
 import { type Build, type Capabilities, createEngine, type ModuleSource, type Precision } from '@prismal/tensor'
 import { type ImageInput, readImage } from './images.js'
 import { locateModel, TASKS, type Task } from './locate.js'
-import { type ModelSource, placeOrFiles } from './model-source.js'
+import { addressesOf, type ModelSource, placeOrFiles } from './model-source.js'
 import { remotePipeline, StartError } from './worker/remote.js'
 import { lackOfWorkers } from './worker/thread.js'
 
@@ -134,13 +134,14 @@ export async function pipeline<T extends Task>(
     throw new InputError(
       'devices and worker were both given: devices are joined from the thread that has them, so choose one',
     )
-  if (typeof model === 'object')
+  const place = typeof model === 'object' ? addressesOf(source) : model
+  if (typeof model === 'object' && !place)
     throw new InputError('files and worker were both given: a worker opens the model itself, so name its folder or URL')
   const lack = lackOfWorkers()
   const inline = (why: string) => inThisThread(task, model, options, [`worker: none, as ${why}`])
   if (lack !== undefined) return inline(lack)
   try {
-    return await remotePipeline(task, model, options)
+    return await remotePipeline(task, place, options)
   } catch (error) {
     if (!(error instanceof StartError)) throw error
     return inline(`it could not be started: ${error.message}`)

@@ -1,11 +1,16 @@
 /** What a pipeline's two sides tell each other. */
-import type { Model } from '@prismal/models'
+import type { Model, ModelUrls } from '@prismal/models'
 import type { PipelineCapabilities, PipelineOptions, ProgressInfo } from '../pipeline.js'
 import type { CarriedError } from './errors.js'
 
 /** What is asked of the worker; each question is answered once, under its number. */
 export type Question =
-  | { readonly ask: 'load'; readonly task: string; readonly model: string | undefined; readonly options: LoadedWith }
+  | {
+      readonly ask: 'load'
+      readonly task: string
+      readonly model: string | ModelUrls | undefined
+      readonly options: LoadedWith
+    }
   /** One call with its report. */
   | { readonly ask: 'call'; readonly input: unknown; readonly options: object | undefined }
   /** Begins a stream that is known by the number of this question; {@link Step}s are asked for one by one. */

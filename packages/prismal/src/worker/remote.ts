@@ -5,6 +5,7 @@ import {
   type GenerationPipeline,
   generationOf,
   type Model,
+  type ModelUrls,
   type Reported,
   type Runner,
 } from '@prismal/models'
@@ -25,7 +26,7 @@ interface CallOptions {
  */
 export async function remotePipeline<T extends Task>(
   task: T,
-  model: string | undefined,
+  model: string | ModelUrls | undefined,
   options: PipelineOptions,
 ): Promise<Pipelines[T]> {
   const { backend, module, dtype, threads, memoryLimitBytes, workerScript, warn = console.warn, signal } = options
@@ -47,7 +48,7 @@ export async function remotePipeline<T extends Task>(
       ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
     }
     // The worker's own address is its script's: what is relative is so to this page.
-    const where = model === undefined ? undefined : (addressOf(model) ?? model)
+    const where = typeof model === 'string' ? (addressOf(model) ?? model) : model
     const facts = (await link.ask({ ask: 'load', task, model: where, options: plain })) as ModelFacts
     return toolOf(task, link, facts) as Pipelines[T]
   } catch (error) {

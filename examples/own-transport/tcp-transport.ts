@@ -1,4 +1,4 @@
-/** A transport of one's own: messages over TCP, each behind its length. docs/transports.md tells what it has to do. */
+/** A transport of one's own: messages over TCP, each behind its length. docs/transports.md of the repository tells what it has to do. */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { type Connection, ConnectionError, type Transport } from '@prismal/distribute'
 
