@@ -104,7 +104,7 @@ const LANGUAGE: readonly Experiment[] = [
   text('Tiny Shakespeare, last tenth', 'tiny-shakespeare', 'last-tenth', { window: 512 }),
   {
     ...text('WikiText-2', 'wikitext-2', 'test', { window: 512 }),
-    ...{ limit: 200, devices: [2, 4, 8], readings: true },
+    ...{ limit: 200, devices: [2, 4], readings: true },
   },
   { ...text('WikiText-2, windows of 1,024', 'wikitext-2', 'test', { window: 1024 }), limit: 50, isVariation: true },
   { ...text('Generation after a shared prefill', 'wikitext-2', 'test', {}), task: 'generation', limit: 200 },
