@@ -174,7 +174,7 @@ describe('50 times loaded and disposed', () => {
   it.each(Object.keys(GC) as ProcessRuntime[])('a model leaves no memory behind: %s', async runtime => {
     if (!isThere(runtime)) return
     // JavaScriptCore goes on compiling for some fifty rounds: 80 MB after 10, 86 after 60, 86 after 200.
-    const warmUp = runtime === 'Bun' ? 60 : 20
+    const warmUp = runtime === 'Bun' ? 60 : 40
     const options: RunOptions = { cwd: project, flags: [...COMMANDS[runtime], ...(GC[runtime] ?? [])] }
     const command = ['scripts/dispose-rounds.js', vit, String(warmUp + ROUNDS)] as const
     const resident = await runForJson<number[]>(runtime, command, options)
