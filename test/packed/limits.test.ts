@@ -163,8 +163,7 @@ describe('workerd', () => {
 })
 
 describe('50 times loaded and disposed', () => {
-  // JavaScriptCore takes some twenty rounds to have compiled what it will.
-  const [WARM_UP, ROUNDS, MOST] = [20, 50, 1.05]
+  const [ROUNDS, MOST] = [50, 1.05]
   const GC: { readonly [R in ProcessRuntime]?: readonly string[] } = {
     'Node 20': ['--expose-gc'],
     'Node 24': ['--expose-gc'],
@@ -174,15 +173,15 @@ describe('50 times loaded and disposed', () => {
 
   it.each(Object.keys(GC) as ProcessRuntime[])('a model leaves no memory behind: %s', async runtime => {
     if (!isThere(runtime)) return
+    // JavaScriptCore goes on compiling for some fifty rounds: 80 MB after 10, 86 after 60, 86 after 200.
+    const warmUp = runtime === 'Bun' ? 60 : 40
     const options: RunOptions = { cwd: project, flags: [...COMMANDS[runtime], ...(GC[runtime] ?? [])] }
-    const command = ['scripts/dispose-rounds.js', vit, String(WARM_UP + ROUNDS)] as const
+    const command = ['scripts/dispose-rounds.js', vit, String(warmUp + ROUNDS)] as const
     const resident = await runForJson<number[]>(runtime, command, options)
     const median = (from: number): number => resident.slice(from, from + 10).toSorted((a, b) => a - b)[5] as number
-    const [before, after] = [median(WARM_UP), median(WARM_UP + ROUNDS - 10)]
+    const [before, after] = [median(warmUp), median(warmUp + ROUNDS - 10)]
     const mb = [before, after, Math.max(...resident)].map(bytes => (bytes / 1e6).toFixed(0))
-    console.log(
-      `${runtime}: ${mb[0]} MB after ${WARM_UP} rounds, ${mb[1]} MB after ${ROUNDS} more, ${mb[2]} MB at most`,
-    )
+    console.log(`${runtime}: ${mb[0]} MB after ${warmUp} rounds, ${mb[1]} MB after ${ROUNDS} more, ${mb[2]} MB at most`)
     expect(after / before).toBeLessThan(MOST)
   })
 })
