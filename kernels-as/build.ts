@@ -3,9 +3,10 @@
  * for those with relaxed SIMD too, and each again as prismal-…-threads.wasm for a memory that threads share. Run it in
  * this folder.
  */
-import { readFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import asc from 'assemblyscript/asc'
 import { KERNEL_NAMES } from './catalogue.js'
+import { catalogueDigest, DIGEST_SECTION } from './digest.js'
 
 const RELAXED = ['--enable', 'relaxed-simd']
 const SHARED = ['--enable', 'threads', '--sharedMemory', '--maximumMemory', '65536']
@@ -25,9 +26,16 @@ for (const [build, features] of Object.entries(BUILDS)) {
   ])
   process.stderr.write(stderr.toString())
   if (error) throw error
-  const bytes = await readFile(outFile)
+  const bytes = Buffer.concat([await readFile(outFile), customSection(DIGEST_SECTION, catalogueDigest())])
+  await writeFile(outFile, bytes)
   checkModule(outFile, bytes)
   console.log(`${outFile}: ${bytes.length} bytes, ${KERNEL_NAMES.length} kernels`)
+}
+
+/** A custom section: id 0, its size, and a name and a text with theirs, all sizes below 128. */
+function customSection(name: string, text: string): Uint8Array {
+  const content = [name.length, ...Buffer.from(name), ...Buffer.from(text)]
+  return Uint8Array.of(0, content.length, ...content)
 }
 
 /** Throws unless the module exports exactly the catalogue's kernels and holds no data segment. */

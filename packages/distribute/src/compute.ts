@@ -1,5 +1,5 @@
-/** A worker thread of Node that computes, seen from the thread that started it: it holds a model and serves the clusters that it is part of. */
-import { Worker } from 'node:worker_threads'
+/** A thread that computes, seen from the one that started it: it holds a model and serves the clusters that it is part of. */
+import { type EngineThread, startThread } from './engine-thread.js'
 import { DeviceError } from './errors.js'
 import type { LinkMessage } from './messages.js'
 import type { FromThread, Loaded, ThreadStart, ToThread } from './worker-thread.js'
@@ -8,7 +8,7 @@ export interface ComputeOptions extends ThreadStart {
   /** Name in messages. */
   readonly name: string
   /** The script to run; default: the one beside this file. */
-  readonly script?: URL
+  readonly script?: URL | string
   /** Connects the thread's device to another one, when the device was asked to; default: that fails. */
   readonly dial?: (link: LinkMessage) => Promise<MessagePort>
 }
@@ -18,14 +18,15 @@ export class ComputeThread {
   readonly loaded: Loaded
   /** Resolves with the reason once the thread has ended. */
   readonly ended: Promise<string>
-  readonly #worker: Worker
+  readonly #thread: EngineThread
   readonly #linked = new Map<string, () => void>()
 
-  private constructor(worker: Worker, ended: Promise<string>, loaded: Loaded, dial: ComputeOptions['dial']) {
-    this.#worker = worker
-    this.ended = ended
+  private constructor(thread: EngineThread, loaded: Loaded, dial: ComputeOptions['dial']) {
+    this.#thread = thread
+    this.ended = thread.ended
     this.loaded = loaded
-    worker.on('message', (message: FromThread) => {
+    thread.onMessage(told => {
+      const message = told as FromThread
       if ('linked' in message) this.#linked.get(`${message.session}/${message.linked}`)?.()
       else if ('dial' in message) void this.#dial(message.dial, message.link, dial)
     })
@@ -33,22 +34,17 @@ export class ComputeThread {
 
   /** Resolves once the model is loaded. Throws {@link DeviceError} where it cannot be. */
   static async start({ name, script, dial, ...start }: ComputeOptions): Promise<ComputeThread> {
-    const worker = new Worker(script ?? new URL('./worker-thread.js', import.meta.url), {
-      workerData: start,
-      name,
-      execArgv: [],
-    })
-    const ended = new Promise<string>(resolve => {
-      worker.once('error', error => resolve(`it threw ${(error as Error).message}`))
-      worker.once('exit', code => resolve(`it exited with code ${code}`))
-    })
+    const thread = begin(name, script)
     const first = await Promise.race([
-      new Promise<FromThread>(resolve => worker.once('message', resolve)),
-      ended.then((failed): FromThread => ({ failed })),
+      new Promise<FromThread>(resolve => {
+        thread.onMessage(told => resolve(told as FromThread))
+        thread.post({ start } satisfies ToThread)
+      }),
+      thread.ended.then((failed): FromThread => ({ failed })),
     ])
-    if ('loaded' in first) return new ComputeThread(worker, ended, first.loaded, dial)
-    await worker.terminate()
-    throw new DeviceError(`${name} could not join: ${'failed' in first ? first.failed : 'it sent something else'}`)
+    if ('loaded' in first) return new ComputeThread(thread, first.loaded, dial)
+    await thread.terminate()
+    throw cannotJoin(name, 'failed' in first ? first.failed : 'it sent something else')
   }
 
   /** Serves a coordinator over a port, as part of the cluster that `session` names. */
@@ -66,7 +62,7 @@ export class ComputeThread {
   }
 
   async end(): Promise<void> {
-    await this.#worker.terminate()
+    await this.#thread.terminate()
   }
 
   async #dial(id: number, link: LinkMessage, dial: ComputeOptions['dial']): Promise<void> {
@@ -79,8 +75,18 @@ export class ComputeThread {
     }
   }
 
-  // Node's types know two kinds of MessagePort, which are one.
   #post(message: ToThread, ...ports: MessagePort[]): void {
-    this.#worker.postMessage(message, ports as never[])
+    this.#thread.post(message, ports)
   }
 }
+
+function begin(name: string, script: URL | string | undefined): EngineThread {
+  try {
+    return startThread(name, script)
+  } catch (cause) {
+    throw cannotJoin(name, `its thread cannot be started: ${cause instanceof Error ? cause.message : cause}`, cause)
+  }
+}
+
+const cannotJoin = (name: string, why: string, cause?: unknown): DeviceError =>
+  new DeviceError(`${name} could not join: ${why}`, { cause })

@@ -1,5 +1,4 @@
 /** @prismal/distribute/host: a device that others join over a network. Sockets live on the calling thread, the engine in a worker thread. */
-import { networkInterfaces } from 'node:os'
 import { folderName } from '@prismal/models'
 import type { Build, Precision } from '@prismal/tensor'
 import { ComputeThread } from './compute.js'
@@ -110,7 +109,9 @@ export async function host(options: HostOptions): Promise<Host> {
 function reachable(address: string): string[] {
   const any = /^(\w[\w+.-]*:\/\/)(0\.0\.0\.0|\[::\])(?=[:/]|$)/.exec(address)
   if (!any) return [address]
-  const found = Object.values(networkInterfaces()).flatMap(list => list ?? [])
+  const found = Object.values(globalThis.process?.getBuiltinModule?.('node:os').networkInterfaces() ?? {}).flatMap(
+    list => list ?? [],
+  )
   const outside = found.filter(i => !i.internal && i.family === 'IPv4').map(i => i.address)
   return (outside.length > 0 ? outside : ['127.0.0.1']).map(host => address.replace(any[0], `${any[1]}${host}`))
 }

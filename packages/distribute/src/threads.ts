@@ -1,4 +1,4 @@
-/** @prismal/distribute/threads: devices in worker threads of Node, one engine each. */
+/** @prismal/distribute/threads: devices in threads, one engine each: worker threads of Node, Deno and Bun, or web workers. */
 import type { Build, Precision } from '@prismal/tensor'
 import type { DeviceSource } from './cluster.js'
 import { ComputeThread } from './compute.js'
@@ -16,14 +16,17 @@ export interface ThreadOptions {
    */
   readonly threads?: number | 'auto'
   readonly name?: string
-  /** The script to run; default: the one beside this file. */
-  readonly script?: URL
+  /** The script to run, where `worker-thread.js` is not to be found beside this file. */
+  readonly script?: URL | string
 }
 
 /** A thread serves one cluster: any name of it will do. */
 const SESSION = 'the coordinator'
 
-/** A device in a worker thread, which loads the model itself from where the coordinator has it. */
+/**
+ * A device in a thread, which loads the model itself from where the coordinator has it. Joining throws `DeviceError` where
+ * the thread cannot be started, and says why.
+ */
 export function thread(options: ThreadOptions = {}): DeviceSource {
   const { name = 'thread', script } = options
   return {

@@ -1,9 +1,9 @@
-/** What runs in a worker thread: an engine with a copy of the model of its own, and a device for each cluster that it is part of. */
-import { parentPort, workerData } from 'node:worker_threads'
+/** What runs in a device's thread: an engine with a copy of the model of its own, and a device for each cluster that it is part of. */
 import { loadModel } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
 import { type Build, createEngine, type Engine, matmul, type Precision } from '@prismal/tensor'
 import { Device } from './device.js'
+import { starterPort } from './engine-thread.js'
 import { ConnectionError } from './errors.js'
 import type { DeviceInfo } from './joining.js'
 import type { LinkMessage } from './messages.js'
@@ -24,6 +24,8 @@ interface OfSession {
   readonly session: string
 }
 export type ToThread =
+  /** Said once, before anything else. */
+  | { readonly start: ThreadStart }
   | (OfSession & { readonly open: MessagePort })
   | (OfSession & { readonly link: MessagePort; readonly peer: number })
   | { readonly dialled: number; readonly port?: MessagePort; readonly failed?: string }
@@ -35,7 +37,12 @@ export type FromThread =
   | (OfSession & { readonly linked: number })
   | { readonly dial: number; readonly link: LinkMessage }
 
-const say = (message: FromThread): void => parentPort?.postMessage(message)
+/** What comes once the model is loaded. */
+type Later = Exclude<ToThread, { readonly start: ThreadStart }>
+
+const port = starterPort()
+const say = (message: FromThread): void => port.post(message)
+let take: ((message: Later) => void) | undefined
 
 async function main({ location, build, dtype, threads, memoryLimitBytes, measure }: ThreadStart): Promise<void> {
   const engine = await createEngine({
@@ -53,7 +60,7 @@ async function main({ location, build, dtype, threads, memoryLimitBytes, measure
       dialled.set(++dials, { resolve, reject })
       say({ dial: dials, link })
     })
-  parentPort?.on('message', (message: ToThread) => {
+  take = message => {
     if ('open' in message) {
       const device = new Device(model, { dial })
       devices.set(message.session, device)
@@ -67,7 +74,7 @@ async function main({ location, build, dtype, threads, memoryLimitBytes, measure
       if (message.port) waiting?.resolve(portConnection(message.port))
       else waiting?.reject(new ConnectionError(message.failed ?? 'it could not be dialled'))
     }
-  })
+  }
   const { digest, precision } = model
   say({
     loaded: {
@@ -100,6 +107,10 @@ function gigaflops(engine: Engine): number {
   }
 }
 
-main(workerData as ThreadStart).catch((error: Error & { code?: unknown }) => {
-  say({ failed: error.message, ...(typeof error.code === 'string' && { code: error.code }) })
+port.listen(told => {
+  const message = told as ToThread
+  if (!('start' in message)) return take?.(message)
+  main(message.start).catch((error: Error & { code?: unknown }) => {
+    say({ failed: error.message, ...(typeof error.code === 'string' && { code: error.code }) })
+  })
 })

@@ -27,6 +27,20 @@ export const folderName = (location: string, above = 0): string =>
     .filter(Boolean)
     .at(-1 - above) ?? location
 
+/**
+ * The absolute URL of a location that is one, or that is relative to a page; undefined where it is a path of this machine.
+ * Throws {@link ModelError} where it is relative to something that has no address.
+ */
+export function addressOf(location: string): string | undefined {
+  if (/^https?:/.test(location)) return location
+  const base = globalThis.document?.baseURI ?? globalThis.location?.href
+  const isPage = typeof globalThis.process?.getBuiltinModule !== 'function'
+  if (base === undefined || !isPage) return undefined
+  if (!URL.canParse(location, base))
+    throw new ModelError(`${location} is relative to ${base}, which is no address: give the whole URL`)
+  return new URL(location, base).href
+}
+
 /** Bytes that are read at a time: few calls, and still small beside a cache. */
 export const CHUNK_BYTES = 1 << 20
 
@@ -94,8 +108,13 @@ export function urlFiles(base: string | URL): ModelFiles {
   const address = (name: string): string => `${location}/${name}`
 
   const size = async (name: string): Promise<number | undefined> => {
-    const response = await fetch(address(name), { method: 'HEAD' })
+    // A range is never compressed: without one the length may be that of what was.
+    const response = await fetch(address(name), { method: 'HEAD', headers: { range: 'bytes=0-' } })
     if (response.status === 404) return undefined
+    // An empty file has no first byte.
+    if (response.status === 416) return 0
+    // Servers of pages answer with one of them for whatever they do not have.
+    if (response.headers.get('content-type')?.startsWith('text/html')) return undefined
     const length = Number(response.headers.get('content-length') ?? Number.NaN)
     if (!response.ok || !Number.isFinite(length))
       throw new ModelError(`${address(name)}: HTTP ${response.status}, content-length ${length}`)

@@ -1,11 +1,16 @@
-/** @prismal/models/node: models in folders. */
-import { type FileHandle, open, readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+/** @prismal/models/node: models in folders, where the runtime has folders, and at URLs. */
+import type { FileHandle } from 'node:fs/promises'
 import { ModelError } from './errors.js'
-import { CHUNK_BYTES, type ModelFiles, urlFiles } from './files.js'
+import { addressOf, CHUNK_BYTES, type ModelFiles, urlFiles } from './files.js'
 
-/** The files of a folder. Throws {@link ModelError} where it is not a folder. */
+/** The files of a folder. Throws {@link ModelError} where it is not a folder or the runtime has none. */
 export async function folderFiles(path: string): Promise<ModelFiles> {
+  // Asked for at run time: an import would break a browser's bundle.
+  const builtin = globalThis.process?.getBuiltinModule
+  const [files, paths] = [builtin?.('node:fs/promises'), builtin?.('node:path')]
+  if (!files || !paths) throw new ModelError(`${path} cannot be opened: this runtime has no folders, so name a URL`)
+  const { open, readdir, stat } = files
+  const { join } = paths
   const found = await stat(path).catch(() => undefined)
   if (!found?.isDirectory()) throw new ModelError(`${path} is not a folder${found ? '' : ' (it does not exist)'}`)
   /** Files that are being streamed, open until `close()`. */
@@ -81,7 +86,8 @@ async function fill(
   return bytes
 }
 
-/** A folder or, where the location is an http(s) address, a URL. */
+/** A folder, or a URL; what is relative is so to the working folder, or to the page. */
 export async function openFiles(location: string): Promise<ModelFiles> {
-  return /^https?:/.test(location) ? urlFiles(location) : folderFiles(location)
+  const address = addressOf(location)
+  return address === undefined ? folderFiles(location) : urlFiles(address)
 }

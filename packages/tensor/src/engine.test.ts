@@ -5,9 +5,11 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { catalogueDigest } from '@prismal/kernels/digest'
 import {
   add,
   availableBuilds,
+  availableThreads,
   createEngine,
   DisposedError,
   MemoryError,
@@ -163,10 +165,29 @@ describe.runIf(fastest !== 'reference')('the module of an engine', () => {
     const damaged = await failure({ module: bytes.slice(0, 1000) })
     expect(damaged).toBeInstanceOf(UnavailableError)
     expect(damaged.message).toContain('could not be loaded from the bytes given')
-    const empty = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0))
-    const other = await failure({ module: empty })
+    const empty = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]
+    const other = await failure({ module: new WebAssembly.Module(Uint8Array.from(empty)) })
     expect(other).toBeInstanceOf(UnavailableError)
-    expect(other.message).toMatch(/from the module given: .*has no kernel/)
+    expect(other.message).toMatch(/from the module given: it does not say which version of the kernels it is/)
+    const section = [...'\x07prismal', ...catalogueDigest()].map(c => c.charCodeAt(0))
+    const lacking = await failure({ module: Uint8Array.from([...empty, 0, section.length, ...section]) })
+    expect(lacking.message).toMatch(/has no kernel/)
+  })
+
+  it('is refused where it was built from another version, on one thread and on several', async () => {
+    for (const [threads, file] of [
+      [1, bytes],
+      [2, readFileSync(wasmFile(`${fastest}-threads`))],
+    ] as const) {
+      if (threads > availableThreads()) continue
+      const other = Buffer.from(file)
+      other.write('00000000', other.lastIndexOf(catalogueDigest()))
+      const error = await failure({ module: other, threads })
+      expect(error).toBeInstanceOf(UnavailableError)
+      expect(error.message).toContain(
+        `it is of another version (kernels 00000000) than this script (${catalogueDigest()})`,
+      )
+    }
   })
 })
 

@@ -13,7 +13,7 @@ import { type Dtype, type Meter, Scope, type Tensor, type TypedArray } from './t
 import { chooseThreads } from './threads/choose.js'
 import { lackOfThreads } from './threads/spawn.js'
 import { startTeam, type Team, type TeamOptions } from './threads/team.js'
-import { compile, type ModuleSource, unusable } from './wasm-source.js'
+import { compile, type KernelsOf, type ModuleSource, unusable } from './wasm-source.js'
 
 export interface EngineOptions {
   /**
@@ -38,8 +38,10 @@ export interface EngineOptions {
   readonly threadScript?: URL | string
 }
 
-/** @internal What tests set. */
+/** @internal What runtimes differ in, and what tests set. */
 export interface EngineInternals extends Pick<TeamOptions, 'partTimeoutMs' | 'grain'> {
+  /** Where the kernels are when the options do not say. */
+  readonly kernelsOf: KernelsOf
   /** Cores that the machine is taken to have. */
   readonly cores?: number
 }
@@ -65,7 +67,7 @@ export class Engine {
   readonly #team: Team | undefined
   readonly #root: Scope
 
-  /** @internal Use {@link createEngine}. */
+  /** @internal Use `createEngine`. */
   constructor(
     memory: GrowableMemory,
     kernels: Kernels,
@@ -173,16 +175,8 @@ export class Engine {
   }
 }
 
-/**
- * Makes an engine with a memory of its own. Throws {@link UnavailableError} for a build or threads that this runtime lacks
- * or a module that cannot be had, {@link OperandError} for options that are none.
- */
-export function createEngine(options: EngineOptions = {}): Promise<Engine> {
-  return makeEngine(options)
-}
-
-/** @internal {@link createEngine}, with what tests set. */
-export async function makeEngine(options: EngineOptions, internals: EngineInternals = {}): Promise<Engine> {
+/** @internal `createEngine`, with what runtimes differ in and tests set. */
+export async function makeEngine(options: EngineOptions, internals: EngineInternals): Promise<Engine> {
   const { backend = 'auto', memoryLimitBytes = Number.POSITIVE_INFINITY } = options
   if (!(memoryLimitBytes > 0))
     throw new OperandError(`createEngine: memoryLimitBytes is ${memoryLimitBytes}, not positive`)
@@ -201,43 +195,57 @@ export async function makeEngine(options: EngineOptions, internals: EngineIntern
       if (!(options.threads === 'auto' && cause instanceof UnavailableError)) throw cause
       reasons.push(cause.message)
     }
-  const { memory, kernels } = await bind(build, options.module)
+  const { memory, kernels } = await bind(build, options.module, internals.kernelsOf)
   return new Engine(memory, kernels, build, memoryLimitBytes, threads > 1 ? reasons : because)
 }
 
 /** The kernels of a module over a memory of their own. One built for shared memory does for one thread too. */
-async function bind(build: Build, source: ModuleSource | undefined): Promise<{ memory: WasmMemory; kernels: Kernels }> {
-  const module = await compile(build, false, source)
+async function bind(
+  build: Build,
+  given: ModuleSource | undefined,
+  kernelsOf: KernelsOf,
+): Promise<{ memory: WasmMemory; kernels: Kernels }> {
+  const source = given ?? expectKernels(build, false, kernelsOf)
+  const module = await compile(build, source)
   const plain = new WasmMemory()
   try {
     return { memory: plain, kernels: await wasmKernels(module, plain.wasm) }
   } catch (cause) {
-    if (!(cause instanceof WebAssembly.LinkError) || source === undefined || lackOfThreads())
-      throw unusable(build, false, source, cause)
+    if (!(cause instanceof WebAssembly.LinkError) || given === undefined || lackOfThreads())
+      throw unusable(build, source, cause)
     const shared = new WasmMemory(true)
     const kernels = await wasmKernels(module, shared.wasm).catch(() => {
-      throw unusable(build, false, source, cause)
+      throw unusable(build, source, cause)
     })
     return { memory: shared, kernels }
   }
+}
+
+/** Throws {@link UnavailableError} where the kernels did not come along. */
+function expectKernels(build: Build, shared: boolean, kernelsOf: KernelsOf): ModuleSource {
+  const source = kernelsOf(build, shared)
+  if (source) return source
+  const file = `prismal-${build}${shared ? '-threads' : ''}.wasm`
+  throw new UnavailableError(`wasm: ${file} does not come along in this runtime: give it as \`module\``)
 }
 
 /** Helpers over one shared memory. Throws {@link UnavailableError} where the module or a helper cannot be had. */
 async function makeTeam(
   build: Build,
   threads: number,
-  { module: source, threadScript: script }: EngineOptions,
-  { partTimeoutMs, grain }: EngineInternals,
+  { module: given, threadScript: script }: EngineOptions,
+  { kernelsOf, partTimeoutMs, grain }: EngineInternals,
 ): Promise<Team> {
-  const module = await compile(build, true, source)
+  const source = given ?? expectKernels(build, true, kernelsOf)
+  const module = await compile(build, source)
   const memory = new WasmMemory(true)
   const kernels = await wasmKernels(module, memory.wasm).catch(cause => {
-    if (source !== undefined && cause instanceof WebAssembly.LinkError)
+    if (given !== undefined && cause instanceof WebAssembly.LinkError)
       throw new UnavailableError(
         `threads: ${threads} need a module built for shared memory (prismal-${build}-threads.wasm), which the one given is not`,
         { cause },
       )
-    throw unusable(build, true, source, cause)
+    throw unusable(build, source, cause)
   })
   return startTeam({ module, memory, kernels, threads, script, partTimeoutMs, grain }).catch(cause => {
     throw new UnavailableError(`threads: a helper thread could not be started: ${(cause as Error).message}`, { cause })

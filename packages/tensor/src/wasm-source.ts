@@ -5,42 +5,25 @@ import { UnavailableError } from './errors.js'
 /** A compiled module, its bytes, or where they lie. */
 export type ModuleSource = WebAssembly.Module | ArrayBuffer | ArrayBufferView<ArrayBuffer> | URL | string
 
-// Written out so that bundlers see every file.
-const beside = (build: Build, shared: boolean): URL => {
-  if (build === 'relaxed-simd')
-    return shared
-      ? new URL('./prismal-relaxed-simd-threads.wasm', import.meta.url)
-      : new URL('./prismal-relaxed-simd.wasm', import.meta.url)
-  return shared
-    ? new URL('./prismal-simd-threads.wasm', import.meta.url)
-    : new URL('./prismal-simd.wasm', import.meta.url)
-}
+/** Where the kernels of a build are, for one thread or for a memory that threads share; undefined where they did not come along. */
+export type KernelsOf = (build: Build, shared: boolean) => ModuleSource | undefined
 
-/**
- * Compiles the kernels of `build`, by default those beside this file for a memory that threads share or not. Throws
- * {@link UnavailableError} where the file cannot be had or compiled.
- */
-export async function compile(
-  build: Build,
-  shared: boolean,
-  source: ModuleSource = beside(build, shared),
-): Promise<WebAssembly.Module> {
+/** Compiles the kernels of `build`. Throws {@link UnavailableError} where they cannot be had or compiled. */
+export async function compile(build: Build, source: ModuleSource): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source
   const isLocation = source instanceof URL || typeof source === 'string'
   try {
     return await WebAssembly.compile(isLocation ? await read(source) : source)
   } catch (cause) {
-    throw unusable(build, shared, source, cause)
+    throw unusable(build, source, cause)
   }
 }
 
+/** What runtimes and policies say that compile nothing while they run. */
+const FORBIDDEN = /code generation disallowed|unsafe-eval|content security policy/i
+
 /** The error for a source that gave no kernels. */
-export function unusable(
-  build: Build,
-  shared: boolean,
-  source: ModuleSource = beside(build, shared),
-  cause: unknown,
-): UnavailableError {
+export function unusable(build: Build, source: ModuleSource, cause: unknown): UnavailableError {
   const isLocation = source instanceof URL || typeof source === 'string'
   const what = isLocation
     ? String(source)
@@ -48,7 +31,12 @@ export function unusable(
       ? 'the module given'
       : 'the bytes given'
   const reason = cause instanceof Error ? cause.message : String(cause)
-  return new UnavailableError(`wasm: the ${build} kernels could not be loaded from ${what}: ${reason}`, { cause })
+  const advice = FORBIDDEN.test(reason)
+    ? "; give createEngine a WebAssembly.Module (in workerd: a static import of the .wasm file), or allow 'wasm-unsafe-eval' in the content security policy"
+    : ''
+  return new UnavailableError(`wasm: the ${build} kernels could not be loaded from ${what}: ${reason}${advice}`, {
+    cause,
+  })
 }
 
 async function read(location: URL | string): Promise<ArrayBuffer | Uint8Array<ArrayBuffer>> {

@@ -1,6 +1,4 @@
 /** What the codecs in WebAssembly have in common: their module, and the RGBA that they give. */
-import { readFile } from 'node:fs/promises'
-import { createRequire } from 'node:module'
 import type { Image } from '@prismal/models'
 import { UnavailableError } from '@prismal/tensor'
 
@@ -14,8 +12,11 @@ export function codecModule(file: string, format: string): () => Promise<WebAsse
   let compiled: Promise<WebAssembly.Module> | undefined
   const compile = async () => {
     try {
-      const path = createRequire(import.meta.url).resolve(file)
-      return await WebAssembly.compile(new Uint8Array(await readFile(path)))
+      const builtin = globalThis.process?.getBuiltinModule
+      const [modules, files] = [builtin?.('node:module'), builtin?.('node:fs/promises')]
+      if (!modules || !files) throw new Error('this runtime has no files')
+      const path = modules.createRequire(import.meta.url).resolve(file)
+      return await WebAssembly.compile(new Uint8Array(await files.readFile(path)))
     } catch (cause) {
       const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
       const codecPackage = file.split('/').slice(0, 2).join('/')

@@ -3,8 +3,8 @@
  * neither the channels nor the orientation, ignores checksums, and is given nothing but the picture.
  * Source: Portable Network Graphics (PNG) Specification (Third Edition), W3C.
  */
-import { crc32 } from 'node:zlib'
 import { type Image, InputError, MAX_PIXELS } from '@prismal/models'
+import { UnavailableError } from '@prismal/tensor'
 import { codecModule, fromRgba } from './codec.js'
 import { exifOrientation, upright } from './orientation.js'
 
@@ -116,6 +116,8 @@ function damaged(name: string, why: string): InputError {
 
 /** Walks the chunks (length, type, content, checksum) up to `IEND`; of those that count, the checksum is compared. */
 function readChunks(bytes: Uint8Array, name: string): Chunks {
+  const crc32 = globalThis.process?.getBuiltinModule?.('node:zlib').crc32
+  if (!crc32) throw new UnavailableError('PNG cannot be read: this runtime has no node:zlib')
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let header: Header | undefined
   let orientation: number | undefined

@@ -1,6 +1,5 @@
 /** `prismal worker` in a process of its own: what a case over a network is run on. */
-import { type ChildProcess, spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import type { ChildProcess } from 'node:child_process'
 import { DeviceError } from '@prismal/distribute'
 
 export interface WorkerProcess {
@@ -12,10 +11,13 @@ export interface WorkerProcess {
 }
 
 /** Starts a worker with these arguments and waits until it listens. Throws {@link DeviceError} with what it said where it does not. */
-export function startWorker(args: readonly string[]): Promise<WorkerProcess> {
-  const cli = fileURLToPath(new URL('./cli.js', import.meta.url))
-  const child = spawn(process.execPath, [cli, 'worker', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-  return listening(child)
+export async function startWorker(args: readonly string[]): Promise<WorkerProcess> {
+  // Asked for at run time: imports would break a browser's bundle.
+  const builtin = globalThis.process?.getBuiltinModule
+  const [processes, url] = [builtin?.('node:child_process'), builtin?.('node:url')]
+  if (!processes || !url) throw new DeviceError('a worker did not start: this runtime has no processes')
+  const cli = url.fileURLToPath(import.meta.resolve('./cli.js'))
+  return listening(processes.spawn(process.execPath, [cli, 'worker', ...args], { stdio: ['ignore', 'pipe', 'pipe'] }))
 }
 
 function listening(child: ChildProcess): Promise<WorkerProcess> {

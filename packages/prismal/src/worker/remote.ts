@@ -1,5 +1,6 @@
 /** A pipeline whose work is done in a worker: this thread posts messages, and answers as the pipeline there would. */
 import {
+  addressOf,
   type GenerationOptions,
   type GenerationPipeline,
   generationOf,
@@ -43,7 +44,9 @@ export async function remotePipeline<T extends Task>(
       ...(threads !== undefined && { threads }),
       ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
     }
-    const facts = (await link.ask({ ask: 'load', task, model, options: plain })) as ModelFacts
+    // The worker's own address is its script's: what is relative is so to this page.
+    const where = model === undefined ? undefined : (addressOf(model) ?? model)
+    const facts = (await link.ask({ ask: 'load', task, model: where, options: plain })) as ModelFacts
     return toolOf(task, link, facts) as Pipelines[T]
   } catch (error) {
     await link.end(error)
@@ -79,7 +82,7 @@ function toolOf(task: Task, link: WorkerLink, facts: ModelFacts): Pipelines[Task
   const withReport = async (input: unknown, options?: CallOptions): Promise<Reported<unknown>> => {
     const { signal, ...rest } = options ?? {}
     signal?.throwIfAborted()
-    const { value, transfer } = await packInput(input)
+    const { value, transfer } = await packInput(input, facts.family === 'vit')
     const question = { ask: 'call', input: value, options: rest } as const
     const { output, report } = (await link.ask(question, transfer, signal)) as Reported<unknown>
     return { output: unpackOutput(output), report }

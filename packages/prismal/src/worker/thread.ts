@@ -30,7 +30,8 @@ export function startWorker(script: URL | string | undefined, listener: WorkerLi
 
 function nodeWorker(
   node: typeof import('node:worker_threads'),
-  script: URL | string = new URL('./pipeline-worker.js', import.meta.url),
+  // Not as bundlers see it: they would keep the script once more, as a file that nothing reads.
+  script: URL | string = import.meta.resolve('./pipeline-worker.js'),
   listener: WorkerListener,
 ): WorkerThread {
   const url = typeof script === 'string' && URL.canParse(script) ? new URL(script) : script

@@ -1,5 +1,6 @@
 /** Inputs and outputs of pipelines as messages carry them: what a structured clone would lose or refuse is spelt out. */
-import { type NumberArray, numberArray } from '@prismal/models'
+import { addressOf, type NumberArray, numberArray } from '@prismal/models'
+import { isDrawable, pixelsOf } from '../decoders/platform.js'
 
 /** A value to be posted, and the buffers that go over rather than being copied. */
 export interface Parcel {
@@ -13,9 +14,10 @@ type Spelt =
 
 /**
  * An input, or a list of them. Bytes and pixels are copied: the caller's stay what they are, and of a view only its part
- * of the buffer goes. A `Blob` is read here, since not every runtime posts one.
+ * of the buffer goes. A `Blob` is read here, since not every runtime posts one; what a canvas can draw is drawn. Of images, relative
+ * addresses become whole ones.
  */
-export async function packInput(input: unknown): Promise<Parcel> {
+export async function packInput(input: unknown, areImages = false): Promise<Parcel> {
   const transfer: ArrayBuffer[] = []
   const copied = (bytes: Uint8Array | Uint8ClampedArray): Uint8Array<ArrayBuffer> => {
     const copy = new Uint8Array(bytes)
@@ -23,10 +25,12 @@ export async function packInput(input: unknown): Promise<Parcel> {
     return copy
   }
   const pack = async (source: unknown): Promise<unknown> => {
+    if (typeof source === 'string' && areImages) return addressOf(source) ?? source
     if (source instanceof URL) return { carried: 'url', href: source.href } satisfies Spelt
     if (source instanceof Blob)
       return { carried: 'blob', bytes: copied(new Uint8Array(await source.arrayBuffer())) } satisfies Spelt
     if (isBytes(source)) return copied(source)
+    if (isDrawable(source)) return pack(pixelsOf(source))
     if (typeof source !== 'object' || source === null || !('data' in source) || !isBytes(source.data)) return source
     // Of an ImageData all three are on its prototype, which a clone does not have.
     const { width, height } = source as { width?: unknown; height?: unknown }

@@ -1,20 +1,33 @@
 /** The WebAssembly backend: binds a compiled kernel module to one memory, and says which builds this runtime can run. */
 import { KERNEL_NAMES, type Kernels } from '@prismal/kernels/catalogue'
+import { catalogueDigest, DIGEST_SECTION } from '@prismal/kernels/digest'
 
 /**
  * The catalogue's kernels from `module` (one of the `prismal-*.wasm` files), working on `memory`. Addresses are byte
- * offsets; a kernel that has nothing to report returns 0. Rejects where the runtime cannot run the module or it lacks a
- * kernel.
+ * offsets; a kernel that has nothing to report returns 0. Rejects where the runtime cannot run the module or it was built
+ * from another catalogue, whose kernels would misread their arguments.
  */
 export async function wasmKernels(module: WebAssembly.Module, memory: WebAssembly.Memory): Promise<Kernels> {
+  checkVersion(module)
   const { exports } = await WebAssembly.instantiate(module, { env: { memory } })
   const bind = (name: string) => {
     const kernel = exports[name] as ((...parameters: number[]) => number | undefined) | undefined
-    if (kernel === undefined)
-      throw new TypeError(`wasm backend: the module has no kernel ${name}; was it built from this version?`)
+    if (kernel === undefined) throw new TypeError(`the module has no kernel ${name}`)
     return [name, (...parameters: number[]) => kernel(...parameters) ?? 0] as const
   }
   return Object.fromEntries(KERNEL_NAMES.map(bind)) as unknown as Kernels
+}
+
+/** Throws unless the module says that it was built from this catalogue. */
+function checkVersion(module: WebAssembly.Module): void {
+  const [section] = WebAssembly.Module.customSections(module, DIGEST_SECTION)
+  const [found, here] = [section && new TextDecoder().decode(section), catalogueDigest()]
+  if (found === here) return
+  throw new TypeError(
+    found === undefined
+      ? 'it does not say which version of the kernels it is; take the prismal-….wasm file that came with this script'
+      : `it is of another version (kernels ${found}) than this script (${here}); take the file that came with it`,
+  )
 }
 
 /** What this runtime can run, found by validating tiny modules; nothing is compiled. */

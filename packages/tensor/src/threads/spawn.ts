@@ -35,7 +35,8 @@ export const availableThreads = (): number => (lackOfThreads() === undefined ? (
 export function spawn(script?: URL | string): HelperThread {
   const node = nodeThreads()
   if (node) {
-    const at = script ?? new URL('./thread.js', import.meta.url)
+    // Not as bundlers see it: they would keep the script once more, as a file that nothing reads.
+    const at = script ?? import.meta.resolve('./thread.js')
     const url = typeof at === 'string' && URL.canParse(at) ? new URL(at) : at
     const worker = new node.Worker(url, { name: 'prismal', execArgv: [] })
     return {
@@ -62,4 +63,8 @@ export function spawn(script?: URL | string): HelperThread {
   }
 }
 
-const nodeThreads = () => globalThis.process?.getBuiltinModule?.('node:worker_threads')
+/** Node's worker threads, where they are real: workerd has the module and no threads. */
+const nodeThreads = () =>
+  globalThis.navigator?.userAgent === 'Cloudflare-Workers'
+    ? undefined
+    : globalThis.process?.getBuiltinModule?.('node:worker_threads')

@@ -84,10 +84,14 @@ describe.each(wasmBuilds.flatMap(({ build }) => [2, 3].map(threads => ({ build, 
   },
 )
 
-const make = async (options: EngineOptions, internals: EngineInternals = {}): Promise<Engine> => {
+const kernelsOf = () => undefined
+const make = async (options: EngineOptions, internals: Partial<EngineInternals> = {}): Promise<Engine> => {
   const { build } = wasmBuilds.at(-1) as Subject
   const module = sharedModule(build)
-  return makeEngine({ module, threadScript, backend: build as 'simd', ...options }, { cores: 4, ...internals })
+  return makeEngine(
+    { module, threadScript, backend: build as 'simd', ...options },
+    { kernelsOf, cores: 4, ...internals },
+  )
 }
 const failure = (making: Promise<Engine>): Promise<PrismalError> =>
   making.then(
@@ -140,7 +144,7 @@ describe('an engine of several threads', () => {
   })
 
   it('says what it has and why not more', async () => {
-    const told = async (options: EngineOptions, internals: EngineInternals = {}) => {
+    const told = async (options: EngineOptions, internals: Partial<EngineInternals> = {}) => {
       const engine = await make(options, internals)
       const { threads, reasons } = engine.capabilities()
       engine.dispose()
@@ -167,9 +171,9 @@ describe('an engine of several threads', () => {
   it('has one where the reference backend was asked for', async () => {
     const backend = 'reference'
     const lack = 'the reference backend computes on one thread'
-    const error = await failure(makeEngine({ backend, threads: 2 }, { cores: 4 }))
+    const error = await failure(makeEngine({ backend, threads: 2 }, { kernelsOf, cores: 4 }))
     expect(error).toEqual(new UnavailableError(`threads: 2 were asked for, but ${lack}`))
-    const engine = await makeEngine({ backend, threads: 'auto' }, { cores: 4 })
+    const engine = await makeEngine({ backend, threads: 'auto' }, { kernelsOf, cores: 4 })
     expect(engine.capabilities()).toMatchObject({ threads: 1, reasons: [expect.any(String), one + lack] })
     engine.dispose()
   })
@@ -181,10 +185,10 @@ describe('an engine of several threads', () => {
     const before = Object.getOwnPropertyDescriptor(globalThis, name)
     Object.defineProperty(globalThis, name, { value, configurable: true })
     try {
-      const error = await failure(makeEngine({ threads: 2 }, { cores: 4 }))
+      const error = await failure(makeEngine({ threads: 2 }, { kernelsOf, cores: 4 }))
       expect(error).toEqual(new UnavailableError(`threads: 2 were asked for, but ${lack}`))
       const module = plainModule('simd')
-      const engine = await makeEngine({ threads: 'auto', module, backend: 'simd' }, { cores: 4 })
+      const engine = await makeEngine({ threads: 'auto', module, backend: 'simd' }, { kernelsOf, cores: 4 })
       expect(engine.capabilities().reasons).toContain(one + lack)
       expect(chain(engine).every(Number.isFinite)).toBe(true)
       engine.dispose()

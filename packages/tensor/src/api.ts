@@ -1,0 +1,45 @@
+/** What @prismal/tensor exports in every runtime; `createEngine` is the entries' own. */
+export {
+  ACTIVATIONS,
+  type Activation,
+  catalogue,
+  type KernelName,
+  type Kernels,
+  PANEL,
+} from '@prismal/kernels/catalogue'
+export type { ArenaState, PeakWatch } from './arena.js'
+export { type AttentionState, attentionBegin, attentionEnd, attentionFold, type KeyBlock } from './attention.js'
+export type { Build } from './backends/backend.js'
+export { availableBuilds, type Capabilities, type Engine, type EngineOptions } from './engine.js'
+export * from './errors.js'
+export { emptyMatrix, type Matrix, PRECISIONS, type Precision } from './matrix.js'
+export { MAX_MEMORY_BYTES } from './memory.js'
+export {
+  add,
+  dequantiseRows,
+  fromBf16,
+  fromF16,
+  fromI8,
+  gather,
+  gelu,
+  geluTanh,
+  innerProducts,
+  type LinearOptions,
+  layerNorm,
+  linear,
+  matmul,
+  pack,
+  quantiseRows,
+  type Run,
+  relu,
+  segmentMeans,
+  softmax,
+  tanh,
+  toF16,
+  transpose,
+} from './operations.js'
+export { copyValues, packColumns, packLines, padPanels, scaleColumns, storePanels } from './packing.js'
+export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
+export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
+export { availableThreads } from './threads/spawn.js'
+export type { ModuleSource } from './wasm-source.js'
