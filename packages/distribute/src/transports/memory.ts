@@ -13,7 +13,8 @@ export interface MemoryOptions {
 
 /** Two ends of a connection. */
 export function memoryPair(options: MemoryOptions = {}): [Connection, Connection] {
-  const { schedule = queueMicrotask } = options
+  // Browsers refuse to run it as a method.
+  const { schedule = deliver => queueMicrotask(deliver) } = options
   const a = new MemoryConnection(schedule)
   const b = new MemoryConnection(schedule)
   a.other = b
