@@ -1,5 +1,5 @@
 /** Pictures: classified alone and shared. */
-import { type ImageInput, pipeline } from 'prismal'
+import { pipeline } from 'prismal'
 import { aloneRunner, imageClassification, type Part, type Runner } from 'prismal/models'
 import { type Asked, compare } from './compare.js'
 import type { Answer, Label, Question, RunsOn } from './messages.js'
@@ -57,5 +57,3 @@ export class Picture {
     }
   }
 }
-
-export type Picturable = Extract<ImageInput, Blob>
