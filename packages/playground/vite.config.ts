@@ -3,7 +3,7 @@
  * copies what the page fetches. What is built may lie below any path of any static server.
  */
 import { createReadStream, readFileSync, statSync } from 'node:fs'
-import { basename, extname } from 'node:path'
+import { extname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig, type Plugin } from 'vite'
 
@@ -50,7 +50,7 @@ function filesOfTheRepository(): Plugin {
     generateBundle() {
       for (const fileName of Object.keys(FILES)) {
         const source = readFileSync(pathOf(fileName) as string)
-        this.emitFile({ type: 'asset', fileName, source, originalFileNames: [basename(fileName)] })
+        this.emitFile({ type: 'asset', fileName, source })
       }
     },
   }

@@ -17,6 +17,16 @@ export function bar(share: number, way: 'alone' | 'shared'): HTMLElement {
   return drawn
 }
 
+/** A bar table's columns: names, bars, and so many of figures. */
+export const columns = (figures: number): HTMLElement =>
+  element(
+    'colgroup',
+    {},
+    element('col', { class: 'name' }),
+    element('col'),
+    ...Array.from({ length: figures }, () => element('col', { class: 'figures' })),
+  )
+
 /** A table of bars under a title; `unit` heads its figures and `note` says what they are. */
 export function barTable(title: string, unit: string, bars: readonly Bar[], note?: string): HTMLElement {
   const head = element(
@@ -38,6 +48,6 @@ export function barTable(title: string, unit: string, bars: readonly Bar[], note
       element('td', { class: 'figure' }, figure),
     ),
   )
-  const table = element('table', { class: 'bars' }, head, element('tbody', {}, ...rows))
+  const table = element('table', { class: 'bars' }, columns(1), head, element('tbody', {}, ...rows))
   return element('div', { class: 'chart' }, table, ...(note ? [element('p', { class: 'note' }, note)] : []))
 }

@@ -47,7 +47,7 @@ export function charts(comparison: Comparison, isCausal: boolean): HTMLElement[]
       ],
       [
         `All told the shared answer took ${milliseconds(comparison.milliseconds)} ms.`,
-        'A device’s time has its waiting for the others in it.',
+        'Devices wait for each other in every layer; of models as small as these that is much of the time.',
         coresInWords(devices.length),
       ]
         .filter(Boolean)

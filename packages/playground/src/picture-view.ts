@@ -1,5 +1,5 @@
 /** The view of a picture: dropped, chosen or one of the samples, and its labels by one device and by several. */
-import { bar } from './bars.js'
+import { bar, columns } from './bars.js'
 import { charts, verdict } from './comparison-view.js'
 import { byId, element } from './dom.js'
 import { devicesInWords, percent } from './format.js'
@@ -73,8 +73,7 @@ export class PictureView {
   #show(sharing: Sharing, drawn?: readonly HTMLElement[]): void {
     const { alone = [], shared } = this.#labels
     const kept = drawn ?? [...this.#results.body.querySelectorAll('.chart')]
-    this.#results.body.hidden = false
-    this.#results.body.replaceChildren(labelTable(alone, shared, sharing.devices), ...kept)
+    this.#results.show(labelTable(alone, shared, sharing.devices), ...kept)
   }
 
   #listen(): void {
@@ -82,7 +81,7 @@ export class PictureView {
     byId('choose', HTMLButtonElement).addEventListener('click', () => file.click())
     file.addEventListener('change', () => {
       const [chosen] = file.files ?? []
-      if (chosen) this.#give(chosen)
+      if (chosen) this.#give(chosen, chosen.name)
       file.value = ''
     })
     const page = document.documentElement
@@ -99,35 +98,36 @@ export class PictureView {
       const [dropped] = event.dataTransfer?.files ?? []
       if (!dropped) return
       byId('tab-picture', HTMLElement).click()
-      this.#give(dropped)
+      this.#give(dropped, dropped.name)
     })
     document.querySelector('.samples')?.append(
       ...SAMPLES.map(name => {
         const address = new URL(`samples/${name}.png`, document.baseURI).href
         const image = element('img', { src: address, alt: name, width: '64', height: '64' })
         const button = element('button', { type: 'button' }, image)
-        button.addEventListener('click', () => void this.#giveSample(address))
+        button.addEventListener('click', () => void this.#giveSample(address, name))
         return element('li', {}, button)
       }),
     )
   }
 
-  async #giveSample(address: string): Promise<void> {
+  async #giveSample(address: string, name: string): Promise<void> {
     try {
       const response = await fetch(address)
       if (!response.ok) throw new Error(`the server says ${response.status}`)
-      this.#give(await response.blob())
+      this.#give(await response.blob(), name)
     } catch (error) {
       this.#results.fail(`The sample could not be fetched: ${(error as Error).message}`)
     }
   }
 
-  #give(image: Blob): void {
+  #give(image: Blob, name: string): void {
     URL.revokeObjectURL(this.#preview.src)
     this.#preview.src = URL.createObjectURL(image)
     this.#preview.hidden = false
-    this.#preview.alt = 'The picture that was given'
+    this.#preview.alt = `The picture: ${name}`
     this.#ask(image)
+    this.#results.reveal()
   }
 }
 
@@ -154,6 +154,7 @@ function labelTable(alone: readonly Label[], shared: readonly Label[] | undefine
   return element(
     'table',
     { class: 'bars answers' },
+    columns(2),
     element('thead', {}, element('tr', {}, ...heads)),
     element('tbody', {}, ...rows),
   )

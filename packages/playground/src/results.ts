@@ -6,6 +6,7 @@ import type { Answer, RunsOn } from './studio/messages.js'
 export class Results {
   /** What the view shows; hidden until it has something. */
   readonly body = element('div', { class: 'answer', hidden: '' })
+  readonly #place: HTMLElement
   readonly #alert = element('p', { role: 'alert', class: 'alert' })
   readonly #status = element('p', { role: 'status', class: 'status' })
   readonly #progress = element('progress', { max: '100', value: '0' })
@@ -14,10 +15,23 @@ export class Results {
 
   /** Shows them in `place`; `status` is what is said before anything was asked. */
   constructor(place: HTMLElement, status: string) {
+    this.#place = place
     place.append(this.#alert, this.#status, this.#loading, this.body)
     this.say(status)
   }
 
+  /** Brings them into sight where they lie below it, as they do on a phone. */
+  reveal(): void {
+    if (this.#place.getBoundingClientRect().top < 0.8 * innerHeight) return
+    const isCalm = matchMedia('(prefers-reduced-motion: reduce)').matches
+    this.#place.parentElement?.scrollIntoView({ behavior: isCalm ? 'auto' : 'smooth' })
+  }
+  /** Shows what the view has made. */
+  show(...made: Node[]): void {
+    byId('how', HTMLElement).hidden = true
+    this.body.hidden = false
+    this.body.replaceChildren(...made)
+  }
   say(status: string): void {
     this.#status.textContent = status
   }

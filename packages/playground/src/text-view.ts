@@ -59,9 +59,8 @@ export class TextView {
     const areas: Record<Way, HTMLElement> = { alone: element('p'), shared: element('p') }
     let isCurrent = true
     this.#results.say('Computing …')
-    this.#results.body.hidden = false
     this.#results.body.setAttribute('aria-busy', 'true')
-    this.#results.body.replaceChildren(
+    this.#results.show(
       continuation('One device', 'alone', areas.alone),
       continuation(devicesInWords(sharing.devices), 'shared', areas.shared),
     )
@@ -78,7 +77,7 @@ export class TextView {
       if (answer.kind === 'piece') {
         if (!texts[answer.way])
           this.#results.say(answer.way === 'alone' ? 'One device writes …' : 'The devices write …')
-        texts[answer.way] += answer.text
+        texts[answer.way] = `${texts[answer.way]}${answer.text}`.trimStart()
         if (answer.way === 'alone') areas.alone.textContent = texts.alone
         else areas.shared.replaceChildren(...marked(texts.alone, texts.shared))
       } else if (answer.kind === 'compared') {
@@ -97,6 +96,7 @@ export class TextView {
     byId('prompt-form', HTMLFormElement).addEventListener('submit', event => {
       event.preventDefault()
       this.#ask()
+      this.#results.reveal()
     })
     this.#prompt.addEventListener('keydown', event => {
       if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return
@@ -114,6 +114,7 @@ export class TextView {
         button.addEventListener('click', () => {
           this.#prompt.value = text
           this.#ask()
+          this.#results.reveal()
         })
         return element('li', {}, button)
       }),
