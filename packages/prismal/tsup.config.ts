@@ -14,12 +14,15 @@ export default library({
     'src/host.ts',
     'src/pipeline-worker.ts',
     'src/decoders.ts',
+    'src/decoders-workerd.ts',
     'src/no-decoders.ts',
     'src/evaluate.ts',
     'src/evaluate-job.ts',
     'src/transports/web-rtc.ts',
     'src/transports/web-socket.ts',
   ],
+  // Which decoders they are, whoever runs or bundles this decides.
+  external: ['#decoders', /\.wasm$/],
   onSuccess: forPages,
 })
 
@@ -42,6 +45,8 @@ async function forPages(): Promise<void> {
     bundle: true,
     splitting: true,
     minify: true,
+    // Errors are known by the names of their classes.
+    keepNames: true,
     format: 'esm',
     target: 'es2022',
     platform: 'browser',

@@ -37,7 +37,9 @@ function url(address: string): URL {
 export async function transportOf(address: string, from?: string): Promise<Transport> {
   const scheme = url(address).protocol.slice(0, -1)
   const load =
-    from === undefined ? TRANSPORTS[scheme] : () => import(from) as Promise<{ readonly transport: Transport }>
+    from === undefined
+      ? TRANSPORTS[scheme]
+      : () => import(/* webpackIgnore: true */ /* @vite-ignore */ from) as Promise<{ readonly transport: Transport }>
   if (!load)
     throw new ConnectionError(
       `${shownAddress(address)}: no transport has the scheme ${scheme} (${Object.keys(TRANSPORTS).join(', ')})`,

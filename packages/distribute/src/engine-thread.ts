@@ -23,8 +23,8 @@ export function startThread(name: string, script?: URL | string): EngineThread {
 function nodeThread(
   node: typeof import('node:worker_threads'),
   name: string,
-  // Not as bundlers see it: they would keep the script once more, as a file that nothing reads.
-  script: URL | string = import.meta.resolve('./worker-thread.js'),
+  // Not for bundlers: they would keep the script once more, as a file that nothing reads.
+  script: URL | string = new URL(/* webpackIgnore: true */ /* @vite-ignore */ './worker-thread.js', import.meta.url),
 ): EngineThread {
   const url = typeof script === 'string' && URL.canParse(script) ? new URL(script) : script
   const worker = new node.Worker(url, { name, execArgv: [] })

@@ -121,9 +121,9 @@ class ThreadNetwork {
     const threads = nodeThreads()
     if (!threads)
       throw new ConnectionError('this runtime has no threads for connections: join with networkThread: false')
-    // Not as bundlers see it: a page has no such thread.
-    const script = import.meta.resolve('./network-thread.js')
-    return new ThreadNetwork(new threads.Worker(new URL(script), { name: 'prismal network', execArgv: [] }))
+    // Not for bundlers: a page has no such thread.
+    const script = new URL(/* webpackIgnore: true */ /* @vite-ignore */ './network-thread.js', import.meta.url)
+    return new ThreadNetwork(new threads.Worker(script, { name: 'prismal network', execArgv: [] }))
   }
 
   async dial({ addresses, greeting, options }: Dial, port: MessagePort): Promise<Dialled> {

@@ -1,4 +1,5 @@
 /** Images as people have them: a path, a URL, a Blob, bytes, pixels, or what a canvas can draw. */
+/// <reference path="./modules.d.ts" />
 import { addressOf, type Image, InputError } from '@prismal/models'
 import { decodeByPlatform, isDrawable, pixelsOf, platformDecodes } from './decoders/platform.js'
 
@@ -45,7 +46,7 @@ export async function readImage(input: ImageInput): Promise<Image> {
 export async function decodeImage(bytes: Uint8Array, name = 'the input'): Promise<Image> {
   if (platformDecodes()) return decodeByPlatform(bytes, name)
   // Whoever never decodes an image loads no decoder, and a browser's bundle has none.
-  const { decodeImage } = await import('./decoders.js')
+  const { decodeImage } = await import('#decoders')
   return decodeImage(bytes, name)
 }
 

@@ -59,7 +59,9 @@ function installedPackage(name: string): string | undefined {
   const here = folders()
   if (!here || !/^(@[\w.-]+\/)?[\w.-]+$/.test(name)) return undefined
   const { dirname, existsSync, fileURLToPath, join } = here
-  for (const start of [process.cwd(), dirname(fileURLToPath(import.meta.url))])
+  // Not for bundlers, which would put the path of their own machine into the bundle.
+  const own = new URL(/* webpackIgnore: true */ /* @vite-ignore */ '.', import.meta.url)
+  for (const start of [process.cwd(), fileURLToPath(own)])
     for (let at = start; ; at = dirname(at)) {
       const folder = join(at, 'node_modules', name)
       if (existsSync(join(folder, 'package.json'))) return folder

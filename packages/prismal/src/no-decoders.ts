@@ -1,4 +1,4 @@
-/** What bundles for browsers have in place of the decoders (`browser` in package.json): the platform decodes there. */
+/** What bundles for browsers have in place of the decoders (`#decoders` in package.json): the platform decodes there. */
 import { type Image, InputError } from '@prismal/models'
 
 /** Rejects with `InputError`. */

@@ -13,8 +13,7 @@ export interface MemoryOptions {
 
 /** Two ends of a connection. */
 export function memoryPair(options: MemoryOptions = {}): [Connection, Connection] {
-  // Browsers refuse to run it as a method.
-  const { schedule = deliver => queueMicrotask(deliver) } = options
+  const { schedule = task => queueMicrotask(task) } = options
   const a = new MemoryConnection(schedule)
   const b = new MemoryConnection(schedule)
   a.other = b

@@ -7,7 +7,7 @@ import { ConnectionError } from '../errors.js'
  */
 export async function optionalPackage<T>(name: string, purpose: string): Promise<T> {
   try {
-    return await import(/* @vite-ignore */ name)
+    return await import(/* webpackIgnore: true */ /* @vite-ignore */ name)
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException
     const isMissing = code === 'ERR_MODULE_NOT_FOUND' || code === 'MODULE_NOT_FOUND'

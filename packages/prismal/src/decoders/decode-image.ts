@@ -1,8 +1,19 @@
-/** Image files to pixels, in Node and what is like it. Which format it is, the first bytes say, never the name. */
+/** Image files to pixels, where no platform decodes them. Which format it is, the first bytes say, never the name. */
 import { type Image, InputError } from '@prismal/models'
+import { codecModule } from './codec.js'
 import { decodeJpeg } from './jpeg.js'
 import { decodePng } from './png.js'
 import { startsWith } from './starts-with.js'
+
+/** The modules of the codecs, loaded at the first image of their format. */
+export interface Codecs {
+  jpeg(): Promise<WebAssembly.Module>
+  png(): Promise<WebAssembly.Module>
+}
+const installed: Codecs = {
+  jpeg: codecModule('@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm', 'JPEG'),
+  png: codecModule('@jsquash/png/codec/pkg/squoosh_png_bg.wasm', 'PNG'),
+}
 
 /** Formats that are recognised in order to say so: they are images, but not read here. */
 const NOT_READ: { format: string; offset?: number; letters: string }[] = [
@@ -21,12 +32,13 @@ const NOT_READ: { format: string; offset?: number; letters: string }[] = [
  * samples keep their upper byte. (Pillow does so too, but for grey, where it cuts everything above 255 to white.)
  * @param bytes the whole file
  * @param name what messages call it
+ * @param codecs default: those of the installed packages, as files
  * @throws InputError (as a rejection) if it is neither, cut short, damaged, of a variant that is not read (CMYK,
  * arithmetic coding), or of more than 2^28 pixels
  */
-export async function decodeImage(bytes: Uint8Array, name = 'the input'): Promise<Image> {
-  if (startsWith(bytes, '\xff\xd8\xff')) return decodeJpeg(bytes, name)
-  if (startsWith(bytes, '\x89PNG\r\n\x1a\n')) return decodePng(bytes, name)
+export async function decodeImage(bytes: Uint8Array, name = 'the input', codecs = installed): Promise<Image> {
+  if (startsWith(bytes, '\xff\xd8\xff')) return decodeJpeg(bytes, name, codecs.jpeg)
+  if (startsWith(bytes, '\x89PNG\r\n\x1a\n')) return decodePng(bytes, name, codecs.png)
   const other = NOT_READ.find(({ letters, offset }) => startsWith(bytes, letters, offset))
   if (other) throw new InputError(`${name} is in the ${other.format} format, which is not read here: JPEG, PNG`)
   const hex = Array.from(bytes.subarray(0, 4), byte => byte.toString(16).padStart(2, '0')).join(' ')

@@ -5,7 +5,7 @@
  */
 import mozjpeg from '@jsquash/jpeg/codec/dec/mozjpeg_dec.js'
 import { type Image, InputError, MAX_PIXELS } from '@prismal/models'
-import { codecModule, fromRgba } from './codec.js'
+import { fromRgba } from './codec.js'
 import { exifOrientation, upright, xmpOrientation } from './orientation.js'
 import { startsWith } from './starts-with.js'
 
@@ -20,8 +20,6 @@ interface Codec {
   decode(file: Uint8Array, turnUpright: boolean): { width: number; height: number; data: Uint8ClampedArray } | null
 }
 const openCodec = mozjpeg as unknown as (options: CodecOptions) => Promise<Codec>
-
-const loadCodec = codecModule('@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm', 'JPEG')
 
 /**
  * Each block of 8 × 8 samples takes a bit at least, for its mean, and the coarsest sampling (4 × 1 and 1 × 4 blocks for
@@ -48,7 +46,11 @@ interface Header {
  * @throws InputError if it is cut short, damaged, too large or of a variant that is not read
  * @throws UnavailableError if the codec's file is not there
  */
-export async function decodeJpeg(bytes: Uint8Array, name: string): Promise<Image> {
+export async function decodeJpeg(
+  bytes: Uint8Array,
+  name: string,
+  loadCodec: () => Promise<WebAssembly.Module>,
+): Promise<Image> {
   const header = readHeader(bytes, name)
   const module = await loadCodec()
   const complaints: string[] = []

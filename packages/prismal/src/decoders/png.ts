@@ -4,11 +4,10 @@
  * Source: Portable Network Graphics (PNG) Specification (Third Edition), W3C.
  */
 import { type Image, InputError, MAX_PIXELS } from '@prismal/models'
-import { UnavailableError } from '@prismal/tensor'
-import { codecModule, fromRgba } from './codec.js'
-import { exifOrientation, upright } from './orientation.js'
 
-const loadCodec = codecModule('@jsquash/png/codec/pkg/squoosh_png_bg.wasm', 'PNG')
+import { fromRgba } from './codec.js'
+import { crc32 } from './crc32.js'
+import { exifOrientation, upright } from './orientation.js'
 
 /** What the module exports for decoding; the lengths are in bytes, the places in its memory. */
 interface Codec {
@@ -54,7 +53,11 @@ interface Chunks {
  * @throws InputError if it is cut short, damaged, too large or needs a chunk that is not known
  * @throws UnavailableError if the codec's file is not there
  */
-export async function decodePng(bytes: Uint8Array, name: string): Promise<Image> {
+export async function decodePng(
+  bytes: Uint8Array,
+  name: string,
+  loadCodec: () => Promise<WebAssembly.Module>,
+): Promise<Image> {
   const { header, channels, orientation, picture } = readChunks(bytes, name)
   const module = await loadCodec()
   let image: Image | undefined
@@ -116,8 +119,6 @@ function damaged(name: string, why: string): InputError {
 
 /** Walks the chunks (length, type, content, checksum) up to `IEND`; of those that count, the checksum is compared. */
 function readChunks(bytes: Uint8Array, name: string): Chunks {
-  const crc32 = globalThis.process?.getBuiltinModule?.('node:zlib').crc32
-  if (!crc32) throw new UnavailableError('PNG cannot be read: this runtime has no node:zlib')
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   let header: Header | undefined
   let orientation: number | undefined

@@ -16,7 +16,7 @@ export async function startWorker(args: readonly string[]): Promise<WorkerProces
   const builtin = globalThis.process?.getBuiltinModule
   const [processes, url] = [builtin?.('node:child_process'), builtin?.('node:url')]
   if (!processes || !url) throw new DeviceError('a worker did not start: this runtime has no processes')
-  const cli = url.fileURLToPath(import.meta.resolve('./cli.js'))
+  const cli = url.fileURLToPath(new URL(/* webpackIgnore: true */ /* @vite-ignore */ './cli.js', import.meta.url))
   return listening(processes.spawn(process.execPath, [cli, 'worker', ...args], { stdio: ['ignore', 'pipe', 'pipe'] }))
 }
 

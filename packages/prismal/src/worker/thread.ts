@@ -30,8 +30,8 @@ export function startWorker(script: URL | string | undefined, listener: WorkerLi
 
 function nodeWorker(
   node: typeof import('node:worker_threads'),
-  // Not as bundlers see it: they would keep the script once more, as a file that nothing reads.
-  script: URL | string = import.meta.resolve('./pipeline-worker.js'),
+  // Not for bundlers: they would keep the script once more, as a file that nothing reads.
+  script: URL | string = new URL(/* webpackIgnore: true */ /* @vite-ignore */ './pipeline-worker.js', import.meta.url),
   listener: WorkerListener,
 ): WorkerThread {
   const url = typeof script === 'string' && URL.canParse(script) ? new URL(script) : script

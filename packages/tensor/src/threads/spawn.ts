@@ -35,8 +35,8 @@ export const availableThreads = (): number => (lackOfThreads() === undefined ? (
 export function spawn(script?: URL | string): HelperThread {
   const node = nodeThreads()
   if (node) {
-    // Not as bundlers see it: they would keep the script once more, as a file that nothing reads.
-    const at = script ?? import.meta.resolve('./thread.js')
+    // Not for bundlers: they would keep the script once more, as a file that nothing reads.
+    const at = script ?? new URL(/* webpackIgnore: true */ /* @vite-ignore */ './thread.js', import.meta.url)
     const url = typeof at === 'string' && URL.canParse(at) ? new URL(at) : at
     const worker = new node.Worker(url, { name: 'prismal', execArgv: [] })
     return {

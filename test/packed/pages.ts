@@ -1,0 +1,74 @@
+/** Pages in the browsers that are installed: all that a suite needs of them is to open one. */
+import { chromium } from 'playwright-core'
+import puppeteer from 'puppeteer-core'
+import { isThere, RUNTIMES } from './runtimes.js'
+import type { Site } from './site.js'
+
+export const BROWSERS = ['Chromium', 'Firefox'] as const
+export type BrowserName = (typeof BROWSERS)[number]
+
+export interface OpenBrowser {
+  /** The browser's own version, e.g. `150.0.7871.124`. */
+  readonly version: string
+  /** Opens a page of a site and resolves to what it, or a worker of it, posts to `/answer`. Rejects with what the page says in its console, once it says an error. */
+  ask(site: Site, path: string): Promise<unknown>
+  close(): Promise<void>
+}
+
+export interface LaunchOptions {
+  /** Firefox' settings (about:config). */
+  readonly preferences?: Readonly<Record<string, unknown>>
+}
+
+export async function launch(name: BrowserName, { preferences = {} }: LaunchOptions = {}): Promise<OpenBrowser> {
+  return name === 'Chromium' ? openChromium() : openFirefox(preferences)
+}
+
+async function openChromium(): Promise<OpenBrowser> {
+  const browser = await chromium.launch({ executablePath: RUNTIMES.Chromium, args: ['--no-sandbox'] })
+  return {
+    version: browser.version(),
+    async ask(site, path) {
+      // A context of its own: nothing is cached, no service worker stays.
+      const context = await browser.newContext()
+      try {
+        const page = await context.newPage()
+        const failed = new Promise<never>((_, reject) => page.once('pageerror', reject))
+        const answer = site.answer()
+        await page.goto(site.origin + path)
+        return await Promise.race([answer, failed])
+      } finally {
+        await context.close()
+      }
+    },
+    close: () => browser.close(),
+  }
+}
+
+async function openFirefox(preferences: Readonly<Record<string, unknown>>): Promise<OpenBrowser> {
+  const browser = await puppeteer.launch({
+    browser: 'firefox',
+    executablePath: RUNTIMES.Firefox,
+    headless: true,
+    extraPrefsFirefox: preferences,
+  })
+  return {
+    version: (await browser.version()).replace(/^\D*/, ''),
+    async ask(site, path) {
+      const context = await browser.createBrowserContext()
+      try {
+        const page = await context.newPage()
+        const failed = new Promise<never>((_, reject) => page.once('pageerror', reject))
+        const answer = site.answer()
+        await page.goto(site.origin + path)
+        return await Promise.race([answer, failed])
+      } finally {
+        await context.close()
+      }
+    },
+    close: () => browser.close(),
+  }
+}
+
+/** The browsers that this machine has. */
+export const installedBrowsers = (): BrowserName[] => BROWSERS.filter(isThere)
