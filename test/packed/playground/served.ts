@@ -5,6 +5,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import { build } from 'vite'
 import { REPOSITORY } from '../pack.js'
 
@@ -41,8 +42,12 @@ export async function serveBuiltPage(): Promise<Served> {
     const bytes = isHere ? await readFile(join(folder, name)).catch(() => undefined) : undefined
     if (!bytes) return response.writeHead(404).end()
     const type = TYPES[extname(name)] ?? 'application/octet-stream'
-    response.writeHead(200, { 'content-type': type, 'content-length': bytes.length, 'cache-control': 'no-cache' })
-    return request.method === 'HEAD' ? response.end() : response.end(bytes)
+    // As most servers do with what is text, where they may.
+    const isPacked = /text|json/.test(type) && /\bgzip\b/.test(request.headers['accept-encoding'] ?? '')
+    const sent = isPacked ? gzipSync(bytes) : bytes
+    if (isPacked) response.setHeader('content-encoding', 'gzip')
+    response.writeHead(200, { 'content-type': type, 'content-length': sent.length, 'cache-control': 'no-cache' })
+    return request.method === 'HEAD' ? response.end() : response.end(sent)
   })
   await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
   const served: Served = {

@@ -9,11 +9,11 @@ type Classifier = Awaited<ReturnType<typeof pipeline<'image-classification'>>>
 
 export class Picture {
   readonly #pipeline: Classifier
-  readonly #team: Team
+  readonly team: Team
 
   private constructor(classifier: Classifier) {
     this.#pipeline = classifier
-    this.#team = new Team(classifier.runner.model)
+    this.team = new Team(classifier.runner.model)
   }
   static async load(model: string, progress: (loadedBytes: number, totalBytes: number) => void): Promise<Picture> {
     const progress_callback = (info: { loaded: number; total: number }) => progress(info.loaded, info.total)
@@ -36,7 +36,7 @@ export class Picture {
     const alone = this.#asker(aloneRunner(model), part, signal)
     tell({ kind: 'labels', way: 'alone', labels: (await alone()).labels })
     signal.throwIfAborted()
-    const runner = await this.#team.runner(sharing, step => tell({ kind: 'step', step }))
+    const runner = await this.team.runner(sharing, step => tell({ kind: 'step', step }))
     signal.throwIfAborted()
     const shared = this.#asker(runner, part, signal)
     tell({ kind: 'labels', way: 'shared', labels: (await shared()).labels })

@@ -19,11 +19,17 @@ export class Team {
     const { devices } = sharing
     if (!this.#runner || this.#runner.members.length < devices) {
       tell(`Starting ${devices - 1 === 1 ? 'a second device' : `${devices - 1} more devices`}, each with the model`)
-      for (const member of this.#runner?.members ?? []) await member.end()
-      this.#runner = undefined
+      await this.end()
       const others = Array.from({ length: devices - 1 }, (_, i) => thread({ name: `device ${i + 2}` }))
       this.#runner = await cluster(['local', ...others]).runner(this.#model)
     }
     return this.#runner.with(optionsOf(sharing), devices)
+  }
+
+  /** Ends the devices; whoever asks next starts others. */
+  async end(): Promise<void> {
+    const members = this.#runner?.members ?? []
+    this.#runner = undefined
+    for (const member of members) await member.end()
   }
 }

@@ -26,13 +26,13 @@ export class Text {
   readonly #model: Model
   readonly #tokenizer: Tokenizer
   readonly #endIds: readonly number[]
-  readonly #team: Team
+  readonly team: Team
 
   private constructor(model: Model, tokenizer: Tokenizer, endIds: readonly number[]) {
     this.#model = model
     this.#tokenizer = tokenizer
     this.#endIds = endIds
-    this.#team = new Team(model)
+    this.team = new Team(model)
   }
   static async load(location: string, progress: (loadedBytes: number, totalBytes: number) => void): Promise<Text> {
     const files = urlFiles(location)
@@ -68,7 +68,7 @@ export class Text {
       throw new InputError(`the text has ${part.to} tokens; the model takes ${positions - NEW_TOKENS} here: shorten it`)
     const one = aloneRunner(this.#model)
     await this.#stream('alone', one, part, tell, signal)
-    const runner = await this.#team.runner(sharing, step => tell({ kind: 'step', step }))
+    const runner = await this.team.runner(sharing, step => tell({ kind: 'step', step }))
     await this.#stream('shared', runner, part, tell, signal)
     const comparison = await compare({
       ...{ model: this.#model, part, sharing, runner, want: 'last', decodes: true },

@@ -20,17 +20,26 @@ scope.addEventListener('message', event => {
 })
 
 async function answered(ask: Question, tell: (answer: Answer) => void, signal: AbortSignal): Promise<void> {
+  let subject: Picture | Text | undefined
   try {
     signal.throwIfAborted()
     const { model } = ask
-    if (ask.kind === 'classify') await (await studio.picture(model, tell)).answer(ask, tell, signal)
-    else if (ask.kind === 'continue') await (await studio.text(model, tell)).answer(ask, tell, signal)
-    else await studio[ask.task satisfies Task](model, tell)
+    if (ask.kind === 'classify') {
+      const picture = await studio.picture(model, tell)
+      subject = picture
+      await picture.answer(ask, tell, signal)
+    } else if (ask.kind === 'continue') {
+      const text = await studio.text(model, tell)
+      subject = text
+      await text.answer(ask, tell, signal)
+    } else await studio[ask.task satisfies Task](model, tell)
     tell({ kind: 'done' })
   } catch (error) {
     // A stopped question was stopped by whoever asked it.
-    if (signal.aborted) tell({ kind: 'done' })
-    else tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
+    if (signal.aborted) return tell({ kind: 'done' })
+    tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
+    // A device may have died; the next question is asked of others.
+    await subject?.team.end()
   }
 }
 
