@@ -9,7 +9,7 @@ import { folderFiles } from '@prismal/models/node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { REPOSITORY } from './pack.js'
 import { type Served, serveBuiltPage } from './playground/served.js'
-import { inChromium, inFirefox, type Visit, type Visitor } from './playground/visitors.js'
+import { inChromium, inFirefox, type TracingVisitor, type Visit, type Visitor } from './playground/visitors.js'
 import { isThere } from './runtimes.js'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
@@ -62,6 +62,10 @@ const axeFinds = async (visit: Visit): Promise<string[]> => {
   return visit.evaluate(`axe.run(document, { resultTypes: ['violations'] }).then(({ violations }) =>
     violations.flatMap(v => v.nodes.map(n => v.id + ': ' + n.target + ' ' + n.failureSummary)))`)
 }
+/** Milliseconds from the start of navigation until the model was there: a first picture would then be answered. */
+const readyAfter = (visit: Visit): Promise<number> =>
+  visit.evaluate(`performance.getEntriesByName('ready')[0].startTime`)
+const READY_MS = 2000
 const overflow = (visit: Visit): Promise<number> =>
   visit.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')
 
@@ -199,7 +203,7 @@ describe.each([
 })
 
 describe('the playground', () => {
-  let browser: Visitor
+  let browser: TracingVisitor
   if (!isThere('Chromium')) return it.skip('Chromium is missing')
   beforeAll(async () => {
     browser = await inChromium()
@@ -294,14 +298,13 @@ describe('the playground', () => {
   })
 
   it('can answer within two seconds of a cold load, and never holds its own thread for 50 ms', async () => {
-    // Others may hold the cores meanwhile: one of three visits has to do.
-    const readings: { readyMs: number; longTasks: unknown[] }[] = []
-    for (let attempt = 0; attempt < 3; attempt++) {
+    const readyMs: number[] = []
+    const heldMs: number[] = []
+    const longest = await browser.longestTaskMs(async () => {
       const visit = await browser.visit(served.address)
       try {
         await isReady(visit)
-        // From the navigation's start until the model is there and the first picture would be answered.
-        const readyMs = await visit.evaluate<number>(`performance.getEntriesByName('ready')[0].startTime`)
+        readyMs.push(await readyAfter(visit))
         await visit.click('.samples button')
         await hears(visit, /^Cat\. Two devices/)
         await visit.click('#devices label:nth-child(3)')
@@ -309,14 +312,24 @@ describe('the playground', () => {
         await visit.click('#tab-text')
         await visit.click('#continue')
         await hears(visit, /^Four devices give/)
-        readings.push({ readyMs, longTasks: await visit.evaluate('longTasks') })
+        heldMs.push(...(await visit.evaluate<number[]>(`performance.mark('over'); longTasks`)))
       } finally {
         await visit.close()
       }
-      if (readings.some(({ readyMs, longTasks }) => readyMs <= 2000 && longTasks.length === 0)) break
+    })
+    // Others may have had the cores meanwhile: the best of a few loads counts.
+    for (let more = 0; more < 4 && Math.min(...readyMs) > READY_MS; more++) {
+      const visit = await browser.visit(served.address)
+      await isReady(visit)
+      readyMs.push(await readyAfter(visit))
+      await visit.close()
     }
-    console.log(`ready after ${readings.map(r => `${r.readyMs.toFixed(0)} ms`).join(', ')}`)
-    expect(readings).toContainEqual({ readyMs: expect.toSatisfy(ms => ms <= 2000), longTasks: [] })
+    const rounded = (values: readonly number[]): string => values.map(v => v.toFixed(0)).join(', ') || 'none'
+    console.log(
+      `ready after ${rounded(readyMs)} ms; the page's longest task took ${longest.toFixed(1)} ms of a core; long tasks by the clock: ${rounded(heldMs)}`,
+    )
+    expect(Math.min(...readyMs)).toBeLessThanOrEqual(READY_MS)
+    expect(longest).toBeLessThanOrEqual(50)
   })
 })
 
