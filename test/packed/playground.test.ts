@@ -188,11 +188,16 @@ describe.each([
       await other.evaluate(`document.querySelector('#prompt').value = ' '`)
       await other.click('#continue')
       await hears(other, /no text to continue/, 'alert')
-      served.withheld = /^models\/gpt2-chronicle\//
+      served.withheld = /^models\//
       await other.evaluate(`document.querySelector('#prompt').value = 'And it came to pass'`)
       await other.click('#continue')
       await hears(other, /gpt2-chronicle has no tokenizer\.json/, 'alert')
+      const third = await browser.visit(served.address)
+      await hears(third, /The model could not be loaded: .*vit-cifar10 has no config\.json/, 'alert')
       served.withheld = undefined
+      await third.click('.samples button')
+      await hears(third, /^Cat\./)
+      await third.close()
       await other.click('#continue')
       await hears(other, /^Two devices give/)
     } finally {

@@ -43,6 +43,10 @@ export class PictureView {
 
   #ask(image: Blob): void {
     this.#stop?.()
+    if (image !== this.#image) {
+      this.#results.body.hidden = true
+      this.#results.body.replaceChildren()
+    }
     this.#image = image
     const sharing = this.#sharing()
     let isCurrent = true

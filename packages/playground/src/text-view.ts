@@ -82,6 +82,8 @@ export class TextView {
         else areas.shared.replaceChildren(...marked(texts.alone, texts.shared))
       } else if (answer.kind === 'compared') {
         this.#results.say(`${verdict(answer.comparison, 'next word')} ${agreement(texts.alone, texts.shared)}`)
+        const note = 'Marked: what the devices write differently from where they depart.'
+        if (texts.alone !== texts.shared) this.#results.body.append(element('p', { class: 'note' }, note))
         this.#results.body.append(...charts(answer.comparison, true))
       }
     })
@@ -105,6 +107,7 @@ export class TextView {
     })
     this.#stopButton.addEventListener('click', () => {
       this.#stop?.()
+      this.#results.fail('')
       this.#results.say('Stopped.')
       byId('continue', HTMLButtonElement).focus()
     })

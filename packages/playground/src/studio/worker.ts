@@ -56,7 +56,7 @@ function loader<Subject extends Picture | Text>(load: Load<Subject>) {
       return subject
     } catch (error) {
       loading = undefined
-      throw error
+      throw new Error(`The model could not be loaded: ${(error as Error).message}`, { cause: error })
     }
   }
 }
