@@ -14,7 +14,6 @@ import {
   gridCell,
   interval,
   loss,
-  METRICS,
   oneDevice,
   type Sampled,
   sample,
@@ -27,6 +26,10 @@ import { readSentences } from '../../packages/prismal/src/evaluate/data/sentence
 import { readSource } from '../../packages/prismal/src/evaluate/data/source.js'
 import { tableOf } from '../markdown.js'
 import { REPOSITORY } from './paths.js'
+import { isInPoints, metricNamed } from './results.js'
+
+/** As `--only` names it. */
+export const titleOf = ({ name }: CalibrationSubject): string => `choosing ${name}`
 
 /** Percent that may be lost. */
 export const MAX_LOSSES = [0.25, 0.5, 1, 2] as const
@@ -140,10 +143,9 @@ async function measured(
     ...(check.items && { items: check.items }),
     ...(settings && { settings }),
   })
-  const metric = METRICS.find(m => m.name === metricName)
-  if (!metric) throw new Error(`there is no metric ${metricName}`)
+  const metric = metricNamed(metricName)
   const [one, ...others] = sample(evaluated.cells, metric)
-  const percent = metric.unit === '%' || metric.unit === 'points' ? 1 : 100 / (one?.value ?? 1)
+  const percent = isInPoints(metric) ? 1 : 100 / (one?.value ?? 1)
   const all = new Map(
     [...ways].map(([name, sharing], i): [string, Measured] => {
       const lost = interval(loss(one as Sampled, others[i] as Sampled, metric))

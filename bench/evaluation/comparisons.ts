@@ -16,8 +16,8 @@ import {
   type Metric,
   type Sampled,
 } from 'prismal/evaluate'
-import { BEST_READING, type Role } from './experiments.js'
-import type { Result, RoleCell } from './results.js'
+import type { Role } from './experiments.js'
+import { isInPoints, publishedCell, type Result, type RoleCell } from './results.js'
 
 /** What a comparison must reach. */
 export const METHOD_BAR = 0.5
@@ -32,7 +32,7 @@ export interface Compared {
   readonly name: string
   readonly devices: number
   readonly rows: number
-  readonly unit: string
+  readonly unit: Metric['unit']
   /** What isolation, the published method and ours lose, in the metric's unit. */
   readonly isolated: Interval
   readonly published: Interval
@@ -79,10 +79,7 @@ function lossesOf(result: Result): Losses[] {
 }
 
 const published = (losses: Losses, rows: number): RoleCell | undefined =>
-  of(here(losses), 'published').find(
-    ({ role }) =>
-      role.rows === rows && role.wire === 'f32' && role.reading === BEST_READING[losses.result.experiment.family],
-  )
+  publishedCell(here(losses), losses.result.experiment, rows)
 const here = ({ result, devices }: Losses): RoleCell[] => result.cells.filter(c => c.cell.devices === devices)
 
 /** Whether isolation costs enough for the task to count. */
@@ -121,7 +118,7 @@ function compare(losses: Losses, rows: number, ours: RoleCell, more: { bytes?: S
 
 /** 0.3 points; of bits per byte 0.3 % of one device's. */
 function marginOf({ result, metric }: Losses): number {
-  if (metric.unit === '%' || metric.unit === 'points') return MARGIN
+  if (isInPoints(metric)) return MARGIN
   const one = result.cells.find(c => c.role.kind === 'one') as RoleCell
   return (MARGIN / 100) * one.sampled.value
 }

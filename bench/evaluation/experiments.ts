@@ -223,6 +223,8 @@ const ABLATIONS: Readonly<Record<Family, readonly (readonly [what: string, optio
     ['without counts', { gain: 0 }],
     ['a sink row', { sink: 1 }],
     ['an anchor row', { anchor: 1 }],
+    ['a halo of 8 rows', { halo: 8 }],
+    ['a halo of 32 rows', { halo: 32 }],
   ],
 }
 const WIRES: readonly (readonly [what: string, options: SharingOptions])[] = [

@@ -18,20 +18,22 @@ import {
 import { bytesMeaning, lostMeaning } from './meaning.js'
 import { COVERAGE, PUBLISHED_VIT } from './paper.js'
 import { type Reference, referenceSection } from './references.js'
-import type { Result, RoleCell, Skipped } from './results.js'
+import { figure, type Result, type RoleCell, type Skipped } from './results.js'
+import { type Trial, triedSection } from './tried.js'
 
 /** What the report has besides the experiments. */
 export interface Besides {
   readonly memory: string
   readonly references?: readonly Reference[]
   readonly calibrated?: readonly Chosen[]
+  readonly trials?: readonly Trial[]
 }
 
 /** Text of evaluation.md; charts are named as files in the folder `evaluation` beside it. */
 export function evaluationMarkdown(
   results: readonly Result[],
   skipped: readonly Skipped[],
-  { memory, references = [], calibrated = [] }: Besides,
+  { memory, references = [], calibrated = [], trials = [] }: Besides,
 ): string {
   const [first] = results
   const environment = first?.environment
@@ -57,6 +59,8 @@ export function evaluationMarkdown(
     '## Choosing by the most that may be lost',
     calibrationSection(calibrated),
     ...results.map(taskSection),
+    '## What was tried',
+    triedSection(trials),
     '## Memory of a device',
     memory,
     '## What of the paper was repeated',
@@ -101,9 +105,7 @@ function shortly(results: readonly Result[]): string[] {
 }
 
 const points = (value: number): string => value.toFixed(2)
-const figure = (value: number, unit: string): string =>
-  unit === '%' || unit === 'points' ? value.toFixed(2) : value.toFixed(4)
-const between = ({ lower, upper }: Interval, unit: string): string => `${figure(lower, unit)} … ${figure(upper, unit)}`
+const between = ({ lower, upper }: Interval): string => `${points(lower)} … ${points(upper)}`
 
 function comparisonSection({ compared }: Comparison, by: 'ratio' | 'bytes'): string {
   const row = (c: Compared): string[] => {
@@ -112,9 +114,9 @@ function comparisonSection({ compared }: Comparison, by: 'ratio' | 'bytes'): str
       c.name,
       String(c.devices),
       String(c.rows),
-      ...[c.isolated, c.published, c.ours].map(i => figure(i.value, c.unit)),
+      ...[c.isolated, c.published, c.ours].map(i => figure(i.value, c)),
       String(c.ourRows),
-      c.ratio ? `${c.ratio.value.toFixed(2)} (${between(c.ratio, 'points')})` : '',
+      c.ratio ? `${c.ratio.value.toFixed(2)} (${between(c.ratio)})` : '',
       ...(by === 'bytes' ? [found ? `${found.value.toFixed(2)} (≤ ${found.upper.toFixed(2)})` : ''] : []),
       c.isNonInferior === undefined ? '' : c.isNonInferior ? 'not worse' : '**not shown**',
     ]
@@ -174,7 +176,7 @@ function taskSection(result: Result): string {
     const one = here.find(c => c.role.kind === 'one')
     const isolated = here.find(c => c.role.kind === 'isolated')
     const front = new Set(paretoFront(result, P))
-    return here.map(c => rowOf(c, P, one, isolated, front.has(c), metric.unit))
+    return here.map(c => rowOf(c, P, one, isolated, front.has(c)))
   })
   return [
     `## ${experiment.name}`,
@@ -191,7 +193,6 @@ function taskSection(result: Result): string {
     one: RoleCell | undefined,
     isolated: RoleCell | undefined,
     isBest: boolean,
-    unit: string,
   ): string[] {
     const lossOf = one && c !== one ? interval(loss(one.sampled, c.sampled, metric)) : undefined
     const share =
@@ -203,9 +204,9 @@ function taskSection(result: Result): string {
       c.cell.method,
       (c.cell.cost.bytesReceived / 1e3).toFixed(2),
       (c.cell.cost.flops / 1e6).toFixed(0),
-      figure(c.sampled.value, unit),
-      lossOf ? figure(lossOf.value, unit) : '',
-      lossOf ? figure(lossOf.standardError, unit) : '',
+      figure(c.sampled.value, metric),
+      lossOf ? figure(lossOf.value, metric) : '',
+      lossOf ? figure(lossOf.standardError, metric) : '',
       share === undefined || !Number.isFinite(share) ? '' : `${points(100 * share)} %`,
       isBest ? '★' : '',
     ]

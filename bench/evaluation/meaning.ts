@@ -1,7 +1,6 @@
 /** What a figure of the report shows, in a sentence or two of its own numbers. */
 import { interval, loss } from 'prismal/evaluate'
-import { BEST_READING } from './experiments.js'
-import type { Result, RoleCell } from './results.js'
+import { figure, isInPoints, publishedCell, type Result, type RoleCell } from './results.js'
 
 /** Of the metric over bytes, at P devices. */
 export function bytesMeaning(result: Result, P: number): string {
@@ -18,13 +17,7 @@ export function bytesMeaning(result: Result, P: number): string {
       (alone.errors < 5 ? ': too little here to tell ways of sharing apart.' : '.'),
   ]
   const pairs = experiment.rows.flatMap(rows => {
-    const theirs = here.find(
-      ({ role }) =>
-        role.kind === 'published' &&
-        role.rows === rows &&
-        role.wire === 'f32' &&
-        role.reading === BEST_READING[experiment.family],
-    )
+    const theirs = publishedCell(here, experiment, rows)
     const ours = here.find(({ role }) => role.kind === 'method' && role.rows === rows)
     if (!theirs || !ours) return []
     return [`${rows} rows ${lossOf(result, one, theirs).text} and ${lossOf(result, one, ours).text}`]
@@ -62,9 +55,8 @@ export function lostMeaning(result: Result): string {
 
 function lossOf({ metric }: Result, one: RoleCell, cell: RoleCell) {
   const { value, standardError } = interval(loss(one.sampled, cell.sampled, metric))
-  const text = metric.unit === '%' || metric.unit === 'points' ? value.toFixed(2) : value.toFixed(4)
-  return { value, text, errors: value / standardError }
+  return { value, text: figure(value, metric), errors: value / standardError }
 }
 
 const shown = ({ metric }: Result, value: number): string =>
-  metric.unit === '%' || metric.unit === 'points' ? `${value.toFixed(2)} ${metric.unit}` : value.toFixed(4)
+  isInPoints(metric) ? `${figure(value, metric)} ${metric.unit}` : figure(value, metric)

@@ -14,7 +14,7 @@ import {
   type SubjectOptions,
   sample,
 } from 'prismal/evaluate'
-import { type Experiment, type PlannedCell, plannedCells, type Role } from './experiments.js'
+import { BEST_READING, type Experiment, type PlannedCell, plannedCells, type Role } from './experiments.js'
 import { CACHE, REPOSITORY } from './paths.js'
 
 /** A finished cell with what it is for, and its metric resampled. */
@@ -70,8 +70,7 @@ export async function runExperiment(experiment: Experiment, options: RunOptions 
     ...(options.signal && { signal: options.signal }),
     ...(options.progress && { progress: (p: EvaluationProgress) => options.progress?.(experiment, p) }),
   })
-  const metric = METRICS.find(m => m.name === experiment.metric)
-  if (!metric) throw new Error(`there is no metric ${experiment.metric}`)
+  const metric = metricNamed(experiment.metric)
   return {
     experiment,
     metric,
@@ -100,6 +99,26 @@ function withRoles(planned: readonly PlannedCell[], cells: readonly Cell[], metr
     return { role, cuts, cell: { ...cell, method }, sampled: figure }
   })
 }
+
+/** Throws where there is none. */
+export function metricNamed(name: string): Metric {
+  const metric = METRICS.find(m => m.name === name)
+  if (!metric) throw new Error(`there is no metric ${name}`)
+  return metric
+}
+
+/** Whether a difference of the metric is in points of a hundred. */
+export const isInPoints = ({ unit }: Pick<Metric, 'unit'>): boolean => unit === '%' || unit === 'points'
+
+/** A metric's value, or a difference, as tables show it. */
+export const figure = (value: number, metric: Pick<Metric, 'unit'>): string => value.toFixed(isInPoints(metric) ? 2 : 4)
+
+/** Among the cells of some number of devices, the published method in f32, in the reading that counts, with so many rows. */
+export const publishedCell = (cells: readonly RoleCell[], { family }: Experiment, rows: number): RoleCell | undefined =>
+  cells.find(
+    ({ role }) =>
+      role.kind === 'published' && role.rows === rows && role.wire === 'f32' && role.reading === BEST_READING[family],
+  )
 
 const least = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.min(a, b)

@@ -5,13 +5,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Command } from 'commander'
 import { drawer } from '../write-report.js'
-import { type Chosen, missingOf, runCalibration } from './calibration.js'
+import { type Chosen, missingOf, runCalibration, titleOf } from './calibration.js'
 import { CALIBRATIONS, EXPERIMENTS } from './experiments.js'
 import { evaluationCharts, evaluationMarkdown } from './markdown.js'
 import { memoryTable } from './memory.js'
 import { CACHE } from './paths.js'
 import { readReferences } from './references.js'
 import { type Result, runExperiment, type Skipped } from './results.js'
+import { readTrials } from './tried.js'
 
 interface Options {
   readonly only?: readonly string[]
@@ -24,19 +25,23 @@ const program = new Command('evaluate')
   .description(
     'Evaluates what sharing costs on all tasks, and writes the report. Finished cells are kept in bench/.cache.',
   )
-  .option('--only <names...>', 'experiments with these names, or with one of them in theirs')
+  .option(
+    '--only <names...>',
+    'what has one of these names, or one of them in its name ("choosing MRPC": its calibration)',
+  )
   .option('--limit <N>', 'at most so many items of each experiment: a try', Number)
   .option('--jobs <N>', 'threads', Number, availableParallelism())
   .option('--out <dir>', 'where the report goes', fileURLToPath(new URL('../results', import.meta.url)))
 program.parse(process.argv)
 const { only, limit, jobs, out } = program.opts<Options>()
 
-const isNamed = (name: string, asked: string): boolean =>
-  EXPERIMENTS.some(e => e.name === asked) ? name === asked : name.includes(asked)
+const titles = [...EXPERIMENTS.map(e => e.name), ...CALIBRATIONS.map(titleOf)]
+const isNamed = (title: string): boolean =>
+  only?.some(asked => (titles.includes(asked) ? title === asked : title.includes(asked))) ?? true
 
 const results: Result[] = []
 const skipped: Skipped[] = []
-for (const experiment of EXPERIMENTS.filter(e => only?.some(name => isNamed(e.name, name)) ?? true)) {
+for (const experiment of EXPERIMENTS.filter(e => isNamed(e.name))) {
   console.log(experiment.name)
   const found = await runExperiment(experiment, {
     jobs,
@@ -57,10 +62,8 @@ for (const experiment of EXPERIMENTS.filter(e => only?.some(name => isNamed(e.na
 
 const calibrated: Chosen[] = []
 // A few items tell nothing of bounds.
-for (const subject of limit === undefined
-  ? CALIBRATIONS.filter(s => only?.some(name => isNamed(s.name, name)) ?? true)
-  : []) {
-  console.log(`${subject.name}: choosing by the most that may be lost`)
+for (const subject of limit === undefined ? CALIBRATIONS.filter(s => isNamed(titleOf(s))) : []) {
+  console.log(titleOf(subject))
   const reason = missingOf(subject)
   if (reason) console.log(`  not run: ${reason}`)
   else calibrated.push(...(await runCalibration(subject, { folder: join(CACHE, 'evaluation/calibration'), jobs })))
@@ -73,6 +76,9 @@ for (const file of readdirSync(folder)) rmSync(join(folder, file))
 for (const chart of evaluationCharts(results)) writeFileSync(join(folder, `${chart.file}.svg`), svgOf(chart))
 writeFileSync(
   join(out, 'evaluation.md'),
-  evaluationMarkdown(results, skipped, { memory: await memoryTable(), references, calibrated }),
+  evaluationMarkdown(results, skipped, {
+    ...{ memory: await memoryTable(), references, calibrated },
+    trials: readTrials(join(CACHE, 'ablations')),
+  }),
 )
 console.log(`written: ${join(out, 'evaluation.md')}`)

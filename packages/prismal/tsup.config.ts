@@ -50,7 +50,7 @@ async function forPages(): Promise<void> {
     format: 'esm',
     target: 'es2022',
     platform: 'browser',
-    chunkNames: 'shared-[hash]',
+    chunkNames: 'prismal-[hash]',
     logLevel: 'error',
   })
   for (const name of ['simd', 'relaxed-simd', 'simd-threads', 'relaxed-simd-threads'])

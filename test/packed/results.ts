@@ -11,8 +11,7 @@
  *       "messagePort": { "works": true },        two devices in threads of their own gave the golden answers
  *       "coordinator": { "works": true },        asked a device in another process, over a web-socket
  *       "worker": { "works": true },             was asked by a coordinator in another process
- *       "images": { "works": true, "note": "JPEG, PNG" },
- *       "coldStartMs": 95                        first answer of vit-cifar10, without the runtime's own start; optional
+ *       "images": { "works": true, "note": "JPEG, PNG" }
  *     }
  *
  * A `note` is what the table says beside the mark, or, where it does not work, why not.
@@ -20,7 +19,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import type { Runtime } from './runtimes.js'
+import { RUNTIMES, type Runtime } from './runtimes.js'
 
 export interface Found {
   readonly works: boolean
@@ -42,8 +41,6 @@ export type Column = keyof typeof COLUMNS
 export interface RuntimeRecord extends Readonly<Record<Column, Found>> {
   readonly runtime: Runtime
   readonly version: string
-  /** Milliseconds to the first answer, less the runtime's own start. */
-  readonly coldStartMs?: number
 }
 
 const folder = fileURLToPath(new URL('build/', import.meta.url))
@@ -58,6 +55,6 @@ export function record(found: RuntimeRecord): void {
 export function recorded(): RuntimeRecord[] {
   mkdirSync(folder, { recursive: true })
   return readdirSync(folder)
-    .filter(name => name.endsWith('.json'))
+    .filter(name => Object.keys(RUNTIMES).some(runtime => name === `${runtime}.json`))
     .map(name => JSON.parse(readFileSync(join(folder, name), 'utf8')))
 }

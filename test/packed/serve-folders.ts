@@ -3,6 +3,7 @@ import { createReadStream, statSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { extname, join, normalize } from 'node:path'
+import { text } from 'node:stream/consumers'
 
 const TYPES: Readonly<Record<string, string>> = {
   '.html': 'text/html',
@@ -18,12 +19,18 @@ export interface Served {
   close(): Promise<void>
 }
 
-/** Serves each folder below its name; `headers` come with every answer. */
+/** Serves each folder below its name; `headers` come with every answer, `posted` is given what is posted anywhere. */
 export async function serveFolders(
   folders: Readonly<Record<string, string>>,
   headers: Readonly<Record<string, string>> = {},
+  posted: (body: string) => void = () => {},
 ): Promise<Served> {
   const server = createServer((request, response) => {
+    if (request.method === 'POST') {
+      void text(request).then(posted)
+      response.end()
+      return
+    }
     const [, name = '', ...rest] = decodeURIComponent(new URL(request.url ?? '/', 'http://localhost').pathname).split(
       '/',
     )

@@ -19,6 +19,8 @@ export interface WorkerOptions {
 
 export interface RunningWorker {
   readonly url: string
+  /** When its process was started, as `performance.now()` has it. */
+  readonly startedAt: number
   /** Bytes of the bundle's JavaScript, and its wasm files. */
   readonly bundle: { readonly bytes: number; readonly wasm: readonly string[] }
   /** What it has written so far. */
@@ -31,6 +33,7 @@ export async function startWorkerd(options: WorkerOptions): Promise<RunningWorke
   const folder = mkdtempSync(join(options.project, 'worker-'))
   const bundle = await bundled(options, folder)
   writeFileSync(join(folder, 'config.capnp'), configuration(options, bundle.wasm, folder))
+  const startedAt = performance.now()
   const child = spawn(RUNTIMES.workerd, ['serve', '--control-fd=3', 'config.capnp'], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
@@ -47,7 +50,7 @@ export async function startWorkerd(options: WorkerOptions): Promise<RunningWorke
   }
   const port = await Promise.race([listening(child.stdio[3] as Readable), ended])
   if (port === undefined) throw new Error(`workerd did not start:\n${said}`)
-  return { url: `http://127.0.0.1:${port}/`, bundle, output: () => said, stop }
+  return { url: `http://127.0.0.1:${port}/`, startedAt, bundle, output: () => said, stop }
 }
 
 /** The port that workerd tells on its control pipe. */

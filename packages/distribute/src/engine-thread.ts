@@ -1,4 +1,5 @@
 /** A thread for an engine, whatever the runtime calls it: a worker thread of Node, Deno or Bun, or a web worker. */
+import { workerThreads } from '@prismal/tensor'
 
 /** The thread, seen from the one that started it. */
 export interface EngineThread {
@@ -10,11 +11,9 @@ export interface EngineThread {
   terminate(): Promise<void>
 }
 
-const nodeThreads = () => globalThis.process?.getBuiltinModule?.('node:worker_threads')
-
 /** Starts `script`, by default the one beside this file. Throws where the runtime refuses. */
 export function startThread(name: string, script?: URL | string): EngineThread {
-  const node = nodeThreads()
+  const node = workerThreads()
   if (node) return nodeThread(node, name, script)
   if (typeof Worker === 'undefined') throw new Error('this runtime has no workers')
   return webThread(name, script)
@@ -57,7 +56,11 @@ function webThread(name: string, script?: URL | string): EngineThread {
   })
   worker.addEventListener('messageerror', () => end('it sent what cannot be read'))
   worker.addEventListener('error', event =>
-    end(event.message ? `it threw ${event.message.replace(/^Uncaught /, '')}` : 'its script could not be loaded'),
+    end(
+      event.message
+        ? `it threw ${event.message.replace(/^Uncaught /, '')}`
+        : 'its script could not be loaded: it is not there, or a content security policy forbids it',
+    ),
   )
   return {
     post: (message, ports = []) => worker.postMessage(message, [...ports]),
@@ -75,7 +78,7 @@ export interface StarterPort {
 }
 
 export function starterPort(): StarterPort {
-  const port = nodeThreads()?.parentPort
+  const port = workerThreads()?.parentPort
   if (port) return { post: message => port.postMessage(message), listen: take => void port.on('message', take) }
   const scope = globalThis as unknown as Pick<Worker, 'postMessage'> & EventTarget
   // What nobody catches ends a thread of Node; the page hears of it as of an error.

@@ -5,6 +5,7 @@ import { Command, CommanderError } from 'commander'
 import { addAsk } from './commands/ask.js'
 import { addCalibrate } from './commands/calibrate.js'
 import { addDevices } from './commands/devices.js'
+import { addDoctor } from './commands/doctor.js'
 import { addEval } from './commands/eval.js'
 import { addInspect } from './commands/inspect.js'
 import { addPlan } from './commands/plan.js'
@@ -20,7 +21,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const program = new Command('prismal').description(description()).version(version())
   program.option('--debug', 'print stack traces').showHelpAfterError('(--help shows the options)')
   const work = [addRun, addWorker, addSecret, addPlan, addEval, addCalibrate, addInspect, addVerify]
-  for (const add of [...work, addDevices, addPush, addServe, addAsk]) add(program)
+  for (const add of [...work, addDevices, addPush, addServe, addAsk, addDoctor]) add(program)
   for (const command of [program, ...program.commands])
     command.exitOverride().configureOutput({ outputError: (text, write) => write(withoutSecrets(text)) })
   try {

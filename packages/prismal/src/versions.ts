@@ -14,6 +14,8 @@ export const description = (): string => manifest().description
 /** Versions of prismal and of the runtime. */
 export const versions = (): Record<string, string> => ({
   prismal: version(),
-  node: process.versions.node,
-  v8: process.versions.v8,
+  ...of('node', 'v8', 'deno', 'bun'),
 })
+
+const of = (...names: readonly string[]): Record<string, string> =>
+  Object.fromEntries(names.flatMap(name => (process.versions[name] ? [[name, process.versions[name]]] : [])))

@@ -10,6 +10,7 @@ export {
 export type { ArenaState, PeakWatch } from './arena.js'
 export { type AttentionState, attentionBegin, attentionEnd, attentionFold, type KeyBlock } from './attention.js'
 export type { Build } from './backends/backend.js'
+export { capabilities, type Lack, type RuntimeCapabilities } from './capabilities.js'
 export { availableBuilds, type Capabilities, type Engine, type EngineOptions } from './engine.js'
 export * from './errors.js'
 export { emptyMatrix, type Matrix, PRECISIONS, type Precision } from './matrix.js'
@@ -39,7 +40,8 @@ export {
   transpose,
 } from './operations.js'
 export { copyValues, packColumns, packLines, padPanels, scaleColumns, storePanels } from './packing.js'
+export { productRate } from './product-rate.js'
 export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
-export { availableThreads } from './threads/spawn.js'
+export { availableThreads, workerThreads } from './threads/spawn.js'
 export type { ModuleSource } from './wasm-source.js'

@@ -20,7 +20,7 @@ export async function compile(build: Build, source: ModuleSource): Promise<WebAs
 }
 
 /** What runtimes and policies say that compile nothing while they run. */
-const FORBIDDEN = /code generation disallowed|unsafe-eval|content security policy/i
+const FORBIDDEN = /code generation disallowed|unsafe-eval|content security policy|blocked by CSP/i
 
 /** The error for a source that gave no kernels. */
 export function unusable(build: Build, source: ModuleSource, cause: unknown): UnavailableError {
@@ -32,7 +32,7 @@ export function unusable(build: Build, source: ModuleSource, cause: unknown): Un
       : 'the bytes given'
   const reason = cause instanceof Error ? cause.message : String(cause)
   const advice = FORBIDDEN.test(reason)
-    ? "; give createEngine a WebAssembly.Module (in workerd: a static import of the .wasm file), or allow 'wasm-unsafe-eval' in the content security policy"
+    ? "; give createEngine a WebAssembly.Module (in workerd: a static import of the .wasm file), allow 'wasm-unsafe-eval' in the content security policy, or ask for the slow backend 'reference'"
     : ''
   return new UnavailableError(`wasm: the ${build} kernels could not be loaded from ${what}: ${reason}${advice}`, {
     cause,

@@ -1,4 +1,5 @@
 /** A pipeline's worker as either side has it: a worker thread of Node, Deno or Bun, or a web worker. */
+import { workerThreads } from '@prismal/tensor'
 import type { FromWorker, ToWorker } from './messages.js'
 
 /** The worker, seen from the calling thread. */
@@ -16,15 +17,13 @@ export interface WorkerListener {
   end(reason: string): void
 }
 
-const nodeThreads = () => globalThis.process?.getBuiltinModule?.('node:worker_threads')
-
 /** Why this runtime has no workers; undefined where it has. */
 export const lackOfWorkers = (): string | undefined =>
-  nodeThreads() || typeof Worker !== 'undefined' ? undefined : 'this runtime has no workers'
+  workerThreads() || typeof Worker !== 'undefined' ? undefined : 'this runtime has no workers'
 
 /** Starts `script`, by default the one beside this file. Throws where the runtime refuses. */
 export function startWorker(script: URL | string | undefined, listener: WorkerListener): WorkerThread {
-  const node = nodeThreads()
+  const node = workerThreads()
   return node ? nodeWorker(node, script, listener) : webWorker(script, listener)
 }
 
@@ -57,7 +56,11 @@ function webWorker(script: URL | string | undefined, listener: WorkerListener): 
   worker.addEventListener('message', event => listener.message(event.data))
   worker.addEventListener('messageerror', () => listener.end('it sent what cannot be read'))
   worker.addEventListener('error', event =>
-    listener.end(event.message ? `it threw ${event.message}` : 'its script could not be loaded'),
+    listener.end(
+      event.message
+        ? `it threw ${event.message}`
+        : 'its script could not be loaded: it is not there, or a content security policy forbids it',
+    ),
   )
   return {
     post: (message, transfer = []) => worker.postMessage(message, [...transfer]),
@@ -75,7 +78,7 @@ export interface CallerPort {
 
 /** The thread that started this one. */
 export function callerPort(): CallerPort {
-  const port = nodeThreads()?.parentPort
+  const port = workerThreads()?.parentPort
   if (port)
     return {
       post: (message, transfer = []) => port.postMessage(message, [...transfer]),

@@ -12,14 +12,23 @@ export interface HelperThread {
   terminate(): void
 }
 
+/** Node's worker threads, where they are real: workerd has the module and no threads. */
+export const workerThreads = () =>
+  globalThis.navigator?.userAgent === 'Cloudflare-Workers'
+    ? undefined
+    : globalThis.process?.getBuiltinModule?.('node:worker_threads')
+
 /** Why helper threads cannot be had in this runtime; undefined where they can. */
 export function lackOfThreads(): string | undefined {
   const scope = globalThis as { crossOriginIsolated?: boolean }
   if (scope.crossOriginIsolated === false) return 'memory cannot be shared: this page is not cross-origin isolated'
   if (typeof SharedArrayBuffer === 'undefined') return 'this runtime has no SharedArrayBuffer'
-  if (!nodeThreads() && typeof Worker === 'undefined') return 'this runtime has no workers'
+  if (!haveWorkers()) return 'this runtime has no workers'
   return undefined
 }
+
+/** Whether this runtime has threads of any kind. */
+export const haveWorkers = (): boolean => workerThreads() !== undefined || typeof Worker !== 'undefined'
 
 /** How many cores this process may use; undefined where the runtime does not tell. */
 export function availableCores(): number | undefined {
@@ -33,7 +42,7 @@ export const availableThreads = (): number => (lackOfThreads() === undefined ? (
 
 /** Starts `script`, by default the one beside this file. Throws where the runtime refuses. */
 export function spawn(script?: URL | string): HelperThread {
-  const node = nodeThreads()
+  const node = workerThreads()
   if (node) {
     // Not for bundlers: they would keep the script once more, as a file that nothing reads.
     const at = script ?? new URL(/* webpackIgnore: true */ /* @vite-ignore */ './thread.js', import.meta.url)
@@ -57,14 +66,13 @@ export function spawn(script?: URL | string): HelperThread {
   return {
     post: message => worker.postMessage(message),
     onMessage: take => worker.addEventListener('message', event => take(event.data)),
-    onEnd: end => worker.addEventListener('error', event => end(event.message || 'its script could not be loaded')),
+    onEnd: end =>
+      worker.addEventListener('error', event =>
+        end(
+          event.message || 'its script could not be loaded: it is not there, or a content security policy forbids it',
+        ),
+      ),
     unref: () => {},
     terminate: () => worker.terminate(),
   }
 }
-
-/** Node's worker threads, where they are real: workerd has the module and no threads. */
-const nodeThreads = () =>
-  globalThis.navigator?.userAgent === 'Cloudflare-Workers'
-    ? undefined
-    : globalThis.process?.getBuiltinModule?.('node:worker_threads')

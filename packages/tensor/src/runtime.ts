@@ -1,0 +1,32 @@
+/** What this runtime is called. */
+
+interface Globals {
+  readonly process?: { readonly versions?: Readonly<Record<string, string | undefined>> }
+  readonly navigator?: { readonly userAgent?: string }
+}
+
+/** Browsers by what their user agent holds, the more particular ones first. */
+const BROWSERS: readonly (readonly [name: string, pattern: RegExp])[] = [
+  ['Firefox', /Firefox\/([\d.]+)/],
+  ['Edge', /Edg\/([\d.]+)/],
+  ['Chromium', /Chrom(?:e|ium)\/([\d.]+)/],
+  ['Safari', /Version\/([\d.]+).* Safari\//],
+]
+
+/** Name and version as far as they are told: `Node 24.21.0 (V8 13.6)`, `Deno 2.9.6`, `workerd`, `Firefox 140.0`. */
+export function runtimeName(globals: Globals = globalThis as Globals): string {
+  const versions = globals.process?.versions ?? {}
+  const agent = globals.navigator?.userAgent ?? ''
+  if (agent === 'Cloudflare-Workers') return 'workerd'
+  // Both say that they are Node, too.
+  if (versions.bun) return `Bun ${versions.bun}`
+  const deno = versions.deno ?? /Deno\/([\d.]+)/.exec(agent)?.[1]
+  if (deno) return `Deno ${deno}`
+  for (const [name, pattern] of BROWSERS) {
+    const version = pattern.exec(agent)?.[1]
+    if (version) return `${name} ${version}`
+  }
+  if (!versions.node) return 'an unknown runtime'
+  const v8 = versions.v8?.split('.').slice(0, 2).join('.')
+  return `Node ${versions.node}${v8 ? ` (V8 ${v8})` : ''}`
+}

@@ -1,0 +1,79 @@
+/** The packed packages after Vite, esbuild, webpack and Rollup: what their bundles hold, and that they run in a page. */
+import { cpSync, readdirSync, readFileSync } from 'node:fs'
+import { builtinModules } from 'node:module'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { sharedFolder } from '../shared-folder.js'
+import { BUNDLERS } from './bundling.js'
+import { install, pack, withDependencies } from './pack.js'
+import { launch, type OpenBrowser } from './pages.js'
+import { isThere } from './runtimes.js'
+import { openSite, type Site } from './site.js'
+
+const samples = sharedFolder('data/sample-images')
+
+/** What a page's policy or its runtime would refuse, by why. */
+const REFUSED: Readonly<Record<string, RegExp>> = {
+  "a module of Node's": new RegExp(
+    `(?:\\bfrom|\\bimport|\\brequire)\\s*\\(?\\s*["'\`](?:node:[\\w/]+|${builtinModules.filter(m => /^\w+$/.test(m)).join('|')})["'\`]`,
+  ),
+  'code made from text': /\beval\s*\(|\bnew\s+Function\s*\(|(?<![.\w])Function\s*\(\s*["'`]/,
+  'a worker made from text': /createObjectURL|new\s+Worker\s*\(\s*["'`](?:data|blob):/,
+  'a path of the machine that bundled it': /file:\/\/\/\w|\/prismal-packed-/,
+}
+
+/** How webpack's runtime finds the global object where there is no `globalThis`: it never gets that far. */
+const WEBPACKS_OWN =
+  /if\("object"==typeof globalThis\)return globalThis;try\{return this\|\|new Function\("return this"\)\(\)\}/
+
+describe.skipIf(!samples || !isThere('Chromium'))('bundled', () => {
+  let project: string
+  let remove: () => void
+  let browser: OpenBrowser
+  let site: Site
+
+  beforeAll(async () => {
+    const packed = pack()
+    remove = packed.remove
+    project = install(packed, [...withDependencies('prismal'), '@prismal/vit-cifar10'])
+    cpSync(fileURLToPath(new URL('browsers/bundled.js', import.meta.url)), join(project, 'app.js'))
+    browser = await launch('Chromium')
+    site = await openSite({
+      ...{ node_modules: join(project, 'node_modules'), images: samples as string },
+      bundles: join(project, 'bundles'),
+    })
+  })
+  afterAll(async () => {
+    await browser?.close()
+    await site?.close()
+    remove?.()
+  })
+
+  it.each(Object.entries(BUNDLERS))('by %s, an application runs in a page', async (name, bundle) => {
+    const out = join(project, 'bundles', name)
+    expect(await bundle({ project, out })).toEqual([])
+
+    const scripts = readdirSync(out, { recursive: true, encoding: 'utf8' }).filter(file => file.endsWith('.js'))
+    const refused = scripts.flatMap(file => {
+      const script = readFileSync(join(out, file), 'utf8').replace(WEBPACKS_OWN, '')
+      return Object.entries(REFUSED).flatMap(([what, pattern]) => {
+        const at = pattern.exec(script)
+        return at ? [`${file} has ${what}: ${script.slice(at.index - 60, at.index + 100)}`] : []
+      })
+    })
+    expect(refused).toEqual([])
+    expect(scripts.length).toBeGreaterThan(2)
+
+    interface Found {
+      readonly best: { readonly label: string; readonly score: number }
+      readonly capabilities: { readonly build: string; readonly worker: boolean }
+    }
+    const found = (await browser.ask(site, `/bundles/${name}/index.html`)) as Record<string, Found>
+    expect(found).not.toHaveProperty('failed')
+    expect(found.alone?.capabilities).toMatchObject({ build: 'relaxed-simd', worker: false })
+    expect(found.worker).toMatchObject({ best: found.alone?.best, capabilities: { worker: true } })
+    expect(found.threads?.best).toEqual(found.alone?.best)
+    expect(found.devices?.best.label).toBe(found.alone?.best.label)
+  })
+})

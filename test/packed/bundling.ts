@@ -1,0 +1,89 @@
+/** Builds an application with each bundler as people run it: its defaults, from what npm installed. */
+import { cpSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { nodeResolve } from '@rollup/plugin-node-resolve'
+import { build as esbuild } from 'esbuild'
+import { rollup } from 'rollup'
+import { build as vite } from 'vite'
+import webpack from 'webpack'
+
+/** A project with its application in `app.js`. */
+export interface Bundling {
+  readonly project: string
+  /** Where the bundle goes. */
+  readonly out: string
+}
+/** Resolves to the warnings. */
+export type Bundler = (bundling: Bundling) => Promise<readonly string[]>
+
+export const BUNDLERS: Readonly<Record<string, Bundler>> = {
+  async Vite({ project, out }) {
+    const warnings: string[] = []
+    page(project, 'app.js')
+    await vite({
+      root: project,
+      configFile: false,
+      logLevel: 'silent',
+      build: {
+        outDir: out,
+        rolldownOptions: { onwarn: warning => void warnings.push(`${warning.code}: ${warning.message}`) },
+      },
+      // Where the page will be.
+      base: './',
+    })
+    return warnings.filter(warning => !warning.startsWith('PLUGIN_TIMINGS'))
+  },
+
+  async webpack({ project, out }) {
+    page(out, 'app.js')
+    const stats = await new Promise<webpack.Stats>((resolve, reject) => {
+      webpack(
+        { mode: 'production', context: project, entry: { app: './app.js' }, output: { path: out } },
+        (error, done) => (error || !done ? reject(error) : resolve(done)),
+      )
+    })
+    const { errors = [], warnings = [] } = stats.toJson({ all: false, errors: true, warnings: true })
+    if (errors.length > 0) throw new Error(errors.map(e => e.message).join('\n'))
+    return warnings.map(w => w.message).filter(message => !/size limit/.test(message))
+  },
+
+  async esbuild({ project, out }) {
+    page(out, 'app.js')
+    const { warnings } = await esbuild({
+      absWorkingDir: project,
+      entryPoints: ['app.js'],
+      bundle: true,
+      format: 'esm',
+      outdir: out,
+      logLevel: 'silent',
+    })
+    copyBeside(project, out)
+    return warnings.map(w => w.text)
+  },
+
+  async Rollup({ project, out }) {
+    page(out, 'app.js')
+    const warnings: string[] = []
+    const bundle = await rollup({
+      input: join(project, 'app.js'),
+      plugins: [nodeResolve()],
+      onwarn: warning => void warnings.push(`${warning.code}: ${warning.message}`),
+    })
+    await bundle.write({ dir: out, format: 'es' })
+    await bundle.close()
+    copyBeside(project, out)
+    return warnings
+  },
+}
+
+function page(folder: string, script: string): void {
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'index.html'), `<!doctype html><script type="module" src="./${script}"></script>\n`)
+}
+
+/** What bundlers leave that take `new URL('./file', import.meta.url)` for any other expression: README tells to copy it. */
+function copyBeside(project: string, out: string): void {
+  const from = join(project, 'node_modules/prismal/dist/browser')
+  for (const name of readdirSync(from))
+    if (/^prismal-|(-worker|thread)\.js$/.test(name)) cpSync(join(from, name), join(out, name))
+}
