@@ -100,9 +100,15 @@ describe.each([
     expect(cat?.name).toBe('cat')
     expect(cat?.figures).toHaveLength(2)
     for (const figure of cat?.figures ?? []) expect(Number.parseFloat(figure)).toBeGreaterThan(50)
-    expect(await bytesShown(visit)).toEqual(planned('vit-cifar10', VIT_ROWS, 2, { compressionRate: 2 }))
-    expect(await visit.evaluate(`document.querySelector('#picture-results .note').textContent`)).toContain(
-      `would be ${planned('vit-cifar10', VIT_ROWS, 2, { strategy: 'full' })[0]?.toLocaleString('en')} bytes`,
+    const means = planned('vit-cifar10', VIT_ROWS, 2, { compressionRate: 2 })
+    const full = planned('vit-cifar10', VIT_ROWS, 2, { strategy: 'full' })
+    expect(await bytesShown(visit)).toEqual(means)
+    const note = await visit.evaluate<string>(`document.querySelector('#picture-results .note').textContent`)
+    expect(note).toContain(`would be ${Math.max(...full).toLocaleString('en')} bytes`)
+    expect(note).toContain('just what the plan foretold')
+    const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
+    expect(await visit.evaluate(said('status'))).toContain(
+      `${((100 * sum(means)) / sum(full)).toFixed(1)} % of the bytes`,
     )
   })
 
@@ -134,6 +140,8 @@ describe.each([
     )
     expect(texts).toHaveLength(2)
     for (const text of texts) expect(text.trim().split(/\s+/).length).toBeGreaterThan(20)
+    const next = await shown(visit, 'Next, how likely')
+    expect(next.map(({ figures }) => figures.length)).toEqual([2, 2, 2, 2, 2])
     expect(await visit.evaluate('progress.join()')).toMatch(/Loading the model: \d.* of 14\.2 MB/)
     const tokenizer = await loadTokenizer(await folderFiles(join(REPOSITORY, 'models/gpt2-chronicle')))
     const rows = tokenizer?.encode(await visit.evaluate<string>(`document.querySelector('#prompt').value`)).to as number

@@ -1,13 +1,16 @@
 /** What a comparison has to say: its verdict in a sentence, and bars for bytes, time and operations of each device. */
 import { barTable } from './bars.js'
 import { element } from './dom.js'
-import { devicesInWords, milliseconds, points, whole } from './format.js'
+import { devicesInWords, milliseconds, percent, points, whole } from './format.js'
 import type { Comparison } from './studio/messages.js'
 
 /** `Three devices answer the same: …`. `likeliest` is what was compared, as `answer`. */
-export function verdict({ devices, isSame, largestDifference }: Comparison, likeliest: string): string {
+export function verdict({ sharing, devices, isSame, largestDifference }: Comparison, likeliest: string): string {
   const which = isSame ? `the same ${likeliest} as one` : `another ${likeliest} than one`
-  return `${devicesInWords(devices.length)} give ${which}. No probability differs by more than ${points(largestDifference)}.`
+  const sum = (bytes: readonly number[]): number => bytes.reduce((a, b) => a + b, 0)
+  const share = sum(devices.map(d => d.bytesReceived)) / sum(devices.map(d => d.bytesOfFull))
+  const price = sharing.strategy === 'means' ? `, for ${percent(share)} of the bytes of exact sharing` : ''
+  return `${devicesInWords(devices.length)} give ${which}. No probability differs by more than ${points(largestDifference)}${price}.`
 }
 
 /** The charts. `isCausal`: whether rows only hear of earlier ones. */

@@ -1,15 +1,13 @@
 /** The view of a picture: dropped, chosen or one of the samples, and its labels by one device and by several. */
-import { bar, columns } from './bars.js'
 import { charts, verdict } from './comparison-view.js'
 import { byId, element } from './dom.js'
-import { devicesInWords, percent } from './format.js'
+import { labelTable } from './label-table.js'
 import type { Results } from './results.js'
 import type { Label, Sharing, Way } from './studio/messages.js'
 import type { Studio } from './studio/studio.js'
 
 const SAMPLES = ['cat', 'ship', 'horse', 'plane', 'frog', 'automobile'] as const
 const MODEL = new URL('models/vit-cifar10', document.baseURI).href
-const LABELS_SHOWN = 5
 
 export class PictureView {
   readonly #studio: Studio
@@ -77,7 +75,7 @@ export class PictureView {
   #show(sharing: Sharing, drawn?: readonly HTMLElement[]): void {
     const { alone = [], shared } = this.#labels
     const kept = drawn ?? [...this.#results.body.querySelectorAll('.chart')]
-    this.#results.show(labelTable(alone, shared, sharing.devices), ...kept)
+    this.#results.show(labelTable('How likely', alone, shared, sharing.devices), ...kept)
   }
 
   #listen(): void {
@@ -136,30 +134,3 @@ export class PictureView {
 }
 
 const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1)
-
-/** The likeliest labels of one device, with both ways' probabilities. */
-function labelTable(alone: readonly Label[], shared: readonly Label[] | undefined, devices: number): HTMLElement {
-  const rows = alone.slice(0, LABELS_SHOWN).map(({ label, score }) => {
-    const other = shared?.find(l => l.label === label)?.score
-    return element(
-      'tr',
-      {},
-      element('th', { scope: 'row' }, label),
-      element('td', { class: 'track' }, bar(score, 'alone'), bar(other ?? 0, 'shared')),
-      element('td', { class: 'figure' }, percent(score)),
-      element('td', { class: 'figure' }, other === undefined ? '…' : percent(other)),
-    )
-  })
-  const heads = [
-    element('th', { scope: 'col', colspan: '2' }, 'How likely'),
-    element('th', { scope: 'col', class: 'figure alone' }, 'One device'),
-    element('th', { scope: 'col', class: 'figure shared' }, devicesInWords(devices)),
-  ]
-  return element(
-    'table',
-    { class: 'bars answers' },
-    columns(2),
-    element('thead', {}, element('tr', {}, ...heads)),
-    element('tbody', {}, ...rows),
-  )
-}

@@ -2,8 +2,9 @@
 import { charts, verdict } from './comparison-view.js'
 import { byId, element } from './dom.js'
 import { devicesInWords } from './format.js'
+import { labelTable } from './label-table.js'
 import type { Results } from './results.js'
-import type { Sharing, Way } from './studio/messages.js'
+import type { Label, Sharing, Way } from './studio/messages.js'
 import type { Studio } from './studio/studio.js'
 
 const MODEL = new URL('models/gpt2-chronicle', document.baseURI).href
@@ -56,6 +57,7 @@ export class TextView {
     this.#wasAsked = true
     const sharing = this.#sharing()
     const texts: Record<Way, string> = { alone: '', shared: '' }
+    let likeliest: readonly Label[] = []
     const areas: Record<Way, HTMLElement> = { alone: element('p'), shared: element('p') }
     let isCurrent = true
     this.#results.say('Computing …')
@@ -80,10 +82,11 @@ export class TextView {
         texts[answer.way] = `${texts[answer.way]}${answer.text}`.trimStart()
         if (answer.way === 'alone') areas.alone.textContent = texts.alone
         else areas.shared.replaceChildren(...marked(texts.alone, texts.shared))
-      } else if (answer.kind === 'compared') {
+      } else if (answer.kind === 'labels' && answer.way === 'alone') likeliest = answer.labels
+      else if (answer.kind === 'labels')
+        this.#results.body.append(labelTable('Next, how likely', likeliest, answer.labels, sharing.devices))
+      else if (answer.kind === 'compared') {
         this.#results.say(`${verdict(answer.comparison, 'next word')} ${agreement(texts.alone, texts.shared)}`)
-        const note = 'Marked: what the devices write differently from where they depart.'
-        if (texts.alone !== texts.shared) this.#results.body.append(element('p', { class: 'note' }, note))
         this.#results.body.append(...charts(answer.comparison, true))
       }
     })
@@ -145,6 +148,6 @@ function marked(alone: string, shared: string): (string | Node)[] {
 function agreement(alone: string, shared: string): string {
   if (alone === shared) return 'Both continuations are the same throughout.'
   const words = alone.slice(0, alike(alone, shared)).trim().split(/\s+/).filter(Boolean).length
-  if (words === 0) return 'The continuations part at the first word.'
-  return `The continuations part after ${words} ${words === 1 ? 'word' : 'words'}.`
+  if (words === 0) return 'The continuations part at the first word, as marked.'
+  return `The continuations part after ${words} ${words === 1 ? 'word' : 'words'}, as marked.`
 }

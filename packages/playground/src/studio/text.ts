@@ -14,11 +14,13 @@ import {
 } from 'prismal/models'
 import { createEngine } from 'prismal/tensor'
 import { type Asked, compare } from './compare.js'
-import type { Answer, Question, RunsOn, Way } from './messages.js'
+import type { Answer, Label, Question, RunsOn, Way } from './messages.js'
 import { Team } from './team.js'
 
 /** Tokens that a text is continued by. */
 const NEW_TOKENS = 60
+/** Tokens whose probabilities are told. */
+const LIKELIEST = 5
 /** Greedy, so that both ways may be compared; without a penalty a small model soon repeats itself. */
 const SAMPLING = { temperature: 0, repetitionPenalty: 1.25 } as const
 
@@ -70,10 +72,15 @@ export class Text {
     await this.#stream('alone', one, part, tell, signal)
     const runner = await this.team.runner(sharing, step => tell({ kind: 'step', step }))
     await this.#stream('shared', runner, part, tell, signal)
+    const alone = () => this.#next(one, part, signal)
+    const shared = () => this.#next(runner, part, signal)
+    const { probabilities } = await alone()
+    const likeliest = largest(probabilities, LIKELIEST)
+    tell({ kind: 'labels', way: 'alone', labels: this.#labels(probabilities, likeliest) })
+    tell({ kind: 'labels', way: 'shared', labels: this.#labels((await shared()).probabilities, likeliest) })
     const comparison = await compare({
-      ...{ model: this.#model, part, sharing, runner, want: 'last', decodes: true },
-      alone: () => this.#next(one, part, signal),
-      shared: () => this.#next(runner, part, signal),
+      ...{ model: this.#model, part, sharing, runner, alone, shared },
+      ...{ want: 'last', decodes: true },
     })
     tell({ kind: 'compared', comparison })
   }
@@ -103,6 +110,10 @@ export class Text {
     }
   }
 
+  #labels(probabilities: readonly number[], ids: readonly number[]): Label[] {
+    return ids.map(id => ({ label: `“${this.#tokenizer.decode([id])}”`, score: probabilities[id] as number }))
+  }
+
   /** How likely each token is to come first. */
   async #next(runner: Runner, part: Part, signal: AbortSignal): Promise<Asked> {
     const request = runner.begin(signal)
@@ -116,6 +127,10 @@ export class Text {
     }
   }
 }
+
+/** Indices of the largest values, the largest first. */
+const largest = (values: readonly number[], count: number): number[] =>
+  [...values.keys()].sort((a, b) => (values[b] as number) - (values[a] as number)).slice(0, count)
 
 function softmax(logits: Float32Array): number[] {
   const largest = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY)
