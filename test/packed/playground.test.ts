@@ -140,7 +140,7 @@ describe.each([
     )
     expect(texts).toHaveLength(2)
     for (const text of texts) expect(text.trim().split(/\s+/).length).toBeGreaterThan(20)
-    const next = await shown(visit, 'Next, how likely')
+    const next = await shown(visit, 'Next token')
     expect(next.map(({ figures }) => figures.length)).toEqual([2, 2, 2, 2, 2])
     expect(await visit.evaluate('progress.join()')).toMatch(/Loading the model: \d.* of 14\.2 MB/)
     const tokenizer = await loadTokenizer(await folderFiles(join(REPOSITORY, 'models/gpt2-chronicle')))

@@ -84,7 +84,7 @@ export class TextView {
         else areas.shared.replaceChildren(...marked(texts.alone, texts.shared))
       } else if (answer.kind === 'labels' && answer.way === 'alone') likeliest = answer.labels
       else if (answer.kind === 'labels')
-        this.#results.body.append(labelTable('Next, how likely', likeliest, answer.labels, sharing.devices))
+        this.#results.body.append(labelTable('Next token', likeliest, answer.labels, sharing.devices))
       else if (answer.kind === 'compared') {
         this.#results.say(`${verdict(answer.comparison, 'next word')} ${agreement(texts.alone, texts.shared)}`)
         this.#results.body.append(...charts(answer.comparison, true))

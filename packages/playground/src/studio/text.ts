@@ -111,7 +111,8 @@ export class Text {
   }
 
   #labels(probabilities: readonly number[], ids: readonly number[]): Label[] {
-    return ids.map(id => ({ label: `“${this.#tokenizer.decode([id])}”`, score: probabilities[id] as number }))
+    const visible = (text: string): string => text.replaceAll(' ', '␣').replaceAll('\n', '↵')
+    return ids.map(id => ({ label: visible(this.#tokenizer.decode([id])), score: probabilities[id] as number }))
   }
 
   /** How likely each token is to come first. */
