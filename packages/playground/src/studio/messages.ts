@@ -1,8 +1,10 @@
 /** What the page and its worker say to each other. The page asks one thing at a time; each answer has the question's number. */
 
+export const MOST_DEVICES = 4
+
 /** How the shared run is to be shared. */
 export interface Sharing {
-  /** P, 2 to 4. */
+  /** P, 2 to {@link MOST_DEVICES}. */
   readonly devices: number
   /** `means` tells segment means, `full` every row, `isolated` nothing. */
   readonly strategy: 'means' | 'full' | 'isolated'

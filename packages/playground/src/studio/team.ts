@@ -1,7 +1,10 @@
-/** The devices that share a model: the studio's own worker, and others beside it that are started when they are first asked for. */
+/**
+ * The devices that share a model: the studio's own worker, and others beside it. As many as may be chosen are started when the first are
+ * asked for, and none is ended: Firefox 153 now and then stops a worker for good that ends workers of its own.
+ */
 import { cluster, type SharedRunner, type SharingOptions, thread } from 'prismal/distribute'
 import type { Model } from 'prismal/models'
-import type { Sharing } from './messages.js'
+import { MOST_DEVICES, type Sharing } from './messages.js'
 
 export const optionsOf = ({ strategy, compressionRate }: Sharing): SharingOptions =>
   strategy === 'means' ? { strategy, compressionRate } : { strategy }
@@ -16,20 +19,16 @@ export class Team {
 
   /** A runner over as many devices. `tell` is told before workers are started. Throws `DeviceError` where one does not come. */
   async runner(sharing: Sharing, tell: (step: string) => void): Promise<SharedRunner> {
-    const { devices } = sharing
-    if (!this.#runner || this.#runner.members.length < devices) {
-      tell(`Starting ${devices - 1 === 1 ? 'a second device' : `${devices - 1} more devices`}, each with the model`)
-      await this.end()
-      const others = Array.from({ length: devices - 1 }, (_, i) => thread({ name: `device ${i + 2}` }))
+    if (!this.#runner) {
+      tell('Starting the other devices, each with the model')
+      const others = Array.from({ length: MOST_DEVICES - 1 }, (_, i) => thread({ name: `device ${i + 2}` }))
       this.#runner = await cluster(['local', ...others]).runner(this.#model)
     }
-    return this.#runner.with(optionsOf(sharing), devices)
+    return this.#runner.with(optionsOf(sharing), sharing.devices)
   }
 
-  /** Ends the devices; whoever asks next starts others. */
-  async end(): Promise<void> {
-    const members = this.#runner?.members ?? []
+  /** Whoever asks next starts others: after one has died. */
+  forget(): void {
     this.#runner = undefined
-    for (const member of members) await member.end()
   }
 }

@@ -1,4 +1,5 @@
 /** The page's worker, which holds the models and coordinates the devices: nothing is computed on the page's own thread. */
+import { ConnectionError, DeviceError } from 'prismal/distribute'
 import type { Answer, FromStudio, Question, Task, ToStudio } from './messages.js'
 import { Picture } from './picture.js'
 import { Text } from './text.js'
@@ -39,7 +40,7 @@ async function answered(ask: Question, tell: (answer: Answer) => void, signal: A
     if (signal.aborted) return tell({ kind: 'done' })
     tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) })
     // A device may have died; the next question is asked of others.
-    await subject?.team.end()
+    if (error instanceof DeviceError || error instanceof ConnectionError) subject?.team.forget()
   }
 }
 
