@@ -1,5 +1,6 @@
 /** The worker as the page sees it. */
 import type { Answer, FromStudio, Question } from './messages.js'
+import { type Spawn, startForStudio } from './page-workers.js'
 
 export class Studio {
   readonly #worker: Worker
@@ -9,7 +10,8 @@ export class Studio {
 
   constructor() {
     this.#worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module', name: 'prismal studio' })
-    this.#worker.addEventListener('message', ({ data }: MessageEvent<FromStudio>) => {
+    this.#worker.addEventListener('message', ({ data }: MessageEvent<FromStudio | Spawn>) => {
+      if ('spawn' in data) return startForStudio(data)
       const { id, answer } = data
       this.#listeners.get(id)?.(answer)
       if (answer.kind === 'done' || answer.kind === 'failed') this.#listeners.delete(id)

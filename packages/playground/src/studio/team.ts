@@ -1,7 +1,4 @@
-/**
- * The devices that share a model: the studio's own worker, and others beside it. As many as may be chosen are started when the first are
- * asked for, and none is ended: Firefox 153 now and then stops a worker for good that ends workers of its own.
- */
+/** The devices that share a model: the studio's own worker, and others beside it: as many as may be chosen, from when the first are asked for. */
 import { cluster, type SharedRunner, type SharingOptions, thread } from 'prismal/distribute'
 import type { Model } from 'prismal/models'
 import { MOST_DEVICES, type Sharing } from './messages.js'
