@@ -174,7 +174,7 @@ describe('workerd', () => {
       for (const [query, body] of requests) {
         const response = await fetch(worker.url + query, { method: 'POST', body })
         const text = await response.text()
-        if (!response.ok) throw new Error(`${text}\n${worker.output()}`)
+        if (!response.ok) throw new Error(`${query || 'alone'}: ${text}\n${worker.output()}`)
         answers.push(JSON.parse(text) as T)
       }
       return { answers, bundle: worker.bundle }
