@@ -69,7 +69,9 @@ function build(workspaces: readonly string[]): void {
   for (const workspace of workspaces) {
     const cwd = join(copy, workspace)
     const script =
-      workspace === 'kernels-as' ? [bin('tsx/dist/cli.mjs'), 'build.ts'] : [bin('tsup/dist/cli-default.js'), '--no-dts']
+      workspace === 'kernels-as'
+        ? [bin('tsx/dist/cli.mjs'), 'build.ts']
+        : [bin('tsup/dist/cli-default.js'), '--no-minify']
     const { status, stdout, stderr } = spawnSync(node, script, { cwd, encoding: 'utf8' })
     if (status !== 0) throw new Error(`building ${workspace} failed:\n${stdout}${stderr}`)
   }
