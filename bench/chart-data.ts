@@ -19,6 +19,8 @@ export interface Curves extends Titled {
   readonly series: readonly {
     readonly name: string
     readonly points: readonly (readonly [across: number, value: number])[]
+    /** Place in the palette, where charts beside each other show the same thing in one colour. Default: as they stand here. */
+    readonly colour?: number
   }[]
   /** Levels that lines across show: what one device reaches, for example. */
   readonly levels: readonly { readonly name: string; readonly value: number }[]

@@ -38,7 +38,7 @@ export function overBytes({ experiment, metric, cells }: Result): Curves[] {
     return {
       ...{ kind: 'curves', file: `bytes-${slug(experiment.name)}-${P}`, title: `${experiment.name}, ${P} devices` },
       ...{ axis: metric.unit === '%' ? `${metric.name}, %` : metric.name, across: 'bytes that a device receives' },
-      series: series.filter(s => s.points.length > 0),
+      series: series.map((s, colour) => ({ ...s, colour })).filter(s => s.points.length > 0),
       levels: [
         ...(one ? [{ name: 'one device', value: metricOf(one) }] : []),
         ...(isolated ? [{ name: 'isolated', value: metricOf(isolated) }] : []),

@@ -60,6 +60,9 @@ for (const experiment of EXPERIMENTS.filter(e => isNamed(e.name))) {
   } else results.push(found)
 }
 
+for (const experiment of EXPERIMENTS.filter(e => !isNamed(e.name)))
+  skipped.push({ experiment, reason: 'left out by --only' })
+
 const calibrated: Chosen[] = []
 // A few items tell nothing of bounds.
 for (const subject of limit === undefined ? CALIBRATIONS.filter(s => isNamed(titleOf(s))) : []) {

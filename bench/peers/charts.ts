@@ -96,6 +96,7 @@ function curves(chart: Curves): echarts.EChartsCoreOption {
       min: ({ min }: { min: number }) => tidy(Math.min(min, ...levels.map(l => l.value)), Math.floor),
       max: ({ max }: { max: number }) => tidy(Math.max(max, ...levels.map(l => l.value)), Math.ceil),
     },
+    color: series.map(({ colour }, i) => COLOURS[colour ?? i] as string),
     series: series.map(({ name, points }, i) => ({
       ...{ type: 'line', name, data: points.map(p => [...p]), symbolSize: 7, lineStyle: { width: 2 } },
       ...(i === 0 && levels.length > 0 && { markLine: levelLines(levels) }),
@@ -115,7 +116,8 @@ const tidy = (value: number, to: (x: number) => number): number =>
   Math.abs(value) >= 10 ? to(value) : to(value * 10) / 10
 
 const levelLines = (levels: Curves['levels']) => ({
-  ...{ symbol: 'none', silent: true, lineStyle: { color: TEXT, type: 'dashed' } },
+  // Lines are drawn where they are, not at two places after the point.
+  ...{ symbol: 'none', silent: true, precision: 12, lineStyle: { color: TEXT, type: 'dashed' } },
   data: levels.map(({ name, value }) => ({ name, yAxis: value })),
   label: { formatter: '{b}', position: 'end', color: TEXT },
 })
