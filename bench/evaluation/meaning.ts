@@ -10,10 +10,10 @@ export function bytesMeaning(result: Result, P: number): string {
   const isolated = here.find(c => c.role.kind === 'isolated')
   const full = here.find(c => c.role.kind === 'full')
   if (!one || !isolated || !full) return ''
-  const share = experiment.family === 'gpt2' ? '' : `, of whose rows each of ${P} devices has one in ${P}`
+  const share = experiment.family === 'gpt2' ? '' : `, and each has one row in ${P},`
   const alone = lossOf(result, one, isolated)
   const lines = [
-    `What one device says at ${shown(result, one.sampled.value)}, devices that send nothing say ${alone.text} worse${share}` +
+    `One device reaches ${shown(result, one.sampled.value)}. Where ${P} send each other nothing${share} ${alone.text} are lost` +
       (alone.errors < 5 ? ': too little here to tell ways of sharing apart.' : '.'),
   ]
   const pairs = experiment.rows.flatMap(rows => {
