@@ -53,7 +53,7 @@ export const COVERAGE: readonly Coverage[] = [
   {
     experiment: 'ViT finetuned with segment means',
     state: 'stand-in',
-    how: 'the same ViT, `weights-tools/train/finetune_with_means.py`',
+    how: 'the same ViT, `weights-tools/train/finetune_with_means.py`; its figures are not in this report',
   },
   {
     experiment: 'ViT on CIFAR-100',
