@@ -32,10 +32,13 @@ export function throttled(source: DeviceSource, wire: Wire): DeviceSource {
 /** From the device slowly, to it at once. */
 function pass(device: Connection, far: Connection, { latencyMs, bitsPerSecond }: Wire): void {
   let free = 0
+  // Timers that are due in the same millisecond may fire in any order; a wire keeps it.
+  const underWay: Uint8Array[] = []
   device.receive(message => {
     const now = performance.now()
     free = Math.max(now, free) + (message.length * 8000) / bitsPerSecond
-    setTimeout(() => far.send(message).catch(gone), free + latencyMs - now)
+    underWay.push(message)
+    setTimeout(() => far.send(underWay.shift() as Uint8Array).catch(gone), free + latencyMs - now)
   })
   far.receive(message => device.send(message.slice()).catch(gone))
   void device.closed.then(reason => far.close(reason))
