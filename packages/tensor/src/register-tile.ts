@@ -5,6 +5,8 @@ const FIRST_V8 = 13
 
 /** Rows at most; 0: as many as the build has. Six where they are known to be fast, else four, which are nowhere slow. */
 export function preferredTileRows(): number {
+  // SpiderMonkey 153: six rows are 1.05 times as fast in a product, and 1.1 times in a ViT.
+  if (/Firefox\/\d/.test((globalThis as { navigator?: { userAgent?: string } }).navigator?.userAgent ?? '')) return 0
   const version = v8Version()
   return version !== undefined && version >= FIRST_V8 ? 0 : 4
 }
