@@ -1,5 +1,5 @@
 /** A thread for an engine, whatever the runtime calls it: a worker thread of Node, Deno or Bun, or a web worker. */
-import { workerThreads } from '@prismal/tensor'
+import { haveWorkers, workerThreads } from '@prismal/tensor'
 
 /** The thread, seen from the one that started it. */
 export interface EngineThread {
@@ -15,7 +15,7 @@ export interface EngineThread {
 export function startThread(name: string, script?: URL | string): EngineThread {
   const node = workerThreads()
   if (node) return nodeThread(node, name, script)
-  if (typeof Worker === 'undefined') throw new Error('this runtime has no workers')
+  if (!haveWorkers()) throw new Error('this runtime has no workers')
   return webThread(name, script)
 }
 

@@ -42,6 +42,7 @@ export {
 export { copyValues, packColumns, packLines, padPanels, scaleColumns, storePanels } from './packing.js'
 export { productRate } from './product-rate.js'
 export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
+export { isWorkerd } from './runtime.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
-export { availableThreads, workerThreads } from './threads/spawn.js'
+export { availableThreads, haveWorkers, workerThreads } from './threads/spawn.js'
 export type { ModuleSource } from './wasm-source.js'

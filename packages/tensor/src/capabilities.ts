@@ -1,7 +1,7 @@
 /** What a runtime can do for an engine, and what to do about what it lacks. */
 import { detectWasm } from './backends/wasm.js'
-import { MAX_MEMORY_BYTES } from './memory.js'
-import { runtimeName } from './runtime.js'
+import { MAX_MEMORY_BYTES, PAGE_BYTES } from './memory.js'
+import { isWorkerd, runtimeName } from './runtime.js'
 import { availableCores, availableThreads, haveWorkers, lackOfThreads } from './threads/spawn.js'
 
 /** Something that is slower here, or does not work, and what to do about it. */
@@ -45,7 +45,7 @@ export function capabilities(): RuntimeCapabilities {
       'use another runtime, or allow WebAssembly in this one',
     )
   // In workerd the kernels come along as modules.
-  if (webassembly === 'compiled' && runtime !== 'workerd')
+  if (webassembly === 'compiled' && !isWorkerd())
     lack(
       'webassembly',
       'WebAssembly may not be compiled from bytes here',
@@ -93,14 +93,12 @@ function compiles(): boolean {
   }
 }
 
-const PAGE = 65536
-
 /** How far a memory may grow that the runtime makes, in steps of two. */
 function addressable(): number {
   for (let maximum = 65536; maximum >= 1; maximum /= 2)
     try {
       new WebAssembly.Memory({ initial: 1, maximum })
-      return Math.min(maximum * PAGE, MAX_MEMORY_BYTES)
+      return Math.min(maximum * PAGE_BYTES, MAX_MEMORY_BYTES)
     } catch {}
   return 0
 }

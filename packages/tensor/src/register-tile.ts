@@ -1,4 +1,5 @@
 /** Which register tile of the kernels a runtime's compiler makes fast code of. */
+import { isWorkerd } from './runtime.js'
 
 /** V8 12.4 (Node 22) spills a tile of six rows and runs at half the speed of four; 13.6 (Node 24) does not. */
 const FIRST_V8 = 13
@@ -21,8 +22,7 @@ function v8Version(): number | undefined {
   if (process?.versions?.bun) return undefined
   const own = process?.versions?.v8
   if (own) return Number.parseInt(own, 10)
-  const agent = navigator?.userAgent ?? ''
-  if (agent === 'Cloudflare-Workers') return Number.POSITIVE_INFINITY
-  const chromium = /Chrom(?:e|ium)\/(\d+)/.exec(agent)
+  if (isWorkerd()) return Number.POSITIVE_INFINITY
+  const chromium = /Chrom(?:e|ium)\/(\d+)/.exec(navigator?.userAgent ?? '')
   return chromium ? Number(chromium[1]) / 10 : undefined
 }

@@ -5,6 +5,12 @@ interface Globals {
   readonly navigator?: { readonly userAgent?: string }
 }
 
+const agentOf = (globals: Globals): string => globals.navigator?.userAgent ?? ''
+
+/** Whether this is workerd, which has modules of Node without what they stand for. */
+export const isWorkerd = (globals: Globals = globalThis as Globals): boolean =>
+  agentOf(globals) === 'Cloudflare-Workers'
+
 /** Browsers by what their user agent holds, the more particular ones first. */
 const BROWSERS: readonly (readonly [name: string, pattern: RegExp])[] = [
   ['Firefox', /Firefox\/([\d.]+)/],
@@ -16,8 +22,8 @@ const BROWSERS: readonly (readonly [name: string, pattern: RegExp])[] = [
 /** Name and version as far as they are told: `Node 24.21.0 (V8 13.6)`, `Deno 2.9.6`, `workerd`, `Firefox 140.0`. */
 export function runtimeName(globals: Globals = globalThis as Globals): string {
   const versions = globals.process?.versions ?? {}
-  const agent = globals.navigator?.userAgent ?? ''
-  if (agent === 'Cloudflare-Workers') return 'workerd'
+  const agent = agentOf(globals)
+  if (isWorkerd(globals)) return 'workerd'
   // Both say that they are Node, too.
   if (versions.bun) return `Bun ${versions.bun}`
   const deno = versions.deno ?? /Deno\/([\d.]+)/.exec(agent)?.[1]

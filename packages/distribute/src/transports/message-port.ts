@@ -1,4 +1,5 @@
 /** @prismal/distribute/transports/message-port: connections between threads, over MessagePorts. */
+import { isWorkerd } from '@prismal/tensor'
 import { ConnectionError } from '../errors.js'
 import type { Connection } from '../transport.js'
 import { Untaken, untakenCost } from './untaken.js'
@@ -13,6 +14,8 @@ const TELL_BYTES = 2 << 20
 
 /** A connection over one end of a MessageChannel. Closing it closes the port; a thread that ends closes its ports. */
 export function portConnection(port: MessagePort): Connection {
+  // There ports only copy; elsewhere a message's bytes are given away.
+  const copies = isWorkerd()
   let reason: string | undefined
   let untakenThere = 0
   let takenBytes = 0
@@ -68,7 +71,7 @@ export function portConnection(port: MessagePort): Connection {
       untakenThere += untakenCost(message)
       // A view's whole buffer would be copied: its own bytes are, and go over without another copy.
       const bytes = isWhole ? message : new Uint8Array(message)
-      port.postMessage(bytes, transferable(bytes))
+      port.postMessage(bytes, copies ? [] : [bytes.buffer as ArrayBuffer])
       if (untakenThere <= FULL_BYTES) return
       await new Promise<void>(resolve => senders.push(resolve))
       if (reason !== undefined) throw closedError()
@@ -77,7 +80,3 @@ export function portConnection(port: MessagePort): Connection {
     close,
   }
 }
-
-/** What a message of these bytes gives away instead of copying it: nothing in workerd, whose ports only copy. */
-const transferable = ({ buffer }: Uint8Array): ArrayBuffer[] =>
-  globalThis.navigator?.userAgent === 'Cloudflare-Workers' ? [] : [buffer as ArrayBuffer]

@@ -1,5 +1,5 @@
 /** A pipeline's worker as either side has it: a worker thread of Node, Deno or Bun, or a web worker. */
-import { workerThreads } from '@prismal/tensor'
+import { haveWorkers, workerThreads } from '@prismal/tensor'
 import type { FromWorker, ToWorker } from './messages.js'
 
 /** The worker, seen from the calling thread. */
@@ -18,8 +18,7 @@ export interface WorkerListener {
 }
 
 /** Why this runtime has no workers; undefined where it has. */
-export const lackOfWorkers = (): string | undefined =>
-  workerThreads() || typeof Worker !== 'undefined' ? undefined : 'this runtime has no workers'
+export const lackOfWorkers = (): string | undefined => (haveWorkers() ? undefined : 'this runtime has no workers')
 
 /** Starts `script`, by default the one beside this file. Throws where the runtime refuses. */
 export function startWorker(script: URL | string | undefined, listener: WorkerListener): WorkerThread {

@@ -1,4 +1,5 @@
 /** Starts a helper's script in a thread: a worker thread of Node, Deno or Bun, or a web worker. */
+import { isWorkerd } from '../runtime.js'
 
 /** A thread, whatever the runtime calls it. */
 export interface HelperThread {
@@ -14,9 +15,7 @@ export interface HelperThread {
 
 /** Node's worker threads, where they are real: workerd has the module and no threads. */
 export const workerThreads = () =>
-  globalThis.navigator?.userAgent === 'Cloudflare-Workers'
-    ? undefined
-    : globalThis.process?.getBuiltinModule?.('node:worker_threads')
+  isWorkerd() ? undefined : globalThis.process?.getBuiltinModule?.('node:worker_threads')
 
 /** Why helper threads cannot be had in this runtime; undefined where they can. */
 export function lackOfThreads(): string | undefined {
