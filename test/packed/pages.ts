@@ -28,16 +28,7 @@ async function openChromium(): Promise<OpenBrowser> {
   const browser = await chromium.launch({ executablePath: RUNTIMES.Chromium, args: ['--no-sandbox'] })
   return {
     version: browser.version(),
-    async ask(site, path) {
-      // A context of its own: nothing is cached, no service worker stays.
-      const context = await browser.newContext()
-      try {
-        const page = await context.newPage()
-        return await answered(site, path, page)
-      } finally {
-        await context.close()
-      }
-    },
+    ask: asking(() => browser.newContext()),
     close: () => browser.close(),
   }
 }
@@ -51,15 +42,7 @@ async function openFirefox(preferences: Readonly<Record<string, unknown>>): Prom
   })
   return {
     version: (await browser.version()).replace(/^\D*/, ''),
-    async ask(site, path) {
-      const context = await browser.createBrowserContext()
-      try {
-        const page = await context.newPage()
-        return await answered(site, path, page)
-      } finally {
-        await context.close()
-      }
-    },
+    ask: asking(() => browser.createBrowserContext()),
     close: () => browser.close(),
   }
 }
@@ -69,6 +52,23 @@ interface DrivenPage {
   on(event: 'pageerror', take: (error: unknown) => void): unknown
   goto(address: string): Promise<unknown>
 }
+
+interface DrivenContext {
+  newPage(): Promise<DrivenPage>
+  close(): Promise<unknown>
+}
+
+/** Asks in a context of its own each time: nothing is cached, no service worker stays. */
+const asking =
+  (open: () => Promise<DrivenContext>): OpenBrowser['ask'] =>
+  async (site, path) => {
+    const context = await open()
+    try {
+      return await answered(site, path, await context.newPage())
+    } finally {
+      await context.close()
+    }
+  }
 
 async function answered(site: Site, path: string, page: DrivenPage): Promise<unknown> {
   const answer = site.answer()
