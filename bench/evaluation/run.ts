@@ -41,7 +41,11 @@ const isNamed = (title: string): boolean =>
 
 const results: Result[] = []
 const skipped: Skipped[] = []
-for (const experiment of EXPERIMENTS.filter(e => isNamed(e.name))) {
+for (const experiment of EXPERIMENTS) {
+  if (!isNamed(experiment.name)) {
+    skipped.push({ experiment, reason: 'left out by --only' })
+    continue
+  }
   console.log(experiment.name)
   const found = await runExperiment(experiment, {
     jobs,
@@ -59,9 +63,6 @@ for (const experiment of EXPERIMENTS.filter(e => isNamed(e.name))) {
     skipped.push(found)
   } else results.push(found)
 }
-
-for (const experiment of EXPERIMENTS.filter(e => !isNamed(e.name)))
-  skipped.push({ experiment, reason: 'left out by --only' })
 
 const calibrated: Chosen[] = []
 // A few items tell nothing of bounds.
