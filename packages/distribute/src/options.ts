@@ -68,8 +68,9 @@ export interface SharingOptions {
   readonly anchor?: number
   /**
    * For causal models, not with `bounds: 'alike'`: the last rows of a device's partition that the next device with rows computes too,
-   * before its own, and that are therefore not sent to it; at most those that are sent at all. Later devices hear of all rows. ≥ 0,
-   * default 0. Costs that device a row's computation in each layer and the row's input, and no bytes of the exchange.
+   * before its own, and that are therefore not sent to it; at most those that are sent at all. Later devices hear of all rows. A whole
+   * number ≥ 0, or below 1 a share of that device's own rows, rounded down. Default: 1/16 for means of causal models whose `bounds` are
+   * left open too, else 0. Costs that device a row's computation in each layer and the row's input, and no bytes of the exchange.
    */
   readonly halo?: number
   /**
@@ -160,7 +161,10 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
     counted('tail', tail),
     counted('near', near),
     counted('anchor', anchor),
-    counted('halo', halo),
+    [
+      halo === undefined || whole(halo, 0) || (halo > 0 && halo < 1),
+      `halo is ${halo}, neither a whole number ≥ 0 nor a share below 1`,
+    ],
     [
       !halo || bounds !== 'alike',
       `halo is ${halo}, but bounds is "alike": its groups would differ by receiver; uniform, graded or a factor can be`,

@@ -56,7 +56,7 @@ const anyPlan = fc
     tail: fc.integer({ min: 0, max: 5 }),
     near: fc.integer({ min: 0, max: 5 }),
     anchor: fc.integer({ min: 0, max: 5 }),
-    halo: fc.integer({ min: 0, max: 20 }),
+    halo: fc.oneof(fc.integer({ min: 0, max: 20 }), fc.double({ min: 0.01, max: 0.99, noNaN: true })),
     bounds: fc.constantFrom(...SEGMENT_BOUNDS, 1.5),
     padTo: fc.integer({ min: 0, max: 80 }),
     handoff: fc.constantFrom('means' as const, 'full' as const),
@@ -274,6 +274,14 @@ describe('what is dealt and sent', () => {
     expect(sizes(sequence!.sent[0]![2]!)).toEqual([3, 2])
   })
 
+  test('a share is of the rows of the device that computes it, rounded down', () => {
+    const { sequences } = planOf(
+      { ...PUBLISHED, halo: 0.25, segments: 2, weights: [8, 7, 3] },
+      { rows: [18], devices: 3, causal: true },
+    )
+    expect(sequences[0]!.halo).toEqual([0, 1, 0])
+  })
+
   test('without a causal model, or with like rows, a halo is refused', () => {
     expect(() => planOf({ halo: 2 })).toThrow(/^plan: halo is 2, but the model is not causal: it takes 0$/)
     expect(() => planOf({ halo: 2, bounds: 'alike' }, { causal: true })).toThrow(
@@ -433,7 +441,9 @@ describe('an option that cannot be is refused by name', () => {
     ['near', -1],
     ['near', 0.5],
     ['halo', -1],
-    ['halo', 0.5],
+    ['halo', 1.5],
+    ['halo', -0.5],
+    ['halo', Number.NaN],
     ['anchor', -1],
     ['anchor', Number.NaN],
     ['padTo', -1],

@@ -128,11 +128,12 @@ function dealtSequence(
   }
 }
 
-/** For each device, the rows that it computes of the partition before its own: `most`, or as many as are sent of it. */
-function halos(bounds: readonly Run[], anchor: number, most: number): number[] {
+/** For each device, the rows that it computes of the partition before its own: those asked for, or as many as are sent of it. */
+function halos(bounds: readonly Run[], anchor: number, asked: number): number[] {
   let before = 0
   return bounds.map(([from, to]) => {
     if (to === from) return 0
+    const most = asked < 1 ? Math.floor(asked * (to - from)) : asked
     const halo = Math.min(most, before)
     before = to - Math.max(from, anchor)
     return halo

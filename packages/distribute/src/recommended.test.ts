@@ -1,8 +1,9 @@
 /** What is recommended can be planned, for every kind of model and number of devices, and is what a kind needs. */
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
+import type { SharingOptions } from './options.js'
 import { createPlan } from './plan.js'
-import { recommended } from './recommended.js'
+import { PUBLISHED, recommended } from './recommended.js'
 
 const image = { layers: 2, causal: false, prefixRows: 1, patchGrid: [6, 6] as const, patchWidth: 3 }
 
@@ -37,4 +38,15 @@ test('a causal model has exact rows beside the cut, others groups of like rows a
   const both = sent({ layers: 1, causal: false })
   expect(both.merged).toBeDefined()
   expect(both.sent[0]![0]![0]).toEqual([0, 1])
+})
+
+test('later devices of a causal model compute a sixteenth more rows, unless bounds are asked for or there are no means', () => {
+  const halo = (options: SharingOptions, causal = true) =>
+    createPlan({ shape: { layers: 1, causal }, rows: [200], want: 'last', devices: 2 }, options).sequences[0]!.halo
+  expect(halo({})).toEqual([0, 6])
+  expect(halo({ segments: 3, wire: 'f32', weights: [1, 3] })).toEqual([0, 9])
+  expect(halo({ halo: 2 })).toEqual([0, 2])
+  const without: SharingOptions[] = [{ halo: 0 }, { bounds: 'alike' }, { bounds: 'uniform' }, PUBLISHED]
+  for (const options of [...without, { strategy: 'full' } as const]) expect(halo(options)).toBeUndefined()
+  expect(halo({}, false)).toBeUndefined()
 })

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { createPlan } from '../plan.js'
+import { splitEven } from '../runs.js'
 import { layout, type SharedWork } from './layout.js'
 import { predict } from './predict.js'
 import { gpt2, imagined, vitB } from './test-subjects.js'
@@ -48,7 +49,10 @@ describe('a layout', () => {
         const work: SharedWork = { shape: { ...gpt2, layers: 2 }, rows, want: 'last' }
         const measured = imagined({ speeds: given, bitsPerSecond: 1e8, latencyMs: 1 })
         const { weights, prediction } = layout(work, measured, { strategy: name })
-        const even = createPlan({ ...work, devices: given.length }, { strategy: name })
+        // Of whole sequences equal shares, else an even share of the longest one, by which shorter ones are dealt too.
+        const shares = splitEven(name === 'whole' ? given.length : Math.max(...rows), given.length)
+        const evenly = shares.map(([from, to]) => to - from)
+        const even = createPlan({ ...work, devices: given.length }, { strategy: name, weights: evenly })
         expect(prediction.milliseconds).toBeLessThanOrEqual(predict(even, work.shape, measured).milliseconds + 1e-9)
         const plan = createPlan({ ...work, devices: given.length }, { strategy: name, weights })
         expect(predict(plan, work.shape, measured).milliseconds).toBeCloseTo(prediction.milliseconds, 6)

@@ -77,6 +77,14 @@ function segmentBounds(text: string): SegmentBounds {
   return name ?? Number(text)
 }
 
+/** Parses a number of rows, or a share of them. */
+function haloRows(text: string): number {
+  const value = atLeast(0)(text)
+  if (value >= 1 && !Number.isSafeInteger(value))
+    throw new InvalidArgumentError('It is a whole number ≥ 0, or a share below 1.')
+  return value
+}
+
 /** Adds them to a command. */
 export function withSharing(command: Command): Command {
   return command
@@ -97,7 +105,11 @@ export function withSharing(command: Command): Command {
     .option('--tail <K>', 'last rows that are sent exactly (default: 0)', whole(0))
     .option('--near <K>', 'rows beside those of another device that are sent exactly (default: 0)', whole(0))
     .option('--anchor <K>', 'leading rows that every device computes itself (default: 0)', whole(0))
-    .option('--halo <K>', 'causal models: rows before its own that each device computes itself (default: 0)', whole(0))
+    .option(
+      '--halo <K>',
+      'causal models: rows before its own that each device computes itself; below 1 a share of its rows (default: 0.0625 unless --bounds says otherwise)',
+      haloRows,
+    )
     .option('--gain <A>', 'a mean of c rows weighs c^A; or a list, one a layer (default: 1)', oneOrEach(atLeast(0)))
     .addOption(
       new Option(
