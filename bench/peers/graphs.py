@@ -83,12 +83,12 @@ def pair(w, name):
     return w[f"{name}.weight"], w[f"{name}.bias"]
 
 
-def vit(w, config):
+def vit(w, config, pixels="pixels"):
     """pixels [1, 3, S, S] → logits [1, classes]"""
     D, heads, eps = config["hidden_size"], config["num_attention_heads"], config["layer_norm_eps"]
     S, patch = config["image_size"], config["patch_size"]
     g = Graph()
-    pixels = g.input("pixels", FLOAT, [1, 3, S, S])
+    g.input(pixels, FLOAT, [1, 3, S, S])
     kernel, bias = pair(w, "vit.embeddings.patch_embeddings.projection")
     patches = g.add("Conv", [pixels, g.weight(kernel), g.weight(bias)], strides=[patch, patch])
     patches = g.add("Transpose", [g.add("Reshape", [patches, g.ints(1, D, -1)])], perm=[0, 2, 1])
