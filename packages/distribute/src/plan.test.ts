@@ -20,7 +20,6 @@ import {
   transfers,
   wantedHere,
 } from './plan.js'
-import { PUBLISHED } from './recommended.js'
 
 const weights = (least: number, most: number) =>
   fc
@@ -255,41 +254,6 @@ describe('what is dealt and sent', () => {
       }),
       { numRuns: RUNS },
     )
-  })
-
-  test('a halo is the end of the partition before, as far as that is sent; devices farther on hear of all rows', () => {
-    const { sequences } = planOf(
-      { ...PUBLISHED, halo: 3, anchor: 1, segments: 2, weights: [2, 0, 5, 5] },
-      { rows: [12], devices: 4, causal: true },
-    )
-    const [sequence] = sequences
-    expect(sequence!.bounds.map((_, p) => rowsOf(sequence!, p))).toEqual([
-      [0, 1],
-      [],
-      [0, 1, 2, 3, 4, 5, 6],
-      [0, 4, 5, 6, 7, 8, 9, 10, 11],
-    ])
-    expect([2, 3].map(to => sentBy(sequence!, 0, 0, to))).toEqual([[], [[1, 2]]])
-    expect(sizes(sentBy(sequence!, 0, 2, 3))).toEqual([1, 1])
-    expect(sizes(sequence!.sent[0]![2]!)).toEqual([3, 2])
-  })
-
-  test('a share is of the rows of the device that computes it, rounded down', () => {
-    const { sequences } = planOf(
-      { ...PUBLISHED, halo: 0.25, segments: 2, weights: [8, 7, 3] },
-      { rows: [18], devices: 3, causal: true },
-    )
-    expect(sequences[0]!.halo).toEqual([0, 1, 0])
-  })
-
-  test('without a causal model, or with like rows, a halo is refused', () => {
-    expect(() => planOf({ halo: 2 })).toThrow(/^plan: halo is 2, but the model is not causal: it takes 0$/)
-    expect(() => planOf({ halo: 2, bounds: 'alike' }, { causal: true })).toThrow(
-      /^plan: halo is 2, but bounds is "alike": its groups would differ by receiver/,
-    )
-    for (const strategy of ['full', 'isolated', 'whole'] as const)
-      expect(planOf({ strategy, halo: 2 }, { causal: true }).sequences[0]).not.toHaveProperty('halo')
-    expect(planOf({ halo: 0 }).sequences[0]).not.toHaveProperty('halo')
   })
 
   test('an anchor is no longer than the first partition', () => {
