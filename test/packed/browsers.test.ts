@@ -9,6 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { sharedFolder } from '../shared-folder.js'
 import { disagreements } from './bits.js'
 import type { CheckResult } from './check.js'
+import { expectFirstAnswer, FIRST_ANSWER_S } from './first-answer.js'
 import { foundBy } from './found.js'
 import { install, pack, REPOSITORY, withDependencies } from './pack.js'
 import { installedBrowsers, launch, type OpenBrowser } from './pages.js'
@@ -35,6 +36,18 @@ interface Classified {
   }
 }
 
+/** Six lines: the first thing that anybody writes. */
+const FIRST = `<!doctype html>
+<script type="module">
+  import { pipeline } from '/node_modules/@prismal/browser/dist/index.js'
+  const classify = await pipeline('image-classification', '/node_modules/@prismal/vit-cifar10')
+  const [best] = await classify('/images/coffee.png')
+  const { build } = classify.capabilities()
+  await fetch('/answer', { method: 'POST', body: JSON.stringify({ build, label: best.label }) })
+  await classify.dispose()
+</script>
+`
+
 /** A script for pages: what it imports by a package's name, it imports from the files for pages. */
 function importRelatively(path: string): void {
   const script = readFileSync(path, 'utf8')
@@ -45,6 +58,7 @@ describe.skipIf(!reference || !samples)('pages', () => {
   let project: string
   let remove: () => void
   let inNode: CheckResult
+  let installSeconds: number
   const sites: Site[] = []
 
   /** A site with the packages and these headers. */
@@ -66,12 +80,15 @@ describe.skipIf(!reference || !samples)('pages', () => {
   beforeAll(async () => {
     const packed = pack()
     remove = packed.remove
+    const started = performance.now()
     project = install(packed, [...withDependencies('prismal'), '@prismal/browser', '@prismal/vit-cifar10'])
+    installSeconds = (performance.now() - started) / 1000
     copyScripts(project, 'check', 'scripts/check-folders')
     copyScripts(join(project, 'page-scripts'), 'check')
     importRelatively(join(project, 'page-scripts/check.js'))
     const [, page] = /```html \S+\n(.*?)```/s.exec(readFileSync(join(REPOSITORY, 'docs/browsers.md'), 'utf8')) ?? []
     writeFileSync(join(project, 'page-scripts/shown.html'), page as string)
+    writeFileSync(join(project, 'page-scripts/first.html'), FIRST)
     const folders = ['vit-square', 'bert-classify', 'gpt2'].map(name => join(reference as string, name))
     cpSync(join(project, 'node_modules/@prismal/vit-cifar10'), join(project, 'vit-cifar10'), { recursive: true })
     inNode = await runForJson('Node 24', ['scripts/check-folders.js', ...folders, join(project, 'vit-cifar10')], {
@@ -118,6 +135,20 @@ describe.skipIf(!reference || !samples)('pages', () => {
       if (name === 'Chromium')
         expect(found.results[0]?.numericsClass, 'its engine is V8, as is Node').toBe(inNode.results[0]?.numericsClass)
       Object.assign(row, foundBy(found), { threads: { works: true, note: 'in isolated pages' } })
+    })
+
+    it(`classify an image by six lines within ${FIRST_ANSWER_S} s from an empty folder on`, async () => {
+      const here = await site()
+      const started = performance.now()
+      const another = await launch(name)
+      try {
+        const { build, label } = (await another.ask(here, '/scripts/first.html')) as { build: string; label: string }
+        expectFirstAnswer(name, installSeconds, (performance.now() - started) / 1000)
+        expect(build).toBe(usual.capabilities.build)
+        expect(label).toBeTypeOf('string')
+      } finally {
+        await another.close()
+      }
     })
 
     it('do what the documentation shows', async () => {
