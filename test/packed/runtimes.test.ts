@@ -204,6 +204,20 @@ describe('workerd', () => {
     shared = expectShared(together)
   })
 
+  it.each([true, false])('keeps what waits while garbage is collected; Node’s modules: %s', async nodeCompat => {
+    const COLLECT = `
+      import worker from './scripts/ask-in-workerd.js'
+      export default {
+        async fetch(request) {
+          const timer = setInterval(gc, 1)
+          return worker.fetch(request).finally(() => clearInterval(timer))
+        },
+      }`
+    const options = { script: COLLECT, data, nodeCompat, v8Flags: ['--expose-gc'] }
+    const { answers } = await ask<Answer>(options, [`?device=${encodeURIComponent(address)}`, readFileSync(jpeg)])
+    expectShared(answers[0] as Answer)
+  })
+
   afterAll(() => {
     if (checked && shared)
       record({

@@ -15,6 +15,8 @@ export interface WorkerOptions {
   readonly data?: Readonly<Record<string, string>>
   /** Whether Node's built-in modules are there, as they are from 2026-08-04 on. Default: true. */
   readonly nodeCompat?: boolean
+  /** Of V8, e.g. `--expose-gc`. */
+  readonly v8Flags?: readonly string[]
 }
 
 export interface RunningWorker {
@@ -102,13 +104,14 @@ function wasmModules(found: Set<string>): Plugin {
 }
 
 const configuration = (
-  { data = {}, nodeCompat = true }: WorkerOptions,
+  { data = {}, nodeCompat = true, v8Flags = [] }: WorkerOptions,
   wasm: readonly string[],
   folder: string,
 ): string => `
 using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
+  v8Flags = ${JSON.stringify(v8Flags)},
   services = [
     (name = "main", worker = .worker),
     # Models are fetched from this machine.

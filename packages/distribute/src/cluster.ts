@@ -10,7 +10,7 @@ import type { PlanRequest } from './plan.js'
 import { SharedRequest } from './shared-request.js'
 import type { Connection } from './transport.js'
 import { type MemoryOptions, memoryPair } from './transports/memory.js'
-import { portConnection } from './transports/message-port.js'
+import { portConnection, portPair } from './transports/message-port.js'
 
 /** A device as its cluster sees it. */
 export interface Member {
@@ -54,7 +54,7 @@ const overMemory = (memory: MemoryOptions): [LinkEnd, LinkEnd] => {
   return [{ connection: a }, { connection: b }]
 }
 const overPorts = (): [LinkEnd, LinkEnd] => {
-  const { port1, port2 } = new MessageChannel()
+  const [port1, port2] = portPair()
   return [{ port: port1 }, { port: port2 }]
 }
 /** Ports between threads, memory within one. */

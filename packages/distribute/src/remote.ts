@@ -7,7 +7,7 @@ import { DeviceError } from './errors.js'
 import type { Greeting, JoinGreeting } from './joining.js'
 import { type Dialled, networkOf } from './network.js'
 import { shownAddress } from './shown-address.js'
-import { portConnection } from './transports/message-port.js'
+import { portConnection, portPair } from './transports/message-port.js'
 
 export interface RemoteOptions extends ReachOptions {
   /** Default: the (first) address. */
@@ -45,7 +45,7 @@ export function remote(address: string | readonly string[], options: RemoteOptio
           throw new DeviceError((error as Error).message, { cause: error })
         }
       }
-      const { port1: ours, port2: theirs } = new MessageChannel()
+      const [ours, theirs] = portPair()
       const control = portConnection(ours)
       const leave = async (): Promise<void> => {
         control.close('the cluster was disposed')

@@ -1,9 +1,9 @@
 /** @prismal/distribute/threads: devices in threads, one engine each: worker threads of Node, Deno and Bun, or web workers. */
-import type { Build, ModuleSource, Precision } from '@prismal/tensor'
+import type { Build, ModuleSource, Precision, ThreadScript } from '@prismal/tensor'
 import type { DeviceSource } from './cluster.js'
 import { ComputeThread } from './compute.js'
 import { DeviceError } from './errors.js'
-import { portConnection } from './transports/message-port.js'
+import { portConnection, portPair } from './transports/message-port.js'
 
 export interface ThreadOptions {
   /** The build that the thread's engine runs; default: the coordinator's. */
@@ -18,8 +18,8 @@ export interface ThreadOptions {
   /** The wasm build to run, where it is not to be found beside the thread's script: a `Module`, its bytes, or where they are. */
   readonly module?: ModuleSource
   readonly name?: string
-  /** The script to run, where `worker-thread.js` is not to be found beside this file. */
-  readonly script?: URL | string
+  /** The script to run, where `worker-thread.js` is not to be found beside this file, or what starts it. */
+  readonly script?: ThreadScript
 }
 
 /** A thread serves one cluster: any name of it will do. */
@@ -41,7 +41,7 @@ export function thread(options: ThreadOptions = {}): DeviceSource {
         // A clone knows no URLs.
         ...(module && { module: module instanceof URL ? module.href : module }),
       })
-      const { port1: ours, port2: theirs } = new MessageChannel()
+      const [ours, theirs] = portPair()
       compute.open(SESSION, theirs)
       const control = portConnection(ours)
       compute.ended.then(reason => control.close(reason))

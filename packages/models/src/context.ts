@@ -2,7 +2,7 @@
  * The seam between a model and whoever holds its rows: a model asks its context for keys and knows nothing of devices,
  * caches or batches. One `forward` per model runs behind it, alone, from a cache, or shared.
  */
-import { gather, type KeyBlock, type Tensor } from '@prismal/tensor'
+import { gather, isWorkerd, type KeyBlock, type Tensor } from '@prismal/tensor'
 import type { KvCache, Projected } from './kv-cache.js'
 
 /** Told which layer the operations that follow belong to. */
@@ -204,7 +204,8 @@ const { setImmediate } = globalThis as { setImmediate?: (callback: () => void) =
 const nextTurn = (): Promise<void> =>
   new Promise(resume => {
     if (setImmediate) setImmediate(resume)
-    else if (typeof MessageChannel === 'undefined') setTimeout(resume, 0)
+    // workerd waits for timers, while a message between two ports that nobody else holds may be lost.
+    else if (typeof MessageChannel === 'undefined' || isWorkerd()) setTimeout(resume, 0)
     else {
       const { port1, port2 } = new MessageChannel()
       port1.onmessage = () => {

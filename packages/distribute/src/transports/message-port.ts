@@ -12,6 +12,19 @@ const FULL_BYTES = 8 << 20
 /** Bytes that are taken before the other side is told. */
 const TELL_BYTES = 2 << 20
 
+/** The other end of each port that {@link portPair} has made, for as long as the port itself is there. */
+const ends = new WeakMap<MessagePort, MessagePort>()
+
+/**
+ * Two ports that are connected. Either keeps the other: workerd forgets one that nobody else holds, and with it whoever waits for what
+ * would arrive there ("Promise will never complete").
+ */
+export function portPair(): readonly [MessagePort, MessagePort] {
+  const { port1, port2 } = new MessageChannel()
+  ends.set(port1, port2).set(port2, port1)
+  return [port1, port2]
+}
+
 /** A connection over one end of a MessageChannel. Closing it closes the port; a thread that ends closes its ports. */
 export function portConnection(port: MessagePort): Connection {
   // There ports only copy; elsewhere a message's bytes are given away.
