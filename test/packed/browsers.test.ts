@@ -180,6 +180,18 @@ describe.skipIf(!reference || !samples)('pages', () => {
       expect(shared?.label.label).toBe(alone?.label.label)
     })
 
+    it('start workers themselves where they want to', async () => {
+      interface Own {
+        readonly shared: Classified
+        readonly inWorker: Classified
+        readonly started: readonly string[]
+      }
+      const { shared, inWorker, started } = await ask<Own>(site(), 'ownWorkers')
+      expect(shared.label.label).toBe(usual.label.label)
+      expect(inWorker).toMatchObject({ label: usual.label, capabilities: { worker: true } })
+      expect(started).toEqual(['worker-thread', 'pipeline-worker'])
+    })
+
     it('have threads where they are isolated, and say why not where not', async () => {
       interface Threads {
         readonly auto: Classified

@@ -124,6 +124,11 @@ describe('a worker that dies', () => {
     const wrong = await rejected(pipeline('text-generation', chronicle, { worker: true, workerScript: 'x.js' }))
     expect(wrong).toBeInstanceOf(UnavailableError)
     expect((wrong as Error).message).toMatch(/^workerScript x\.js cannot be started: /)
+    const refuses = (): never => {
+      throw new Error('not today')
+    }
+    const refused = await rejected(pipeline('text-generation', chronicle, { worker: true, workerScript: refuses }))
+    expect((refused as Error).message).toBe('workerScript cannot be started: not today')
   })
 })
 

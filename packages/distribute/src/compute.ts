@@ -1,14 +1,20 @@
 /** A thread that computes, seen from the one that started it: it holds a model and serves the clusters that it is part of. */
-import { type EngineThread, startThread } from './engine-thread.js'
+import { type OwnScript, startThread, type Thread, type ThreadScript } from '@prismal/tensor'
 import { DeviceError } from './errors.js'
 import type { LinkMessage } from './messages.js'
 import type { FromThread, Loaded, ThreadStart, ToThread } from './worker-thread.js'
+
+const OWN: OwnScript = {
+  // Not for bundlers: they would keep the script once more, as a file that nothing reads.
+  url: () => new URL(/* webpackIgnore: true */ /* @vite-ignore */ './worker-thread.js', import.meta.url),
+  start: () => new Worker(new URL('./worker-thread.js', import.meta.url), { type: 'module' }),
+}
 
 export interface ComputeOptions extends ThreadStart {
   /** Name in messages. */
   readonly name: string
   /** The script to run; default: the one beside this file. */
-  readonly script?: URL | string
+  readonly script?: ThreadScript
   /** Connects the thread's device to another one, when the device was asked to; default: that fails. */
   readonly dial?: (link: LinkMessage) => Promise<MessagePort>
 }
@@ -18,10 +24,10 @@ export class ComputeThread {
   readonly loaded: Loaded
   /** Resolves with the reason once the thread has ended. */
   readonly ended: Promise<string>
-  readonly #thread: EngineThread
+  readonly #thread: Thread
   readonly #linked = new Map<string, () => void>()
 
-  private constructor(thread: EngineThread, loaded: Loaded, dial: ComputeOptions['dial']) {
+  private constructor(thread: Thread, loaded: Loaded, dial: ComputeOptions['dial']) {
     this.#thread = thread
     this.ended = thread.ended
     this.loaded = loaded
@@ -80,9 +86,9 @@ export class ComputeThread {
   }
 }
 
-function begin(name: string, script: URL | string | undefined): EngineThread {
+function begin(name: string, script: ThreadScript | undefined): Thread {
   try {
-    return startThread(name, script)
+    return startThread(name, script, OWN)
   } catch (cause) {
     throw cannotJoin(name, `its thread cannot be started: ${cause instanceof Error ? cause.message : cause}`, cause)
   }

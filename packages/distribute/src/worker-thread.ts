@@ -1,9 +1,8 @@
 /** What runs in a device's thread: an engine with a copy of the model of its own, and a device for each cluster that it is part of. */
 import { loadModel } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { type Build, createEngine, type ModuleSource, type Precision, productRate } from '@prismal/tensor'
+import { type Build, createEngine, type ModuleSource, type Precision, productRate, starterPort } from '@prismal/tensor'
 import { Device } from './device.js'
-import { starterPort } from './engine-thread.js'
 import { ConnectionError } from './errors.js'
 import type { DeviceInfo } from './joining.js'
 import type { LinkMessage } from './messages.js'

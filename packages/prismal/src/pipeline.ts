@@ -34,12 +34,19 @@ import {
   type VitShape,
 } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
-import { type Build, type Capabilities, createEngine, type ModuleSource, type Precision } from '@prismal/tensor'
+import {
+  type Build,
+  type Capabilities,
+  createEngine,
+  haveWorkers,
+  type ModuleSource,
+  type Precision,
+  type ThreadScript,
+} from '@prismal/tensor'
 import { type ImageInput, readImage } from './images.js'
 import { locateModel, TASKS, type Task } from './locate.js'
 import { addressesOf, type ModelSource, placeOrFiles } from './model-source.js'
 import { remotePipeline, StartError } from './worker/remote.js'
-import { lackOfWorkers } from './worker/thread.js'
 
 export interface PipelineOptions {
   /** Devices that share each request, from `cluster()`; default: this one alone. */
@@ -63,8 +70,8 @@ export interface PipelineOptions {
    * has no workers the pipeline computes here and `capabilities().reasons` says so. Not with `devices`. Default: false.
    */
   readonly worker?: boolean
-  /** The script of that worker, where `pipeline-worker.js` is not to be found beside this file. */
-  readonly workerScript?: URL | string
+  /** The script of that worker, where `pipeline-worker.js` is not to be found beside this file, or what starts it. */
+  readonly workerScript?: ThreadScript
   /** Told about stored tensors that are not used; default `console.warn`. */
   readonly warn?: (message: string) => void
   /** Told after each megabyte of the weights, and after the last byte. */
@@ -137,9 +144,8 @@ export async function pipeline<T extends Task>(
   const place = typeof model === 'object' ? addressesOf(source) : model
   if (typeof model === 'object' && !place)
     throw new InputError('files and worker were both given: a worker opens the model itself, so name its folder or URL')
-  const lack = lackOfWorkers()
   const inline = (why: string) => inThisThread(task, model, options, [`worker: none, as ${why}`])
-  if (lack !== undefined) return inline(lack)
+  if (!haveWorkers()) return inline('this runtime has no workers')
   try {
     return await remotePipeline(task, place, options)
   } catch (error) {

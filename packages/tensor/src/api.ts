@@ -44,5 +44,14 @@ export { productRate } from './product-rate.js'
 export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
 export { isWorkerd } from './runtime.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
-export { availableThreads, haveWorkers, workerThreads } from './threads/spawn.js'
+export { availableThreads, haveWorkers, workerThreads } from './threads/available.js'
+export {
+  type OwnScript,
+  type StarterPort,
+  starterPort,
+  startThread,
+  type Thread,
+  type ThreadScript,
+  type WorkerLike,
+} from './threads/start-thread.js'
 export type { ModuleSource } from './wasm-source.js'

@@ -2,7 +2,7 @@
 import { detectWasm } from './backends/wasm.js'
 import { MAX_MEMORY_BYTES, PAGE_BYTES } from './memory.js'
 import { isWorkerd, runtimeName } from './runtime.js'
-import { availableCores, availableThreads, haveWorkers, lackOfThreads } from './threads/spawn.js'
+import { availableCores, availableThreads, haveWorkers, lackOfThreads } from './threads/available.js'
 
 /** Something that is slower here, or does not work, and what to do about it. */
 export interface Lack {

@@ -10,8 +10,9 @@ import { type GrowableMemory, PlainMemory, WasmMemory } from './memory.js'
 import { linear, matmul, softmax, transpose } from './operations.js'
 import { preferredTileRows } from './register-tile.js'
 import { type Dtype, type Meter, Scope, type Tensor, type TypedArray } from './tensor.js'
+import { lackOfThreads } from './threads/available.js'
 import { chooseThreads } from './threads/choose.js'
-import { lackOfThreads } from './threads/spawn.js'
+import type { ThreadScript } from './threads/start-thread.js'
 import { startTeam, type Team, type TeamOptions } from './threads/team.js'
 import { compile, type KernelsOf, type ModuleSource, unusable } from './wasm-source.js'
 
@@ -34,8 +35,8 @@ export interface EngineOptions {
    * costs 10 to 15 MB; `dispose()` ends them. Results are the same to the bit for every number.
    */
   readonly threads?: number | 'auto'
-  /** The script of a helper thread, where `thread.js` is not to be found beside this file. */
-  readonly threadScript?: URL | string
+  /** The script of a helper thread, where `thread.js` is not to be found beside this file, or what starts it. */
+  readonly threadScript?: ThreadScript
 }
 
 /** @internal What runtimes differ in, and what tests set. */

@@ -51,6 +51,20 @@ export async function coordinated() {
   const { label } = await classified({ devices: cluster(['local', remote([device])]) })
   return { label, alone: (await alone()).label }
 }
+/** Workers that the page starts itself. */
+export async function ownWorkers() {
+  const started = []
+  const start = script => () => {
+    started.push(script)
+    return new Worker(absolute(`../node_modules/@prismal/browser/dist/${script}.js`), { type: 'module' })
+  }
+  const devices = cluster(['local', thread({ script: start('worker-thread') })])
+  return {
+    shared: await classified({ devices }),
+    inWorker: await classified({ worker: true, workerScript: start('pipeline-worker') }),
+    started,
+  }
+}
 export const together = async () => ({
   alone: await alone(),
   inWorker: await inWorker(),

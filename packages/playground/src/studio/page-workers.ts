@@ -2,6 +2,7 @@
  * Workers of the studio that the page starts for it: Firefox 153 now and then stops a worker for good that starts workers of its own. The
  * page only passes on what is said to begin with; devices talk over ports of theirs.
  */
+import type { WorkerLike } from 'prismal/tensor'
 
 export interface Spawn {
   readonly spawn: string
@@ -9,7 +10,7 @@ export interface Spawn {
 }
 
 /** In the studio: what stands in for `Worker`. */
-export class PageWorker extends EventTarget {
+export class PageWorker extends EventTarget implements WorkerLike {
   readonly #port: MessagePort
 
   constructor(script: URL | string) {
@@ -23,7 +24,7 @@ export class PageWorker extends EventTarget {
     const message: Spawn = { spawn: String(script), port: port2 }
     globalThis.postMessage(message, { transfer: [port2] })
   }
-  postMessage(say: unknown, ports: Transferable[] = []): void {
+  postMessage(say: unknown, ports: Transferable[]): void {
     this.#port.postMessage({ say }, ports)
   }
   terminate(): void {

@@ -1,7 +1,9 @@
 /** The devices that share a model: the studio's own worker, and others beside it: as many as may be chosen, from when the first are asked for. */
+import deviceScript from '@prismal/distribute/worker-thread?worker&url'
 import { cluster, type SharedRunner, type SharingOptions, thread } from 'prismal/distribute'
 import type { Model } from 'prismal/models'
 import { MOST_DEVICES, type Sharing } from './messages.js'
+import { PageWorker } from './page-workers.js'
 
 export const optionsOf = ({ strategy, compressionRate }: Sharing): SharingOptions =>
   strategy === 'means' ? { strategy, compressionRate } : { strategy }
@@ -18,7 +20,9 @@ export class Team {
   async runner(sharing: Sharing, tell: (step: string) => void): Promise<SharedRunner> {
     if (!this.#runner) {
       tell('Starting the other devices, each with the model')
-      const others = Array.from({ length: MOST_DEVICES - 1 }, (_, i) => thread({ name: `device ${i + 2}` }))
+      const others = Array.from({ length: MOST_DEVICES - 1 }, (_, i) =>
+        thread({ name: `device ${i + 2}`, script: () => new PageWorker(deviceScript) }),
+      )
       this.#runner = await cluster(['local', ...others]).runner(this.#model)
     }
     return this.#runner.with(optionsOf(sharing), sharing.devices)

@@ -1,12 +1,10 @@
 /** The page's worker, which holds the models and coordinates the devices: nothing is computed on the page's own thread. */
 import { ConnectionError, DeviceError } from 'prismal/distribute'
 import type { Answer, FromStudio, Question, Task, ToStudio } from './messages.js'
-import { PageWorker } from './page-workers.js'
 import { Picture } from './picture.js'
 import { Text } from './text.js'
 
 const scope = globalThis as unknown as Pick<Worker, 'postMessage' | 'addEventListener'>
-Object.assign(globalThis, { Worker: PageWorker })
 const studio = { picture: loader(Picture.load), text: loader(Text.load) }
 const running = new Map<number, AbortController>()
 /** Questions are answered one after another. */

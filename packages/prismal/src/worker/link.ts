@@ -1,9 +1,9 @@
 /** The calling thread's end of a pipeline's worker: questions and their answers, and what happens when it dies. */
 import { InputError } from '@prismal/models'
+import { type OwnScript, startThread, type Thread, type ThreadScript } from '@prismal/tensor'
 import type { PipelineCapabilities, ProgressInfo } from '../pipeline.js'
 import { thrownOf, WorkerError } from './errors.js'
-import type { FromWorker, Question } from './messages.js'
-import { startWorker, type WorkerThread } from './thread.js'
+import type { FromWorker, Question, ToWorker } from './messages.js'
 
 interface Waiting {
   resolve(value: unknown): void
@@ -16,24 +16,30 @@ export interface LinkListener {
   warning(message: string): void
 }
 
+const OWN: OwnScript = {
+  // Not for bundlers: they would keep the script once more, as a file that nothing reads.
+  url: () => new URL(/* webpackIgnore: true */ /* @vite-ignore */ './pipeline-worker.js', import.meta.url),
+  start: () => new Worker(new URL('./pipeline-worker.js', import.meta.url), { type: 'module' }),
+}
+
 /** A worker keeps the process alive while a question waits for its answer, and only then. */
 export class WorkerLink {
   /** What the pipeline ran on when it last answered. */
   capabilities: PipelineCapabilities | undefined
-  readonly #thread: WorkerThread
+  readonly #thread: Thread
   readonly #listener: LinkListener
   readonly #waiting = new Map<number, Waiting>()
   #asked = 0
   #lost: unknown
 
   /** Throws where the runtime refuses to start the worker. */
-  constructor(script: URL | string | undefined, listener: LinkListener) {
+  constructor(script: ThreadScript | undefined, listener: LinkListener) {
     this.#listener = listener
-    this.#thread = startWorker(script, {
-      message: message => this.#take(message),
-      end: reason =>
-        void this.end(new WorkerError(`the pipeline's worker ended: ${reason}; another pipeline starts another`)),
-    })
+    this.#thread = startThread('prismal pipeline', script, OWN)
+    this.#thread.onMessage(message => this.#take(message as FromWorker))
+    void this.#thread.ended.then(reason =>
+      this.end(new WorkerError(`the pipeline's worker ended: ${reason}; another pipeline starts another`)),
+    )
     this.#thread.hold(false)
   }
 
@@ -78,11 +84,11 @@ export class WorkerLink {
   ): Promise<unknown> {
     signal?.throwIfAborted()
     if (this.#lost !== undefined) throw this.#lost
-    const abort = (): void => this.#thread.post({ ask: 'abort', id: of })
+    const abort = (): void => this.#thread.post({ ask: 'abort', id: of } satisfies ToWorker)
     try {
       return await new Promise((resolve, reject) => {
         try {
-          this.#thread.post({ ...question, id }, transfer)
+          this.#thread.post({ ...question, id } satisfies ToWorker, transfer)
         } catch (cause) {
           const why = cause instanceof Error ? cause.message : String(cause)
           throw new InputError(`the input or an option cannot be sent to the pipeline's worker: ${why}`, { cause })

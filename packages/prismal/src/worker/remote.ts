@@ -68,7 +68,8 @@ function startLink(...[script, listener]: ConstructorParameters<typeof WorkerLin
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause)
     if (script === undefined) throw new StartError(why, { cause })
-    throw new UnavailableError(`workerScript ${script} cannot be started: ${why}`, { cause })
+    const named = typeof script === 'function' ? '' : ` ${script}`
+    throw new UnavailableError(`workerScript${named} cannot be started: ${why}`, { cause })
   }
 }
 

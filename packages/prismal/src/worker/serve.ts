@@ -1,9 +1,9 @@
 /** The worker's side: one pipeline that computes here, and the questions of the thread that started this one. */
 import { InputError } from '@prismal/models'
+import { starterPort } from '@prismal/tensor'
 import { type Pipelines, pipeline } from '../pipeline.js'
 import { carryError } from './errors.js'
-import type { ModelFacts, Question, Step, ToWorker } from './messages.js'
-import type { CallerPort } from './thread.js'
+import type { FromWorker, ModelFacts, Question, Step, ToWorker } from './messages.js'
 import { packOutput, unpackInput } from './values.js'
 
 type AnyPipeline = Pipelines['image-classification'] | Pipelines['text-generation']
@@ -18,7 +18,9 @@ interface Answer {
 }
 
 /** Answers until the thread is ended. */
-export function serve(port: CallerPort): void {
+export function serve(): void {
+  const port = starterPort()
+  const tell = (message: FromWorker, transfer?: readonly ArrayBuffer[]): void => port.post(message, transfer)
   let tool: AnyPipeline | undefined
   const aborts = new Map<number, AbortController>()
   const streams = new Map<number, AsyncIterator<Step>>()
@@ -26,8 +28,8 @@ export function serve(port: CallerPort): void {
   const load = async ({ task, model, options }: Question & { ask: 'load' }): Promise<Answer> => {
     tool = (await pipeline(task as 'image-classification', model, {
       ...options,
-      warn: message => port.post({ told: 'warning', message }),
-      progress_callback: info => port.post({ told: 'progress', info }),
+      warn: message => tell({ told: 'warning', message }),
+      progress_callback: info => tell({ told: 'progress', info }),
     })) as AnyPipeline
     const { family, location, precision, shape, labels, digest, headProducts } = tool.runner.model
     const facts: ModelFacts = { family, location, precision, shape, labels, digest, headProducts }
@@ -85,10 +87,10 @@ export function serve(port: CallerPort): void {
     try {
       const { value, transfer, isPiece } = await answer(message, id, signal)
       if (message.ask === 'call') aborts.delete(id)
-      port.post({ told: 'answer', id, value, ...(tool && !isPiece && { now: tool.capabilities() }) }, transfer)
+      tell({ told: 'answer', id, value, ...(tool && !isPiece && { now: tool.capabilities() }) }, transfer)
     } catch (error) {
       forget(begun)
-      port.post({
+      tell({
         told: 'failure',
         id,
         error: carryError(error),
@@ -96,7 +98,7 @@ export function serve(port: CallerPort): void {
       })
     }
   }
-  port.listen(message => void take(message))
+  port.listen(message => void take(message as ToWorker))
 }
 
 /** A stream's pieces, and in the end what it reports. */

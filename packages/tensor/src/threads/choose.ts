@@ -1,7 +1,7 @@
 /** How many threads an engine gets for what was asked, and why not more. */
 import type { Build } from '../backends/backend.js'
 import { OperandError, UnavailableError } from '../errors.js'
-import { availableCores, lackOfThreads } from './spawn.js'
+import { availableCores, lackOfThreads } from './available.js'
 
 export interface ThreadChoice {
   readonly threads: number

@@ -4,8 +4,8 @@ import { ThreadError } from '../errors.js'
 import type { WasmMemory } from '../memory.js'
 import { ControlBlock, DONE, PartTaker } from './control.js'
 import { maySleep, spinWhile } from './idle.js'
-import { type HelperThread, spawn } from './spawn.js'
 import { GRAIN, type Grain, type Grid, splitsOf } from './split.js'
+import { type OwnScript, startThread, type Thread, type ThreadScript } from './start-thread.js'
 import type { HelperAnswer, HelperStart } from './thread.js'
 
 export interface TeamOptions {
@@ -17,7 +17,7 @@ export interface TeamOptions {
   /** Threads, the calling one included: 2 or more. */
   readonly threads: number
   /** The helpers' script; default: the one beside this file. */
-  readonly script?: URL | string | undefined
+  readonly script?: ThreadScript | undefined
   /** How long a helper may take for a part, in ms; default 5,000. */
   readonly partTimeoutMs?: number | undefined
   readonly grain?: Grain | undefined
@@ -31,8 +31,14 @@ const SLEEP_MS = 10
 /** Helpers that ended and were replaced, at most: a machine that keeps ending them wants fewer. */
 const MOST_RESTARTS = 16
 
+const OWN: OwnScript = {
+  // Not for bundlers: they would keep the script once more, as a file that nothing reads.
+  url: () => new URL(/* webpackIgnore: true */ /* @vite-ignore */ './thread.js', import.meta.url),
+  start: () => new Worker(new URL('./thread.js', import.meta.url), { type: 'module' }),
+}
+
 interface Helper {
-  readonly thread: HelperThread
+  readonly thread: Thread
   readonly number: number
   state: 'starting' | 'ready' | 'gone'
 }
@@ -111,7 +117,7 @@ export class Team {
   }
 
   /** @internal The helpers' threads, for tests that end them. */
-  get helperThreads(): readonly HelperThread[] {
+  get helperThreads(): readonly Thread[] {
     return this.#helpers.map(({ thread }) => thread)
   }
 
@@ -176,7 +182,7 @@ export class Team {
   #dismiss(): void {
     for (const helper of this.#helpers.splice(0)) {
       helper.state = 'gone'
-      helper.thread.terminate()
+      void helper.thread.terminate()
     }
     this.#ready = 0
   }
@@ -185,7 +191,7 @@ export class Team {
   #startHelper(number: number): Promise<void> {
     const { module, script } = this.#options
     return new Promise((resolve, reject) => {
-      const helper: Helper = { thread: spawn(script), number, state: 'starting' }
+      const helper: Helper = { thread: startThread('prismal', script, OWN), number, state: 'starting' }
       this.#helpers.push(helper)
       helper.thread.onMessage(message => {
         if (helper.state !== 'starting') return
@@ -196,10 +202,10 @@ export class Team {
         }
         helper.state = 'ready'
         this.#ready++
-        helper.thread.unref()
+        helper.thread.hold(false)
         resolve()
       })
-      helper.thread.onEnd(reason => this.#left(helper, reason, reject))
+      void helper.thread.ended.then(reason => this.#left(helper, reason, reject))
       const { buffer, helpers } = this.#block
       const memory = this.memory.wasm
       helper.thread.post({ module, memory, control: buffer, helper: number, helpers } satisfies HelperStart)
@@ -211,7 +217,7 @@ export class Team {
     if (state !== 'ready') reject(new Error(reason))
     if (state === 'gone') return
     helper.state = 'gone'
-    helper.thread.terminate()
+    void helper.thread.terminate()
     this.#helpers = this.#helpers.filter(other => other !== helper)
     if (state === 'starting') return
     this.#ready--
@@ -232,6 +238,6 @@ export class Team {
       })
       .finally(() => this.#starting.delete(starting))
     this.#starting.add(starting)
-    for (const helper of this.#helpers) if (helper.number === number) helper.thread.unref()
+    for (const helper of this.#helpers) if (helper.number === number) helper.thread.hold(false)
   }
 }

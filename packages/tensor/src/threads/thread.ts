@@ -2,6 +2,7 @@
 import { wasmKernels } from '../backends/wasm.js'
 import { ControlBlock, PartTaker, TICKET } from './control.js'
 import { spinWhile } from './idle.js'
+import { starterPort } from './start-thread.js'
 
 export interface HelperStart {
   readonly module: WebAssembly.Module
@@ -32,11 +33,5 @@ async function serve(start: HelperStart, answer: (message: HelperAnswer) => void
   }
 }
 
-const port = globalThis.process?.getBuiltinModule?.('node:worker_threads')?.parentPort
-if (port) port.once('message', (start: HelperStart) => serve(start, answer => port.postMessage(answer)))
-else
-  globalThis.addEventListener(
-    'message',
-    event => serve((event as MessageEvent<HelperStart>).data, answer => globalThis.postMessage(answer)),
-    { once: true },
-  )
+const port = starterPort()
+port.listen(start => void serve(start as HelperStart, answer => port.post(answer)))

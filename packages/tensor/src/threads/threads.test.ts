@@ -225,7 +225,7 @@ describe('an engine of several threads', () => {
     const engine = await make({ threads: 3 })
     const threads = engine.team?.helperThreads ?? []
     expect(threads).toHaveLength(2)
-    const ended = Promise.all(threads.map(thread => new Promise<string>(resolve => thread.onEnd(resolve))))
+    const ended = Promise.all(threads.map(thread => thread.ended))
     chain(engine)
     engine.dispose()
     expect(await ended).toHaveLength(2)
@@ -284,7 +284,7 @@ describe('a helper that fails', () => {
     const engine = await make({ threads: 2 }, { grain: FINE })
     const want = bits(chain(engine))
     const [thread] = engine.team?.helperThreads ?? []
-    const ended = new Promise(resolve => thread?.onEnd(resolve))
+    const ended = thread?.ended
     thread?.terminate()
     expect(bits(chain(engine))).toBe(want)
     await ended
