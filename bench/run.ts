@@ -1,4 +1,4 @@
-/** `npm run bench -- [kernels|attention|models|accuracy|peers|memory|growth|network|pages|bars|report] [--json FILE] [--quick]` */
+/** `npm run bench -- [kernels|attention|models|accuracy|peers|memory|growth|network|bars|report] [--json FILE] [--quick]` */
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { benchAccuracy } from './accuracy.js'
@@ -11,7 +11,6 @@ import { benchModels } from './models.js'
 import { boardsTable } from './network/boards-table.js'
 import type { NetworkRounds } from './network/pair.js'
 import { benchNetwork } from './network-suite.js'
-import { benchPages } from './pages-suite.js'
 import { type Machine, measureMachine, QUICK, THOROUGH } from './peak.js'
 import { benchPeers, type PeerRounds } from './peer-suite.js'
 import { benchProducts } from './products.js'
@@ -30,7 +29,7 @@ import {
 import { lastFindings, writeReport } from './write-report.js'
 
 const SUITES = [
-  ...['kernels', 'attention', 'models', 'accuracy', 'peers', 'memory', 'growth', 'network', 'pages', 'bars', 'report'],
+  ...['kernels', 'attention', 'models', 'accuracy', 'peers', 'memory', 'growth', 'network', 'bars', 'report'],
 ] as const
 type Suite = (typeof SUITES)[number]
 
@@ -153,9 +152,6 @@ if (wants('network') || suite === 'bars') {
   remarks.push(...found.remarks)
   notMeasured.push(...found.notMeasured)
 }
-
-// Not in the report: it needs browsers beside Node.
-if (suite === 'pages') show('pages beside Node 24', await benchPages(quick ? 3 : 7))
 
 for (const { text } of remarks) console.log(text)
 for (const { name, variant, reason } of notMeasured) console.log(`not measured: ${name}, ${variant}: ${reason}`)

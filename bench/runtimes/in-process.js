@@ -1,4 +1,4 @@
-/** Prints what this Node is capable of, by the same files: `node in-node.js FILES MODEL`. */
+/** Prints what this runtime is capable of, by the same files: `node in-process.js FILES MODEL`. */
 import { pathToFileURL } from 'node:url'
 import { speeds } from './speed.js'
 

@@ -1,26 +1,20 @@
 /**
- * `npm run bench:cold-start [-- ROUNDS]`: from the start of a process to a first answer (vit-cifar10, a JPEG), beyond what the runtime itself
- * takes to start, for the packed packages and for transformers.js on the same weights. Runs alternate, medians are written to
- * results/cold-start.md. It measures what is built.
+ * From the start of a process to a first answer (vit-cifar10, a JPEG), for the packed packages and for transformers.js on the same
+ * weights, beside what the runtime itself takes to start.
  */
 import { execFileSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { install, pack, REPOSITORY, withDependencies } from '../test/packed/pack.js'
-import { PROCESS_RUNTIMES, type ProcessRuntime, run } from '../test/packed/processes.js'
-import { isThere, type Runtime } from '../test/packed/runtimes.js'
-import { startWorkerd, type WorkerOptions } from '../test/packed/workerd.js'
-import { tableOf } from './markdown.js'
-import { summary } from './measure.js'
-import { pythonPath, SETUP_COMMAND } from './peer-plan.js'
-import { thisMachine } from './report.js'
+import { install, type Packed, pack, REPOSITORY, withDependencies } from '../../test/packed/pack.js'
+import { PROCESS_RUNTIMES, type ProcessRuntime, run } from '../../test/packed/processes.js'
+import { isThere, type Runtime } from '../../test/packed/runtimes.js'
+import { startWorkerd, type WorkerOptions } from '../../test/packed/workerd.js'
+import { pythonPath, SETUP_COMMAND } from '../peer-plan.js'
 
 const PEER = '@huggingface/transformers'
-const PEER_VERSION = '4.3.1'
-const RESULTS = fileURLToPath(new URL('results/cold-start.md', import.meta.url))
+export const PEER_VERSION = '4.3.1'
 
-const rounds = Number(process.argv[2] ?? 9)
 const model = join(REPOSITORY, 'models/vit-cifar10')
 const image = join(REPOSITORY, 'test/fixtures/images/baseline-420.jpg')
 
@@ -71,7 +65,7 @@ interface Subject {
   readonly ours: Timed
   readonly theirs?: Timed
 }
-type Contestant = Exclude<keyof Subject, 'runtime'>
+export type Contestant = Exclude<keyof Subject, 'runtime'>
 
 const script =
   (runtime: ProcessRuntime, project: string, name: string): Timed =>
@@ -99,28 +93,47 @@ function onnxModels(into: string): string {
   const folder = join(into, 'vit')
   mkdirSync(join(folder, 'onnx'), { recursive: true })
   for (const file of ['config.json', 'preprocessor_config.json']) cpSync(join(model, file), join(folder, file))
-  const maker = fileURLToPath(new URL('peers/onnx_vit.py', import.meta.url))
+  const maker = fileURLToPath(new URL('../peers/onnx_vit.py', import.meta.url))
   execFileSync(pythonPath(), [maker, model, join(folder, 'onnx/model.onnx')], { stdio: ['ignore', 'ignore', 'pipe'] })
   return `${into}/`
 }
 
-const packed = pack()
-const notes: string[] = []
-try {
-  const ours = install(packed, withDependencies('prismal'))
-  writeFileSync(join(ours, 'empty.js'), '')
-  writeFileSync(join(ours, 'first.js'), OURS)
-  const peer = peerProject()
-  const found = await measured(subjectsOf(ours, peer))
-  mkdirSync(fileURLToPath(new URL('results', import.meta.url)), { recursive: true })
-  writeFileSync(RESULTS, markdownOf(found, ours, peer))
-  console.log(`${RESULTS} is written`)
-} finally {
-  packed.remove()
+/** The times of one runtime, turn by turn: an empty script, and first answers of ours and theirs. */
+export type ColdStarts = ReadonlyMap<Contestant, readonly number[]>
+
+export interface ColdStartFindings {
+  readonly runtimes: ReadonlyMap<Runtime, ColdStarts>
+  readonly installed: readonly Installed[]
+  /** What was not measured, and why. */
+  readonly notes: readonly string[]
+}
+
+/** What npm has installed. */
+export interface Installed {
+  readonly name: string
+  readonly bytes: number
+  readonly packages: number
+}
+
+/** Runs that alternate, of every runtime that is a process and of workerd. */
+export async function coldStarts(rounds: number): Promise<ColdStartFindings> {
+  const packed = pack()
+  const notes: string[] = []
+  try {
+    const ours = install(packed, withDependencies('prismal'))
+    writeFileSync(join(ours, 'empty.js'), '')
+    writeFileSync(join(ours, 'first.js'), OURS)
+    const peer = peerProject(packed, notes)
+    const runtimes = await measured(subjectsOf(ours, peer), rounds, notes)
+    const installed = [weightOf('prismal', ours), ...(peer === undefined ? [] : [weightOf('transformers.js', peer)])]
+    return { runtimes, installed, notes }
+  } finally {
+    packed.remove()
+  }
 }
 
 /** A project with transformers.js and the model; undefined where it cannot be had, and a note says why. */
-function peerProject(): string | undefined {
+function peerProject(packed: Packed, notes: string[]): string | undefined {
   try {
     const project = install(packed, [], [`${PEER}@${PEER_VERSION}`])
     writeFileSync(join(project, 'first.js'), theirs(onnxModels(join(project, 'models'))))
@@ -151,7 +164,11 @@ function subjectsOf(ours: string, peer: string | undefined): Subject[] {
 }
 
 /** The times of each contestant in each runtime, turn by turn. A contestant that fails has none, and a note says why. */
-async function measured(subjects: readonly Subject[]): Promise<Map<Runtime, Map<Contestant, number[]>>> {
+async function measured(
+  subjects: readonly Subject[],
+  rounds: number,
+  notes: string[],
+): Promise<Map<Runtime, Map<Contestant, number[]>>> {
   const times = new Map(subjects.map(({ runtime }) => [runtime, new Map<Contestant, number[]>()]))
   const failed = new Set<Timed>()
   for (let round = 0; round <= rounds; round++)
@@ -175,49 +192,17 @@ async function measured(subjects: readonly Subject[]): Promise<Map<Runtime, Map<
   return times
 }
 
-function markdownOf(
-  times: ReadonlyMap<Runtime, ReadonlyMap<Contestant, readonly number[]>>,
-  ours: string,
-  peer: string | undefined,
-): string {
-  const { cpu, cores, date, platform } = thisMachine()
-  const ms = (values: readonly number[]): string => `${Math.round(summary(values).median)}`
-  const rows = [...times].map(([runtime, of]) => {
-    const empty = of.get('empty') as readonly number[]
-    const cells = (['ours', 'theirs'] as const).flatMap(name => {
-      const first = of.get(name)
-      return first ? [ms(first), ms(first.map((t, i) => t - (empty[i] as number)))] : ['–', '–']
-    })
-    return [runtime, ms(empty), ...cells]
-  })
-  const head = ['runtime', 'an empty script', 'prismal', 'more', 'transformers.js', 'more'] as const
-  return [
-    '# Cold start',
-    `From the start of a process to its end with a first answer: vit-cifar10, a JPEG, all files in memory; milliseconds, medians of ${rounds} turns, transformers.js ${PEER_VERSION} on the same weights in f32. ` +
-      `\`more\` is what is added to the runtime's own start, turn by turn. In workerd: to the answer to the first request. ${cpu}, ${cores} cores, ${platform}, ${date}. Made by \`npm run bench:cold-start\`.`,
-    tableOf(head, rows),
-    tableOf(
-      ['installed', 'MB', 'packages'],
-      [['prismal', ...weightOf(ours)], ...(peer === undefined ? [] : [['transformers.js', ...weightOf(peer)]])],
-    ),
-    ...(notes.length > 0 ? [notes.map(note => `- ${note}`).join('\n')] : []),
-  ]
-    .join('\n\n')
-    .concat('\n')
-}
-
-/** Megabytes of what is installed, and how many packages it is. */
-function weightOf(project: string): [string, string] {
+function weightOf(name: string, project: string): Installed {
   const folder = join(project, 'node_modules')
   let bytes = 0
   let packages = 0
-  for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+  for (const path of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
     // Of npm's own.
-    if (name.startsWith('.')) continue
-    const found = statSync(join(folder, name))
+    if (path.startsWith('.')) continue
+    const found = statSync(join(folder, path))
     if (found.isFile()) bytes += found.size
-    else if (/(^|node_modules\/)(@[^/]+\/)?[^@./][^/]*$/.test(name) && existsSync(join(folder, name, 'package.json')))
+    else if (/(^|node_modules\/)(@[^/]+\/)?[^@./][^/]*$/.test(path) && existsSync(join(folder, path, 'package.json')))
       packages++
   }
-  return [(bytes / 1e6).toFixed(1), String(packages)]
+  return { name, bytes, packages }
 }
