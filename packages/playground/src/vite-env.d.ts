@@ -1,1 +1,2 @@
+/** What Vite makes of imports such as `?worker&url`. */
 /// <reference types="vite/client" />
