@@ -112,6 +112,22 @@ export const MUTATIONS: readonly Mutation[] = [
     suites: [DEFINITION],
   },
   {
+    name: 'a share of the rows as a halo is of those before',
+    edits: one('packages/distribute/src/plan.ts', 'Math.floor(asked * (to - from))', 'Math.floor(asked * before)'),
+    build: [],
+    suites: ['packages/distribute/src/halo.test.ts'],
+  },
+  {
+    name: 'by default there is a halo whatever the bounds',
+    edits: one(
+      'packages/distribute/src/recommended.ts',
+      'options.bounds === undefined && halo !== undefined',
+      'halo !== undefined',
+    ),
+    build: [],
+    suites: ['packages/distribute/src/recommended.test.ts'],
+  },
+  {
     name: 'devices beyond a halo are sent what the next one is',
     edits: one(
       'packages/distribute/src/shared-context.ts',
@@ -239,13 +255,17 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a worker is not told of aborts',
-    edits: one('packages/prismal/src/worker/link.ts', "this.#thread.post({ ask: 'abort', id: of })", 'void of'),
+    edits: one(
+      'packages/prismal/src/worker/link.ts',
+      "this.#thread.post({ ask: 'abort', id: of } satisfies ToWorker)",
+      'void of',
+    ),
     build: prismal,
     suites: [WORKER],
   },
   {
     name: 'a worker computes in the calling thread',
-    edits: one('packages/prismal/src/pipeline.ts', 'if (lack !== undefined) return', 'return'),
+    edits: one('packages/prismal/src/pipeline.ts', 'if (!haveWorkers()) return', 'return'),
     build: prismal,
     suites: [WORKER],
   },
