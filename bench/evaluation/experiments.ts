@@ -36,6 +36,8 @@ export interface Experiment {
   readonly readings?: boolean
   /** Also what each part of ours is worth, and what a lost device costs. */
   readonly inParts?: boolean
+  /** Only what the paper has: nothing in wires of our own. */
+  readonly asInPaper?: boolean
 }
 
 const glue = (folder: string): string => join(SHARED, 'data/glue', folder)
@@ -114,6 +116,9 @@ const LANGUAGE: readonly Experiment[] = [
   },
 ]
 
+/** The paper's last row. */
+export const FINETUNED = 'CIFAR-10, finetuned with means'
+
 const IMAGES: readonly Experiment[] = [
   {
     ...{ name: 'CIFAR-10', family: 'vit', task: 'image-classification' },
@@ -124,6 +129,12 @@ const IMAGES: readonly Experiment[] = [
     ...{ name: 'CIFAR-10, first 2,500', family: 'vit', task: 'image-classification', limit: 2500 },
     ...{ model: join(REPOSITORY, 'models/vit-cifar10'), data: join(SHARED, 'data/cifar10-test') },
     ...{ metric: 'accuracy', devices: [3, 8], rows: [3, 7, 10] },
+  },
+  {
+    // weights-tools/train/finetune_with_means.py --plan 2:3
+    ...{ name: FINETUNED, family: 'vit', task: 'image-classification' },
+    ...{ model: join(CACHE, 'vit-cifar10-means'), data: join(SHARED, 'data/cifar10-test') },
+    ...{ metric: 'accuracy', devices: [2], rows: [3], isVariation: true, asInPaper: true },
   },
   {
     ...{ name: 'MNIST', family: 'vit', task: 'image-classification' },
@@ -265,6 +276,7 @@ export function plannedCells(experiment: Experiment, shape: StackShape): Planned
         add({ kind: 'ablation', rows: L, what }, P, { ...ours, rows: L, wire: 'f32', ...options }, what)
       continue
     }
+    if (experiment.asInPaper) continue
     // As many as take the bytes of the most published ones; more of them than there are rows are the same.
     const most = Math.min(8 * Math.max(...rows), Math.ceil(positions / P))
     for (const R of SYSTEM_ROWS.filter((_, i) => i === 0 || (SYSTEM_ROWS[i - 1] as number) < most))

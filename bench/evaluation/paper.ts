@@ -53,7 +53,7 @@ export const COVERAGE: readonly Coverage[] = [
   {
     experiment: 'ViT finetuned with segment means',
     state: 'stand-in',
-    how: 'the same ViT, `weights-tools/train/finetune_with_means.py`; its figures are not in this report',
+    how: 'the same ViT, `weights-tools/train/finetune_with_means.py --plan 2:3`: the rows *finetuned* of the table above',
   },
   {
     experiment: 'ViT on CIFAR-100',
