@@ -1,5 +1,5 @@
 /** A matrix product and a ViT in every runtime, by the same files, taking turns. */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { installedBrowsers, launch, type OpenBrowser } from '../../test/packed/pages.js'
@@ -11,7 +11,7 @@ import { type RunningWorker, startWorkerd } from '../../test/packed/workerd.js'
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url))
 const FILES = here('../../packages/browser/dist/')
 const MODEL = here('../../models/vit-cifar10')
-const CACHE = here('../.cache')
+const CACHE = here('../.cache/')
 
 /** Register tiles that are tried beside what a browser gets. */
 const TILES = [4, 6]
@@ -71,7 +71,7 @@ const SPEED_WORKER = `import * as models from '@prismal/models'
 import * as tensor from '@prismal/tensor'
 import config from 'config.bin'
 import weights from 'weights.bin'
-import * as subjects from '../runtimes/calls.js'
+import * as subjects from '../../runtimes/calls.js'
 const files = models.memoryFiles({ 'config.json': config, 'model.safetensors': weights })
 export default {
   async fetch(request) {
@@ -84,10 +84,14 @@ export default {
 }
 `
 
-function startSpeedWorker(): Promise<RunningWorker> {
+/** Its bundle lies in a folder of the cache while it runs. */
+async function startSpeedWorker(): Promise<RunningWorker> {
   mkdirSync(CACHE, { recursive: true })
+  const project = mkdtempSync(join(CACHE, 'workerd-'))
   const data = { 'config.bin': join(MODEL, 'config.json'), 'weights.bin': join(MODEL, 'model.safetensors') }
-  return startWorkerd({ project: CACHE, script: SPEED_WORKER, data })
+  const running = await startWorkerd({ project, script: SPEED_WORKER, data })
+  const stop = () => running.stop().finally(() => rmSync(project, { recursive: true, force: true }))
+  return { ...running, stop }
 }
 
 /** Calls of a request, and requests of a turn. */
