@@ -17,5 +17,5 @@ const worker :Workerd.Worker = (
     (name = "squoosh_png_bg.wasm", wasm = embed "dist/squoosh_png_bg.wasm"),
   ],
   bindings = [(name = "ASSETS", service = "assets")],
-  compatibilityDate = "2026-11-01",
+  compatibilityDate = "2026-01-01",
 );

@@ -173,6 +173,15 @@ it.skipIf(!isThere('workerd'))('cloudflare-worker answers in workerd, from a sma
   await ends(server)
 })
 
+it.skipIf(!isThere('Node 24'))('cloudflare-worker answers in the server of its own tools', async () => {
+  const example = 'cloudflare-worker'
+  const server = command(example, 'wrangler', { 8787: '0 --ip 127.0.0.1' }, 'Node 24')
+  const [, url = ''] = await server.until(/Ready on (http:\S+)/)
+  const asked = await output(command(example, 'curl', { 'curl ': 'curl -sS ', 'http://127.0.0.1:8787': url }))
+  expect(JSON.parse(asked)).toEqual(CAT)
+  await server.end('SIGTERM')
+})
+
 /** What the pages have in common: a file chooser, and an `output` that tells. */
 async function answers({ choose, told }: Page): Promise<void> {
   expect(await told(/^ready$/)).toBe('ready')
