@@ -228,8 +228,9 @@ const ABLATIONS: Readonly<Record<Family, readonly (readonly [what: string, optio
   gpt2: [
     ['uniform bounds', { bounds: 'uniform' }],
     ['graded bounds', { bounds: 'graded' }],
-    ['like rows, no halo', { bounds: 'alike', halo: 0 }],
-    ['like rows, half of them exact beside the cut, no halo', { bounds: 'alike', near: 8, halo: 0 }],
+    ['segments that grow by 1.5', { bounds: 1.5 }],
+    ['segments that grow by 1.5, no halo', { bounds: 1.5, halo: 0 }],
+    ['half of the rows exact beside the cut', { near: 8 }],
     ['mean of the block input', { point: 'input' }],
     ['without counts', { gain: 0 }],
     ['a sink row', { sink: 1 }],

@@ -33,19 +33,17 @@ const exact = (shape: Model['shape']): fc.Arbitrary<SharingOptions> => {
     order: fc.constantFrom(...ordersOf(shape)),
     padTo: fc.nat(60),
   }
-  const means = fc
-    .record({
-      strategy: fc.constant('means' as const),
-      segments: fc.constantFrom(ALL, new Array<number>(shape.layers).fill(ALL)),
-      ...{ sink: fc.nat(3), tail: fc.nat(3), anchor: fc.nat(3), point, ...dealing },
-      ...{
-        bounds: fc.constantFrom(...SEGMENT_BOUNDS),
-        gain: fc.constantFrom(0, 1, 2),
-        wire: fc.constant('f32' as const),
-        halo: shape.causal ? fc.nat(12) : fc.constant(0),
-      },
-    })
-    .map(({ halo, ...options }) => (options.bounds === 'alike' ? options : { halo, ...options }))
+  const means = fc.record({
+    strategy: fc.constant('means' as const),
+    segments: fc.constantFrom(ALL, new Array<number>(shape.layers).fill(ALL)),
+    ...{ sink: fc.nat(3), tail: fc.nat(3), anchor: fc.nat(3), point, ...dealing },
+    ...{
+      bounds: fc.constantFrom(...SEGMENT_BOUNDS),
+      gain: fc.constantFrom(0, 1, 2),
+      wire: fc.constant('f32' as const),
+      halo: shape.causal ? fc.nat(12) : fc.constant(0),
+    },
+  })
   return fc.oneof(fc.record({ strategy: fc.constant('full' as const), point, ...dealing }), means)
 }
 const devices = fc.integer({ min: 1, max: MOST_DEVICES })

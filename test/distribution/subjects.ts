@@ -163,9 +163,6 @@ export const sharings = (
         )
         .map(({ rows, ...options }) =>
           rows === undefined || options.segments !== undefined ? options : { rows, ...options },
-        )
-        .map(({ halo, ...options }) =>
-          halo === undefined || options.bounds === 'alike' ? options : { halo, ...options },
         ),
     }),
   )

@@ -90,7 +90,7 @@ describe('what travels', () => {
     const scope = engine.scope()
     const x = scope.tensor(normals(8 * 4, 3), [8, 4])
     const values = x.floats()
-    const found = [0, 1].map(p => pieces(sequence, 0, p, x, 0))
+    const found = [0, 1].map(p => pieces(sequence, 0, { from: p, to: 1 - p }, x, 0))
     expect(found[0]!.rows[0]).toBe(0)
     expect(found[1]!.rows.slice(-2)).toEqual([6, 7])
     for (const [p, { rows, runs, counts }] of found.entries()) {
@@ -109,10 +109,10 @@ describe('what travels', () => {
   })
 
   test('layers without means have no counts', () => {
-    expect([0, 1].map(layer => countBytes(plan, layer, [0], 0))).toEqual([6, 0])
-    expect([0, 1].map(layer => alikeFlops(sequence, layer, 0, 4))).toEqual([2 * 7 * 7 * 4, 0])
+    expect([0, 1].map(layer => countBytes(plan, layer, [0], 0, 1))).toEqual([6, 0])
+    expect([0, 1].map(layer => alikeFlops(sequence, layer, 0, 1, 4))).toEqual([2 * 7 * 7 * 4, 0])
     expect(countsOf(plan, 1, [0], 1, 0, new Uint8Array(0))).toEqual([[1, 1]])
-    expect(plannedCounts(plan, 0, [0], 0)).toEqual([3, 2, 2])
+    expect(plannedCounts(plan, 0, [0], 0, 1)).toEqual([3, 2, 2])
   })
 
   test.each([[[3, 3, 2]], [[7, 0, 0]], [[1, 1, 1]], [[65535, 1, 7]]])('counts %j are refused', counts => {
@@ -128,7 +128,7 @@ describe('what travels', () => {
     ).sequences as [typeof sequence]
     const scope = engine.scope()
     const x = scope.tensor(normals(2048 * 4, 5), [2048, 4])
-    const { rows, runs, counts } = pieces(long, 0, 0, x, 0)
+    const { rows, runs, counts } = pieces(long, 0, { from: 0, to: 1 }, x, 0)
     expect(rows.toSorted((a, b) => a - b)).toEqual(Array.from({ length: 2048 }, (_, i) => i))
     expect(counts).toEqual(runs.map(([a, b]) => b - a))
     // Ten runs of 204 or 205 rows in four windows: 3, 3, 2 and 2 of them.
@@ -136,7 +136,7 @@ describe('what travels', () => {
     const spans = [rows.slice(0, 615), rows.slice(615, 1230), rows.slice(1230, 1640), rows.slice(1640)]
     for (const [w, span] of spans.entries())
       expect(Math.max(...span) - Math.min(...span)).toBe((windows[w] as number) - 1)
-    expect(alikeFlops(long, 0, 0, 4)).toBe(windows.reduce((sum, n) => sum + 2 * n * n * 4, 0))
+    expect(alikeFlops(long, 0, 0, 1, 4)).toBe(windows.reduce((sum, n) => sum + 2 * n * n * 4, 0))
     scope.dispose()
   })
 

@@ -4,7 +4,7 @@
  */
 import { gather, innerProducts, type Run, segmentMeans, type Tensor } from '@prismal/tensor'
 import { ConnectionError } from './errors.js'
-import { type Plan, type SequencePlan, sentBy } from './plan.js'
+import { mergedBy, type Plan, type SequencePlan, sentBy } from './plan.js'
 import { splitEven } from './runs.js'
 
 /** Bytes of a mean's count. */
@@ -79,24 +79,26 @@ function fillEmpty(groups: number, joined: Int32Array, off: Float64Array): void 
   }
 }
 
-/** What every device that hears of a sequence gets, where rows are merged. */
-const sentToAll = ({ sent }: SequencePlan, layer: number, device: number): readonly Run[] =>
-  sent[layer]?.[device] as readonly Run[]
-
-/** Runs in place of the groups that a device makes in a layer, as many and of as many rows; none where it sends means of runs. */
-function runsMerged(sequence: SequencePlan, layer: number, device: number): readonly Run[] {
-  const among = sequence.merged?.[device]
-  return among ? sentToAll(sequence, layer, device).filter(([a, b]) => a >= among[0] && b <= among[1]) : []
+/** Runs in place of the groups that `from` makes for `to` in a layer, as many and of as many rows; none where it sends means of runs. */
+function runsMerged(sequence: SequencePlan, layer: number, from: number, to: number): readonly Run[] {
+  const among = mergedBy(sequence, from, to)
+  return among ? sentBy(sequence, layer, from, to).filter(([a, b]) => a >= among[0] && b <= among[1]) : []
 }
 
-const groupsIn = (sequence: SequencePlan, layer: number, device: number): number =>
-  runsMerged(sequence, layer, device).length
+const groupsIn = (sequence: SequencePlan, layer: number, from: number, to: number): number =>
+  runsMerged(sequence, layer, from, to).length
 
 const rowsIn = ([a, b]: Run, by: number): number[] => Array.from({ length: b - a }, (_, i) => by + a + i)
 
 /** Counts of groups that may be, for a rehearsal. */
-export const plannedCounts = (plan: Plan, layer: number, sequences: readonly number[], from: number): number[] =>
-  sequences.flatMap(s => runsMerged(plan.sequences[s] as SequencePlan, layer, from).map(([a, b]) => b - a))
+export const plannedCounts = (
+  plan: Plan,
+  layer: number,
+  sequences: readonly number[],
+  from: number,
+  to: number,
+): number[] =>
+  sequences.flatMap(s => runsMerged(plan.sequences[s] as SequencePlan, layer, from, to).map(([a, b]) => b - a))
 
 /** Runs whose rows are compared with each other: as many at a time as have {@link WINDOW_ROWS} rows between them. */
 function windowsOf(runs: readonly Run[]): (readonly Run[])[] {
@@ -109,12 +111,12 @@ function windowsOf(runs: readonly Run[]): (readonly Run[])[] {
 const isGrouped = (window: readonly Run[]): boolean => window.length > 1 && window.some(([a, b]) => b - a > 1)
 const spanOf = (window: readonly Run[]): Run => [(window[0] as Run)[0], (window.at(-1) as Run)[1]]
 
-/** Operations of finding groups: inner products of rows, each with each of its window. */
-export function alikeFlops(sequence: SequencePlan, layer: number, device: number, width: number): number {
-  const windows = windowsOf(runsMerged(sequence, layer, device)).filter(isGrouped)
+/** Operations of finding the groups that `from` sends `to`: inner products of rows, each with each of its window. */
+export function alikeFlops(sequence: SequencePlan, layer: number, from: number, to: number, width: number): number {
+  const windows = windowsOf(runsMerged(sequence, layer, from, to)).filter(isGrouped)
   return windows.reduce((sum, window) => {
-    const [from, to] = spanOf(window)
-    return sum + 2 * (to - from) ** 2 * width
+    const [first, end] = spanOf(window)
+    return sum + 2 * (end - first) ** 2 * width
   }, 0)
 }
 
@@ -128,12 +130,18 @@ export interface Pieces {
   readonly counts: readonly number[]
 }
 
-/** What a device sends of a sequence in a layer; `start` is its partition's first row in x. */
-export function pieces(sequence: SequencePlan, layer: number, device: number, source: Tensor, start: number): Pieces {
-  const among = (sequence.merged as readonly Run[])[device] as Run
-  const sent = sentToAll(sequence, layer, device)
+/** What `from` sends `to` of a sequence in a layer; `start` is the first row of its partition in x. */
+export function pieces(
+  sequence: SequencePlan,
+  layer: number,
+  { from, to }: { readonly from: number; readonly to: number },
+  source: Tensor,
+  start: number,
+): Pieces {
+  const among = mergedBy(sequence, from, to) as Run
+  const sent = sentBy(sequence, layer, from, to)
   const single = (side: (run: Run) => boolean): number[][] => sent.filter(side).map(([a]) => [start + a])
-  const found = windowsOf(runsMerged(sequence, layer, device)).flatMap(window => groupsOf(window, source, start))
+  const found = windowsOf(runsMerged(sequence, layer, from, to)).flatMap(window => groupsOf(window, source, start))
   const groups = [...single(([, b]) => b <= among[0]), ...found, ...single(([a]) => a >= among[1])]
   let at = 0
   const runs = groups.map((group): Run => {
@@ -181,9 +189,9 @@ export function encodeCounts(counts: readonly number[]): Uint8Array {
   return bytes
 }
 
-/** Bytes of the counts that `from` sends of these sequences in a layer. */
-export const countBytes = (plan: Plan, layer: number, sequences: readonly number[], from: number): number =>
-  sequences.reduce((sum, s) => sum + groupsIn(plan.sequences[s] as SequencePlan, layer, from), 0) * COUNT_BYTES
+/** Bytes of the counts that `from` sends `to` of these sequences in a layer. */
+export const countBytes = (plan: Plan, layer: number, sequences: readonly number[], from: number, to: number): number =>
+  sequences.reduce((sum, s) => sum + groupsIn(plan.sequences[s] as SequencePlan, layer, from, to), 0) * COUNT_BYTES
 
 /**
  * How many rows each mean that `to` gets of each sequence stands for; `bytes` are the counts that came, as many as are due. Throws {@link ConnectionError} where they are
@@ -202,9 +210,9 @@ export function countsOf(
   return sequences.map(s => {
     const sequence = plan.sequences[s] as SequencePlan
     const runs = sentBy(sequence, layer, from, to)
-    const groups = groupsIn(sequence, layer, from)
+    const groups = groupsIn(sequence, layer, from, to)
     if (groups === 0) return runs.map(([a, b]) => b - a)
-    const [first, end] = (sequence.merged as readonly Run[])[from] as Run
+    const [first, end] = mergedBy(sequence, from, to) as Run
     const counts = Array.from({ length: groups }, (_, i) => view.getUint16((at + i) * COUNT_BYTES, true))
     at += groups
     const sum = counts.reduce((a, b) => a + b, 0)

@@ -2,7 +2,7 @@
 import type { Run } from '@prismal/tensor'
 import { describe, expect, test } from 'vitest'
 import type { SharingOptions } from './options.js'
-import { createPlan, type Plan, rowsOf, sentBy } from './plan.js'
+import { createPlan, mergedBy, type Plan, rowsOf, sentBy } from './plan.js'
 import { PUBLISHED } from './recommended.js'
 
 const sizes = (runs: readonly Run[]): number[] => runs.map(([from, to]) => to - from)
@@ -34,12 +34,19 @@ describe('a halo', () => {
     expect(sequences[0]!.halo).toEqual([0, 1, 0])
   })
 
-  test('is refused without a causal model, or with like rows', () => {
+  test('is not among the rows that are merged by likeness for who computes it', () => {
+    const [sequence] = planOf({ bounds: 'alike', halo: 2, segments: 3, sink: 1 }, { rows: 18 }).sequences
+    const merged = (from: number, to: number) => mergedBy(sequence!, from, to)
+    expect([merged(0, 1), merged(0, 2), merged(1, 2)]).toEqual([
+      [1, 4],
+      [1, 6],
+      [0, 4],
+    ])
+  })
+
+  test('is refused without a causal model, and none without means', () => {
     expect(() => planOf({ halo: 2 }, { causal: false })).toThrow(
       /^plan: halo is 2, but the model is not causal: it takes 0$/,
-    )
-    expect(() => planOf({ halo: 2, bounds: 'alike' })).toThrow(
-      /^plan: halo is 2, but bounds is "alike": its groups would differ by receiver/,
     )
     for (const strategy of ['full', 'isolated', 'whole'] as const)
       expect(planOf({ strategy, halo: 2 }).sequences[0]).not.toHaveProperty('halo')

@@ -13,6 +13,7 @@ import {
   handedRun,
   handoffs,
   hasQueries,
+  overlap,
   type Plan,
   type SequencePlan,
   sentBy,
@@ -96,8 +97,17 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
     const sequences = handoffs(plan, p, to)
     return sequences.length > 0 ? [{ device: to, bytes: dataBytes(handedRows(plan, sequences, p) * D * 4) }] : []
   })
-  const told = new Set(devices.flatMap(to => transfers(plan, layer, p, to)))
-  const merging = [...told].reduce((sum, s) => sum + alikeFlops(plan.sequences[s] as SequencePlan, layer, p, D), 0)
+  const told = devices.flatMap(to =>
+    transfers(plan, layer, p, to).map(s => [plan.sequences[s] as SequencePlan, to] as const),
+  )
+  // Those that hear of the same rows get the same groups.
+  const groupings = new Map(told.map(([sequence]) => [sequence, new Map<number, number>()] as const))
+  for (const [sequence, to] of told) groupings.get(sequence)?.set(overlap(sequence, p, to), to)
+  const merging = [...groupings].reduce(
+    (sum, [sequence, receivers]) =>
+      [...receivers.values()].reduce((all, to) => all + alikeFlops(sequence, layer, p, to, D), sum),
+    0,
+  )
   return {
     queries,
     own: merging + 2 * queries * D * A + 4 * keys * D * A + 4 * pairs * A,
@@ -126,7 +136,7 @@ export const exchangedBytes = (
   to: number,
   width: number,
 ): number =>
-  rowBytes(sentRows(plan, layer, sequences, from, to), width, plan.wire) + countBytes(plan, layer, sequences, from)
+  rowBytes(sentRows(plan, layer, sequences, from, to), width, plan.wire) + countBytes(plan, layer, sequences, from, to)
 
 /** How many exact rows `from` hands over of these sequences. */
 export const handedRows = (plan: Plan, sequences: readonly number[], from: number): number =>

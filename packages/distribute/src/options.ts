@@ -45,7 +45,7 @@ export interface SharingOptions {
   /** ⌈N/P⌉ / L where neither `segments` nor `rows` is given, ≥ 1; default 2. */
   readonly compressionRate?: number
   /**
-   * How the rows between exact ones are cut into segments; default 1.5 for causal models, else `alike`. `graded`, or a factor such as 1.5, makes a segment's size grow with its
+   * How the rows between exact ones are cut into segments; default `alike`. `graded`, or a factor such as 1.5, makes a segment's size grow with its
    * distance from where another device's rows begin (in a causal model: later rows) in the order of dealing, so that the rows
    * beside the cut are exact and far ones coarse; that costs nothing. `alike` groups a device's rows anew in each layer, at most
    * 65,535 of a sequence: 2 bytes a mean for its count, and 2·n²·D operations for each n ≤ 512 rows or so that are compared.
@@ -67,7 +67,7 @@ export interface SharingOptions {
    */
   readonly anchor?: number
   /**
-   * For causal models, not with `bounds: 'alike'`: the last rows of a device's partition that the next device with rows computes too,
+   * For causal models: the last rows of a device's partition that the next device with rows computes too,
    * before its own, and that are therefore not sent to it; at most those that are sent at all. Later devices hear of all rows. A whole
    * number ≥ 0, or below 1 a share of that device's own rows, rounded down. Default: 1/16 for means of causal models whose `bounds` are
    * left open too, else 0. Costs that device a row's computation in each layer and the row's input, and no bytes of the exchange.
@@ -164,10 +164,6 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
     [
       halo === undefined || whole(halo, 0) || (halo > 0 && halo < 1),
       `halo is ${halo}, neither a whole number ≥ 0 nor a share below 1`,
-    ],
-    [
-      !halo || bounds !== 'alike',
-      `halo is ${halo}, but bounds is "alike": its groups would differ by receiver; uniform, graded or a factor can be`,
     ],
     counted('padTo', padTo),
     [turn === undefined || whole(turn, 1), `turn is ${turn}, not a whole number ≥ 1`],

@@ -66,7 +66,7 @@ const anyPlan = fc
     fc.record({ all: fc.constant(all), weights: fc.option(weights(all.devices, all.devices), { nil: undefined }) }),
   )
   .map(({ all: { devices, rows, causal, decodes, want, seed, halo: most, ...options }, weights }) => {
-    const halo = causal && options.bounds !== 'alike' ? most : 0
+    const halo = causal ? most : 0
     const lost = seed % 3 === 0 ? ([seed % devices, seed % 4] as const) : undefined
     const request = { shape: { layers: 3, causal }, rows, want, devices, decodes }
     return createPlan(request, { ...options, halo, ...(weights && { weights }), ...(lost && { lost }) })

@@ -31,6 +31,8 @@ export interface SequencePlan {
   readonly sentNext?: SequencePlan['sent']
   /** For each device, the rows that are merged by likeness, counted from its partition's start; absent: `sent` says all. */
   readonly merged?: readonly Run[]
+  /** As `merged`, for the next device with rows where that has a halo. */
+  readonly mergedNext?: readonly Run[]
 }
 
 export interface Plan {
@@ -119,11 +121,13 @@ function dealtSequence(
   const sent = sentInLayers(rows, bounds, anchor, shape, options)
   const halo = strategy === 'means' ? halos(bounds, anchor, options.halo ?? 0) : []
   const isMerged = strategy === 'means' && options.bounds === 'alike'
-  const merged = isMerged ? mergedRuns(rows, bounds, anchor, shape.causal, options) : undefined
+  const mergedIn = (of: readonly Run[]): Run[] => mergedRuns(rows, of, anchor, shape.causal, options)
+  const forNext = halo.some(h => h > 0) ? without(bounds, halo) : undefined
   return {
     ...{ rows, bounds, sent, anchor },
-    ...(merged && { merged }),
-    ...(halo.some(h => h > 0) && { halo, sentNext: sentInLayers(rows, without(bounds, halo), anchor, shape, options) }),
+    ...(isMerged && { merged: mergedIn(bounds) }),
+    ...(forNext && { halo, sentNext: sentInLayers(rows, forNext, anchor, shape, options) }),
+    ...(forNext && isMerged && { mergedNext: mergedIn(forNext) }),
     ...(order && holders.length > 1 && { order }),
   }
 }
@@ -279,6 +283,12 @@ export function rowsOf(sequence: SequencePlan, device: number): number[] {
 export function sentBy(sequence: SequencePlan, layer: number, from: number, to: number): readonly Run[] {
   const { sent, sentNext = sent } = sequence
   return (overlap(sequence, from, to) > 0 ? sentNext : sent)[layer]?.[from] as readonly Run[]
+}
+
+/** The rows that a device merges by likeness for another, counted from its partition's start; undefined where `sentBy` says all. */
+export function mergedBy(sequence: SequencePlan, from: number, to: number): Run | undefined {
+  const { merged, mergedNext = merged } = sequence
+  return (overlap(sequence, from, to) > 0 ? mergedNext : merged)?.[from]
 }
 
 /** Whether a device computes query rows of a sequence in a layer: the last one only computes what is asked for. */

@@ -5,14 +5,13 @@ import type { RowShape } from './row-order.js'
 
 /** Everything about means but how many: of P devices and a model of this shape. */
 export function recommended(shape: Pick<StackShape, 'causal'> & RowShape, devices: number): SharingOptions {
-  const exact = { strategy: 'means', point: 'normed', wire: 'int4' } as const
-  // Rows beside the cut are what later ones attend to most, and a few that are computed twice take a quarter to a third of the loss away.
-  if (shape.causal) return { ...exact, bounds: 1.5, sink: 0, halo: 1 / 16 }
+  const groups = { strategy: 'means', point: 'normed', wire: 'int4', bounds: 'alike' } as const
+  // Rows beside the cut are what later ones attend to most: a few are computed twice.
+  if (shape.causal) return { ...groups, sink: 0, halo: 1 / 16 }
   // Two devices that each have every other patch of an image lack little; more lack too much, and compact parts are better.
-  if (shape.patchGrid)
-    return { ...exact, bounds: 'alike', sink: 1, order: devices === 2 ? 'hilbert-in-turn' : 'hilbert' }
+  if (shape.patchGrid) return { ...groups, sink: 1, order: devices === 2 ? 'hilbert-in-turn' : 'hilbert' }
   // Of a pair of sentences every device has a part of both; a short one is dealt in runs.
-  return { ...exact, bounds: 'alike', sink: 1, order: 'in-turn', turn: 8 }
+  return { ...groups, sink: 1, order: 'in-turn', turn: 8 }
 }
 
 /** In four bits these are fewer bytes than a tenth of the rows in f32, and pairs of sentences lose a point or two where a quarter of the rows loses 17. */

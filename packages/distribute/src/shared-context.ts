@@ -83,14 +83,17 @@ function send(
 ): void {
   const stage = meter.at(String(layer))
   const source = plan.point === 'input' ? x : normed
-  // Rows are merged once, whoever hears of them.
-  const merged = new Map<number, Pieces>()
-  const piecesOf = (s: number): Pieces => {
+  // Rows are merged once for all who hear of the same ones.
+  const merged = new Map<string, Pieces>()
+  const piecesOf = (s: number, to: number): Pieces => {
     const sequence = plan.sequences[s] as SequencePlan
-    const known = merged.get(s) ?? pieces(sequence, layer, self, source, ownStart(layout, sequence, s, self))
-    merged.set(s, known)
+    const key = keyOf(s, to)
+    const start = ownStart(layout, sequence, s, self)
+    const known = merged.get(key) ?? pieces(sequence, layer, { from: self, to }, source, start)
+    merged.set(key, known)
     return known
   }
+  const keyOf = (s: number, to: number): string => `${s}-${overlap(plan.sequences[s] as SequencePlan, self, to)}`
   const made = (sequences: readonly number[], to: number): { means: Tensor; counts: number[] } => {
     if (!plan.sequences.some(sequence => sequence.merged))
       return {
@@ -100,7 +103,7 @@ function send(
         ),
         counts: [],
       }
-    const all = sequences.map(piecesOf)
+    const all = sequences.map(s => piecesOf(s, to))
     return { means: meansOf(source, all), counts: all.flatMap(({ counts }) => counts) }
   }
   // Receivers mostly get the same rows of the same sequences, so the same bytes.
@@ -108,7 +111,7 @@ function send(
   for (let to = 0; to < plan.devices; to++) {
     const sequences = transfers(plan, layer, self, to)
     if (sequences.length === 0) continue
-    const key = sequences.map(s => `${s}-${overlap(plan.sequences[s] as SequencePlan, self, to)}`).join()
+    const key = sequences.map(s => keyOf(s, to)).join()
     let data = encoded.get(key)
     if (!data) {
       const { means, counts } = made(sequences, to)
@@ -169,7 +172,7 @@ async function* blocks(
     if (sequences.length === 0) continue
     const data = await exchange.take('rows', layer, from)
     stage.bytesReceived += dataBytes(data)
-    const end = data.length - countBytes(plan, layer, sequences, from)
+    const end = data.length - countBytes(plan, layer, sequences, from, self)
     const rows = decodeRows(
       scope,
       data.subarray(0, Math.max(0, end)),

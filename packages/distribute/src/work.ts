@@ -110,7 +110,7 @@ function silentExchange(plan: Plan, self: number, width: number): Exchange {
   const rows = (layer: number, from: number): Uint8Array => {
     const sequences = transfers(plan, layer, from, self)
     const silent = new Uint8Array(rowBytes(sentRows(plan, layer, sequences, from, self), width, plan.wire))
-    return joined([silent, encodeCounts(plannedCounts(plan, layer, sequences, from))])
+    return joined([silent, encodeCounts(plannedCounts(plan, layer, sequences, from, self))])
   }
   const handed = (from: number): Uint8Array =>
     new Uint8Array(rowBytes(handedRows(plan, handoffs(plan, from, self), from), width, 'f32'))

@@ -98,7 +98,7 @@ export function withSharing(command: Command): Command {
     .option('--compression <CR>', 'rows that a mean stands for, instead of --segments (default: 2)', atLeast(1))
     .option(
       '--bounds <name>',
-      'segments: uniform, graded (finest beside other devices’ rows), a factor such as 1.5, or alike (default: 1.5 for causal models, else alike)',
+      'segments: uniform, graded (finest beside other devices’ rows), a factor such as 1.5, or alike (default)',
       segmentBounds,
     )
     .option('--sink <K>', 'leading rows that are sent exactly (default: 0 for causal models, else 1)', whole(0))
