@@ -63,25 +63,27 @@ export function paretoFront({ metric, cells, experiment }: Result, P: number): R
     .toSorted((a, b) => bytesOf(a) - bytesOf(b))
 }
 
-/** What is left of the metric where a device's means are not heard, by the layer from which on. */
+/** What is lost where a device's means are not heard, by the layer from which on. */
 export function lostDevice({ experiment, metric, cells }: Result): Chart | undefined {
   const lost = cells.flatMap(c => (c.role.kind === 'lost' ? [{ layer: c.role.layer, cell: c }] : []))
   if (lost.length === 0) return undefined
   const layers = [...new Set(lost.map(l => l.layer))].sort((a, b) => a - b)
   const devices = [...new Set(lost.map(l => l.cell.cell.devices))]
+  const sign = metric.better === 'higher' ? 1 : -1
   return {
     ...{
       kind: 'bars',
       file: `lost-${slug(experiment.name)}`,
       title: `${experiment.name}: the means of one device lost`,
     },
-    axis: metric.unit === '%' ? `${metric.name}, %` : metric.name,
+    axis: `${metric.name} lost${metric.unit === '%' ? ', points' : ''}`,
     categories: layers.map(layer => `from layer ${layer}`),
     series: devices.map(P => ({
       name: `${P} devices`,
       values: layers.map(layer => {
         const found = lost.find(l => l.layer === layer && l.cell.cell.devices === P)
-        return found && metricOf(found.cell)
+        const one = cells.find(c => c.role.kind === 'one' && c.cuts === P)
+        return found && one && sign * (metricOf(one) - metricOf(found.cell))
       }),
     })),
   }

@@ -1,7 +1,7 @@
 """Predicts whole test sets in plain PyTorch (float32), as something to hold `prismal eval` on one device against.
 
     pip install torch transformers safetensors numpy tokenizers
-    python weights-tools/python/reference_predictions.py ../shared/data out/ --vit models/vit-cifar10 --mnist --bert finetuned/minilm-rte finetuned/minilm-cola
+    python weights-tools/python/reference_predictions.py ../shared/data out/ --vit models/vit-cifar10 --mnist bench/.cache/vit-mnist --bert finetuned/minilm-rte finetuned/minilm-cola
 
 One JSON file a data set: `columns` as a cell of `prismal eval` has them (`predicted`, class numbers; `margin`, the largest logit less
 the second; a difference where the margin is tiny is rounding), digests of model and data, versions. Labels are not read and no
@@ -67,9 +67,10 @@ def mnist(args):
     weights = torch.load(checkpoint, map_location="cpu", weights_only=True)
     images, _ = read_digits(args.data / "mnist-t10k")
     pixels = (torch.from_numpy(images[:args.limit].astype(np.float32)) / 255 - MEAN) / STD
-    for name, activation in {"relu": F.relu, "gelu": F.gelu}.items():
-        logits = torch.cat([forward(weights, part, activation) for part in pixels.split(100)])
-        write(args.out, f"mnist-{name}", checkpoint, args.data / "mnist-t10k/t10k-images-idx3-ubyte.gz", logits, f"MLPs with {name}")
+    name = json.loads((args.mnist / "config.json").read_text())["hidden_act"]
+    logits = torch.cat([forward(weights, part, {"relu": F.relu, "gelu": F.gelu}[name]) for part in pixels.split(100)])
+    digits = args.data / "mnist-t10k/t10k-images-idx3-ubyte.gz"
+    write(args.out, f"mnist-{name}", args.mnist / "model.safetensors", digits, logits, f"the checkpoint itself, MLPs with {name}")
 
 
 def bert(args, given):
@@ -97,7 +98,7 @@ def main():
     parser.add_argument("data", type=Path, help="../shared/data")
     parser.add_argument("out", type=Path)
     parser.add_argument("--vit", type=Path, help="predict CIFAR-10's test images with this model")
-    parser.add_argument("--mnist", action="store_true", help="predict MNIST's test digits with the shared checkpoint")
+    parser.add_argument("--mnist", type=Path, help="predict MNIST's test digits with the shared checkpoint, which was converted into this folder")
     parser.add_argument("--bert", nargs="*", default=[], metavar="FOLDER[:TASK]", help="predict the dev (MRPC: test) set of each one's task")
     parser.add_argument("--limit", type=int, help="only the first items")
     args = parser.parse_args()
