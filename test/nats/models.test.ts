@@ -1,7 +1,7 @@
 /** Models in the Object Store of a real server: pushed, fetched, altered. */
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { NatsConnection } from '@nats-io/nats-core'
 import { Objm } from '@nats-io/obj'
 import { Secret } from '@prismal/distribute'
@@ -124,7 +124,8 @@ describe.skipIf(!hasNatsServer)('models in the Object Store', () => {
   it('say what is missing: the model, a model folder, JetStream', async () => {
     const { nc, cacheDir, digest } = await store()
     await expect(modelFromStore(nc, 'f'.repeat(64), { cacheDir })).rejects.toThrow(/no model sha256 ffff.*prismal push/)
-    await expect(modelFromStore(nc, '../x', { cacheDir })).rejects.toThrow(/not a model's digest/)
+    for (const name of ['../x', `../${basename(cacheDir)}`, '.'])
+      await expect(modelFromStore(nc, name, { cacheDir })).rejects.toThrow(/not a model's digest/)
     await expect(pushModel(nc, await folderFiles('test'), digest)).rejects.toThrow(/not a model folder/)
     const other = await connected((await started()).url)
     await expect(push(other, digest)).rejects.toThrow(/without JetStream.*nats-server -js/)

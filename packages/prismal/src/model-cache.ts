@@ -25,14 +25,16 @@ export async function modelFromStore(
   { cacheDir = cacheFolder(), ...options }: StoredModelOptions = {},
 ): Promise<string> {
   const folder = join(cacheDir, digest)
-  if (/^[0-9a-f]{64}$/.test(digest) && existsSync(folder)) return folder
+  // What is no digest may lead anywhere; fetching it says so.
+  const isThere = (): boolean => /^[0-9a-f]{64}$/.test(digest) && existsSync(folder)
+  if (isThere()) return folder
   const partial = `${folder}.partial`
   try {
     await fetchModel(nc, digest, folderOf(partial), options)
     await rename(partial, folder)
   } catch (error) {
     // Another process may have finished meanwhile.
-    if (!existsSync(folder)) throw error
+    if (!isThere()) throw error
     await rm(partial, { recursive: true, force: true })
   }
   return folder
