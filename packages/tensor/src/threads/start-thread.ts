@@ -93,7 +93,7 @@ function resolvable<T>(): { readonly promise: Promise<T>; readonly resolve: (val
   return { promise, resolve }
 }
 
-/** The thread that started this one. */
+/** The thread that started this one; where none did, nobody hears and says anything. */
 export interface StarterPort {
   post(message: unknown, transfer?: readonly unknown[]): void
   /** Calls `take` with every message. */
@@ -107,7 +107,9 @@ export function starterPort(): StarterPort {
       post: (message, transfer = []) => port.postMessage(message, [...transfer] as never[]),
       listen: take => void port.on('message', take),
     }
-  const scope = globalThis as unknown as WorkerLike & EventTarget
+  const scope = globalThis as unknown as WorkerLike & Partial<EventTarget>
+  // Nobody started it: a thread's script was imported.
+  if (!scope.addEventListener) return { post: () => {}, listen: () => {} }
   // What nobody catches ends a thread of Node; the page hears of it as of an error.
   scope.addEventListener('unhandledrejection', event => {
     event.preventDefault()
