@@ -129,11 +129,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'devices beyond a halo are sent what the next one is',
-    edits: one(
-      'packages/distribute/src/shared-context.ts',
-      'overlap(plan.sequences[s] as SequencePlan, self, to)',
-      '0',
-    ),
+    edits: one('packages/distribute/src/plan.ts', 'overlap(plan.sequences[s] as SequencePlan, from, to)', '0'),
     build: distribute,
     suites: [DEFINITION],
   },

@@ -13,7 +13,7 @@ import {
   handedRun,
   handoffs,
   hasQueries,
-  overlap,
+  hearing,
   type Plan,
   type SequencePlan,
   sentBy,
@@ -97,15 +97,12 @@ export function layerWork(plan: Plan, shape: StackShape, p: number, layer: numbe
     const sequences = handoffs(plan, p, to)
     return sequences.length > 0 ? [{ device: to, bytes: dataBytes(handedRows(plan, sequences, p) * D * 4) }] : []
   })
-  const told = devices.flatMap(to =>
-    transfers(plan, layer, p, to).map(s => [plan.sequences[s] as SequencePlan, to] as const),
-  )
   // Those that hear of the same rows get the same groups.
-  const groupings = new Map(told.map(([sequence]) => [sequence, new Map<number, number>()] as const))
-  for (const [sequence, to] of told) groupings.get(sequence)?.set(overlap(sequence, p, to), to)
-  const merging = [...groupings].reduce(
-    (sum, [sequence, receivers]) =>
-      [...receivers.values()].reduce((all, to) => all + alikeFlops(sequence, layer, p, to, D), sum),
+  const told = new Map(
+    devices.flatMap(to => transfers(plan, layer, p, to).map(s => [hearing(plan, s, p, to), { s, to }] as const)),
+  )
+  const merging = [...told.values()].reduce(
+    (sum, { s, to }) => sum + alikeFlops(plan.sequences[s] as SequencePlan, layer, p, to, D),
     0,
   )
   return {

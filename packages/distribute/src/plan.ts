@@ -291,6 +291,10 @@ export function mergedBy(sequence: SequencePlan, from: number, to: number): Run 
   return (overlap(sequence, from, to) > 0 ? mergedNext : merged)?.[from]
 }
 
+/** The same for all who hear of the same rows of a sequence from a device. */
+export const hearing = (plan: Plan, s: number, from: number, to: number): string =>
+  `${s}-${overlap(plan.sequences[s] as SequencePlan, from, to)}`
+
 /** Whether a device computes query rows of a sequence in a layer: the last one only computes what is asked for. */
 export function hasQueries(plan: Plan, layer: number, sequence: SequencePlan, device: number): boolean {
   const [from, to] = sequence.bounds[device] as Run

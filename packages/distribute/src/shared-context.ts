@@ -17,7 +17,7 @@ import {
   extraRows,
   handedRun,
   handoffs,
-  overlap,
+  hearing,
   type Plan,
   type SequencePlan,
   sentBy,
@@ -87,13 +87,12 @@ function send(
   const merged = new Map<string, Pieces>()
   const piecesOf = (s: number, to: number): Pieces => {
     const sequence = plan.sequences[s] as SequencePlan
-    const key = keyOf(s, to)
+    const key = hearing(plan, s, self, to)
     const start = ownStart(layout, sequence, s, self)
     const known = merged.get(key) ?? pieces(sequence, layer, { from: self, to }, source, start)
     merged.set(key, known)
     return known
   }
-  const keyOf = (s: number, to: number): string => `${s}-${overlap(plan.sequences[s] as SequencePlan, self, to)}`
   const made = (sequences: readonly number[], to: number): { means: Tensor; counts: number[] } => {
     if (!plan.sequences.some(sequence => sequence.merged))
       return {
@@ -111,7 +110,7 @@ function send(
   for (let to = 0; to < plan.devices; to++) {
     const sequences = transfers(plan, layer, self, to)
     if (sequences.length === 0) continue
-    const key = sequences.map(s => keyOf(s, to)).join()
+    const key = sequences.map(s => hearing(plan, s, self, to)).join()
     let data = encoded.get(key)
     if (!data) {
       const { means, counts } = made(sequences, to)

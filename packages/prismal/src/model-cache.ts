@@ -4,7 +4,7 @@ import { mkdir, open, rename, rm, truncate } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { NatsConnection } from '@nats-io/nats-core'
-import { fetchModel, type ModelFolder, type ModelStoreOptions } from '@prismal/distribute/nats'
+import { checkDigest, fetchModel, type ModelFolder, type ModelStoreOptions } from '@prismal/distribute/nats'
 
 /** `$XDG_CACHE_HOME/prismal`, or `~/.cache/prismal`. */
 export const cacheFolder = (): string => join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'prismal')
@@ -24,17 +24,16 @@ export async function modelFromStore(
   digest: string,
   { cacheDir = cacheFolder(), ...options }: StoredModelOptions = {},
 ): Promise<string> {
+  checkDigest(digest)
   const folder = join(cacheDir, digest)
-  // What is no digest may lead anywhere; fetching it says so.
-  const isThere = (): boolean => /^[0-9a-f]{64}$/.test(digest) && existsSync(folder)
-  if (isThere()) return folder
+  if (existsSync(folder)) return folder
   const partial = `${folder}.partial`
   try {
     await fetchModel(nc, digest, folderOf(partial), options)
     await rename(partial, folder)
   } catch (error) {
     // Another process may have finished meanwhile.
-    if (!isThere()) throw error
+    if (!existsSync(folder)) throw error
     await rm(partial, { recursive: true, force: true })
   }
   return folder

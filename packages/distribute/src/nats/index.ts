@@ -12,7 +12,7 @@ export {
   ownAddress,
 } from './devices.js'
 export { type Change, Directory, type DirectoryOptions, type DiscoverOptions, discover } from './directory.js'
-export { fetchModel, type ModelFolder, type ModelStoreOptions, pushModel } from './models.js'
+export { checkDigest, fetchModel, type ModelFolder, type ModelStoreOptions, pushModel } from './models.js'
 export type { TaskRequest } from './requests.js'
 export { type Answerer, type ServeOptions, type Serving, serveRequests } from './serve.js'
 export { DEFAULT_GROUP, subjectsOf } from './subjects.js'

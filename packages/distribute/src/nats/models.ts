@@ -193,7 +193,8 @@ async function readManifest(
 
 const isCount = (n: unknown): n is number => Number.isSafeInteger(n) && (n as number) >= 0
 
-function checkDigest(digest: string): void {
+/** Throws {@link ModelError} for what is no model's digest, and might lead anywhere as a name of a folder. */
+export function checkDigest(digest: string): void {
   if (!/^[0-9a-f]{64}$/.test(digest)) throw new ModelError(`"${digest}" is not a model's digest: 64 hexadecimal digits`)
 }
 
