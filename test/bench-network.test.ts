@@ -15,6 +15,7 @@ import { compete, type PairStart, withPairs } from '../bench/network/pair.js'
 import { secretFile } from '../bench/network/worker-process.js'
 import { atMost, type Findings, figureOf, type Row, table } from '../bench/report.js'
 import { compileScripts } from '../bench/scripts.js'
+import { temporaryFolder } from './temporary-folder.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const VIT = `${root}/models/vit-cifar10`
@@ -97,7 +98,8 @@ function processesWith(mark: string): string[] {
 describe.runIf(process.platform === 'linux')('a bench that is interrupted', () => {
   const start = async (mark: string): Promise<ChildProcess> => {
     const args = ['--import', 'tsx', `${root}/test/bench-until-interrupted.ts`]
-    const env = { ...process.env, PRISMAL_BENCH_MARK: mark }
+    // Killed outright, it leaves its secret's folder: within ours.
+    const env = { ...process.env, PRISMAL_BENCH_MARK: mark, TMPDIR: temporaryFolder() }
     const bench = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] })
     for await (const line of createInterface({ input: bench.stdout! })) if (line === 'ready') break
     return bench

@@ -1,12 +1,11 @@
 /** What the benchmarks stand on: random models that load, contenders that compute what they are compared as, the report. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { aloneRunner, loadModel, parseSafetensors, patchify, type VitShape } from '@prismal/models'
 import { folderFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { chartsOf } from '../bench/chart-data.js'
 import { Contender, Unavailable } from '../bench/contender.js'
 import { markdownOf } from '../bench/markdown.js'
@@ -14,12 +13,12 @@ import { writeRandomWeights } from '../bench/random-weights.js'
 import { atMost, bar, type Findings, type Row } from '../bench/report.js'
 import { compileScripts, scriptPath } from '../bench/scripts.js'
 import { randomFrom } from './random.js'
+import { temporaryFolder } from './temporary-folder.js'
 
 const VIT = fileURLToPath(new URL('../models/vit-cifar10', import.meta.url))
 
 describe('random weights', () => {
-  const root = mkdtempSync(join(tmpdir(), 'prismal-bench-'))
-  afterAll(() => rmSync(root, { recursive: true }))
+  const root = temporaryFolder()
   const tensors = [
     { name: 'a', shape: [300, 500], fill: 'random' },
     { name: 'gain', shape: [7], fill: 'ones' },

@@ -1,12 +1,13 @@
 /** The command as a person runs it: a process of its own, its output, its messages, its exit codes. */
-import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { availableParallelism, tmpdir } from 'node:os'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { prismal } from './prismal-command.js'
+import { temporaryFolder } from './temporary-folder.js'
 
 const folder = (files: Record<string, string>): string => {
-  const path = mkdtempSync(join(tmpdir(), 'prismal-'))
+  const path = temporaryFolder()
   for (const [name, text] of Object.entries(files)) {
     mkdirSync(join(path, name, '..'), { recursive: true })
     writeFileSync(join(path, name), text)

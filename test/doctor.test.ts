@@ -1,10 +1,11 @@
 /** `prismal doctor`, in this runtime and in ones that lack something. */
 import { spawn } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
-import { availableParallelism, tmpdir } from 'node:os'
+import { cpSync, mkdirSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { ended, prismal } from './prismal-command.js'
+import { temporaryFolder } from './temporary-folder.js'
 
 it('tells what is here in lines, and in one object', async () => {
   const { code, out, err } = await prismal('doctor')
@@ -20,39 +21,35 @@ it('tells what is here in lines, and in one object', async () => {
 })
 
 it('says what to do about what is missing', async () => {
-  const lonely = mkdtempSync(join(tmpdir(), 'prismal-'))
-  try {
-    // The packages alone: no model, no transport's library beside them.
-    for (const name of ['commander', 'ws', '@jsquash', '@huggingface'])
-      cpSync(`node_modules/${name}`, join(lonely, 'node_modules', name), { recursive: true })
-    for (const name of ['tensor', 'models', 'distribute', 'prismal']) {
-      const folder = join(lonely, 'node_modules', name === 'prismal' ? name : `@prismal/${name}`)
-      mkdirSync(folder, { recursive: true })
-      cpSync(`packages/${name}/package.json`, join(folder, 'package.json'))
-      cpSync(`packages/${name}/dist`, join(folder, 'dist'), { recursive: true })
-    }
-    const doctor = (...flags: string[]) =>
-      ended(
-        spawn(process.execPath, [...flags, 'node_modules/prismal/dist/cli.js', 'doctor'], {
-          ...{ cwd: lonely, stdio: ['ignore', 'pipe', 'pipe'] },
-        }),
-      )
-    const { code, out, err } = await doctor()
-    expect({ code, err }).toEqual({ code: 0, err: '' })
-    expect(out).toContain('→ @prismal/vit-cifar10 is not installed\n  npm install @prismal/vit-cifar10')
-    expect(out).toContain('→ web-rtc takes more packages\n  npm install node-datachannel')
-    const slow = await doctor('--jitless')
-    expect(slow.out).toMatch(/^webassembly {2}no$/m)
-    expect(slow.out).toContain('(f32, reference)')
-    rmSync(join(lonely, 'node_modules/@prismal/tensor/dist'), { recursive: true })
-    cpSync('packages/tensor/dist', join(lonely, 'node_modules/@prismal/tensor/dist'), {
-      recursive: true,
-      filter: path => !path.endsWith('.wasm'),
-    })
-    const broken = await doctor()
-    expect(broken.code).toBe(0)
-    expect(broken.out).toMatch(/^→ wasm: the [\w-]+ kernels could not be loaded from /m)
-  } finally {
-    rmSync(lonely, { recursive: true, force: true })
+  const lonely = temporaryFolder()
+  // The packages alone: no model, no transport's library beside them.
+  for (const name of ['commander', 'ws', '@jsquash', '@huggingface'])
+    cpSync(`node_modules/${name}`, join(lonely, 'node_modules', name), { recursive: true })
+  for (const name of ['tensor', 'models', 'distribute', 'prismal']) {
+    const folder = join(lonely, 'node_modules', name === 'prismal' ? name : `@prismal/${name}`)
+    mkdirSync(folder, { recursive: true })
+    cpSync(`packages/${name}/package.json`, join(folder, 'package.json'))
+    cpSync(`packages/${name}/dist`, join(folder, 'dist'), { recursive: true })
   }
+  const doctor = (...flags: string[]) =>
+    ended(
+      spawn(process.execPath, [...flags, 'node_modules/prismal/dist/cli.js', 'doctor'], {
+        ...{ cwd: lonely, stdio: ['ignore', 'pipe', 'pipe'] },
+      }),
+    )
+  const { code, out, err } = await doctor()
+  expect({ code, err }).toEqual({ code: 0, err: '' })
+  expect(out).toContain('→ @prismal/vit-cifar10 is not installed\n  npm install @prismal/vit-cifar10')
+  expect(out).toContain('→ web-rtc takes more packages\n  npm install node-datachannel')
+  const slow = await doctor('--jitless')
+  expect(slow.out).toMatch(/^webassembly {2}no$/m)
+  expect(slow.out).toContain('(f32, reference)')
+  rmSync(join(lonely, 'node_modules/@prismal/tensor/dist'), { recursive: true })
+  cpSync('packages/tensor/dist', join(lonely, 'node_modules/@prismal/tensor/dist'), {
+    recursive: true,
+    filter: path => !path.endsWith('.wasm'),
+  })
+  const broken = await doctor()
+  expect(broken.code).toBe(0)
+  expect(broken.out).toMatch(/^→ wasm: the [\w-]+ kernels could not be loaded from /m)
 })

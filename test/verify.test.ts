@@ -1,11 +1,11 @@
 /** Every golden folder, every case, on every build that this Node has: alone, over memory and over threads. */
-import { cpSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { availableBuilds } from '@prismal/tensor'
 import { type VerifyOptions, verifyFolder } from 'prismal'
 import { describe, expect, it } from 'vitest'
 import { sharedFolder } from './shared-folder.js'
+import { temporaryFolder } from './temporary-folder.js'
 
 const reference = sharedFolder('reference')
 const goldenIn = (folder: string): string[] =>
@@ -34,7 +34,7 @@ describe('models of the repository', () => {
   })
 
   it('finds a golden result that is off', async () => {
-    const copy = join(mkdtempSync(join(tmpdir(), 'prismal-')), 'vit')
+    const copy = join(temporaryFolder(), 'vit')
     cpSync('models/vit-cifar10', copy, { recursive: true })
     const file = join(copy, 'outputs.safetensors')
     const bytes = readFileSync(file)

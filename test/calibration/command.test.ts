@@ -1,12 +1,12 @@
 /** `prismal calibrate`, and `--sharing` and `--budget` of other commands, as a person runs them. */
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { prismal } from '../prismal-command.js'
 import { randomFrom } from '../random.js'
+import { temporaryFolder } from '../temporary-folder.js'
 
-const folder = mkdtempSync(join(tmpdir(), 'prismal-'))
+const folder = temporaryFolder()
 const file = (name: string, content: string | Uint8Array): string => {
   const path = join(folder, name)
   writeFileSync(path, content)

@@ -1,14 +1,13 @@
 /** `prismal eval` as a person runs it: tables, files, messages, and what is left when it is ended. */
 import type { ChildProcess } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, readdirSync, readFileSync, watch, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { type Ended, ended, startPrismal } from '../prismal-command.js'
+import { temporaryFolder } from '../temporary-folder.js'
 import { cifarFile } from './data.js'
 
-const folder = mkdtempSync(join(tmpdir(), 'prismal-eval-'))
-afterAll(() => rmSync(folder, { recursive: true }))
+const folder = temporaryFolder()
 const images = join(folder, 'test_batch.bin')
 writeFileSync(images, cifarFile(16))
 

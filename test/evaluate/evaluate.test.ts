@@ -1,6 +1,5 @@
 /** What an evaluation says, against requests made by hand, and its cells as files. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cost, createPlan, PlanError } from '@prismal/distribute'
@@ -19,12 +18,12 @@ import { pipeline } from 'prismal'
 import { DataError, type EvaluateOptions, evaluate, gridCells, Subject, type Way } from 'prismal/evaluate'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { cosine } from '../compare.js'
+import { temporaryFolder } from '../temporary-folder.js'
 import { cifarFile, TEXT } from './data.js'
 
 const models = fileURLToPath(new URL('../../models', import.meta.url))
 const [vit, gpt2] = ['vit-cifar10', 'gpt2-chronicle'].map(name => join(models, name)) as [string, string]
-const folder = mkdtempSync(join(tmpdir(), 'prismal-eval-'))
-afterAll(() => rmSync(folder, { recursive: true }))
+const folder = temporaryFolder()
 const [images, text, documents] = ['test_batch.bin', 'text.txt', 'documents.json'].map(name => join(folder, name)) as [
   string,
   string,

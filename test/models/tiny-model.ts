@@ -1,13 +1,12 @@
 /** Small models of random weights, written as Hugging Face folders in whatever form a test asks for. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { alone, loadModel, type Model, type Part, patchify, type VitShape, wholeLayout } from '@prismal/models'
 import { folderFiles } from '@prismal/models/node'
 import { type Build, createEngine, type Precision } from '@prismal/tensor'
 import { type StateDict, writeSafetensors } from '@prismal/weights-tools'
-import { afterAll } from 'vitest'
 import { normals, randomFrom } from '../random.js'
+import { temporaryFolder } from '../temporary-folder.js'
 
 export type Family = Model['family']
 export const FAMILIES: readonly Family[] = ['vit', 'bert', 'gpt2']
@@ -176,8 +175,7 @@ export const same = (name: string): string => name
 
 /** A function that makes fresh folders, which go when the file's tests are over. */
 export function temporaryFolders(): () => string {
-  const root = mkdtempSync(join(tmpdir(), 'prismal-models-'))
-  afterAll(() => rmSync(root, { recursive: true, force: true }))
+  const root = temporaryFolder()
   return () => mkdtempSync(join(root, 'model-'))
 }
 

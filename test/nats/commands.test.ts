@@ -1,11 +1,10 @@
 /** Workers, groups and those who ask, as processes of the command at real servers that fail. */
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { ask, connectNats } from '@prismal/distribute/nats'
 import { describe, expect, it } from 'vitest'
 import { hasNatsServer } from '../nats-server.js'
 import { CLI, prismal, type Running, start } from '../network/processes.js'
+import { temporaryFolder } from '../temporary-folder.js'
 import { afterwards, started } from './opened.js'
 
 const CAT = 'examples/images/cat.png'
@@ -17,11 +16,6 @@ const begun = async (until: RegExp, ...args: string[]): Promise<Running> => {
 }
 const worker = (...args: string[]) => begun(/^listening on/m, 'worker', ...args)
 const serve = (...args: string[]) => begun(/^serving/m, 'serve', '--task', 'image-classification', ...args)
-const folder = (): string => {
-  const path = mkdtempSync(join(tmpdir(), 'prismal-nats-'))
-  afterwards(async () => rmSync(path, { recursive: true, force: true }))
-  return path
-}
 
 describe.skipIf(!hasNatsServer)('at a NATS server', () => {
   it('workers come back by themselves when it was killed and started anew', { timeout: 120_000 }, async () => {
@@ -71,7 +65,7 @@ describe.skipIf(!hasNatsServer)('at a NATS server', () => {
 
   it('only those with the secret are found, answered and brought models', { timeout: 120_000 }, async () => {
     const { url } = await started({ jetStream: true })
-    const here = folder()
+    const here = temporaryFolder()
     const [secret, other] = [join(here, 'secret'), join(here, 'other')]
     for (const file of [secret, other]) expect((await prismal('secret', '--out', file)).code).toBe(0)
     const cached = { ...process.env, XDG_CACHE_HOME: join(here, 'cache') }

@@ -1,12 +1,12 @@
 /** The commands of docs/nats.md: those for one machine run as they stand, but for the server's port and folder; the others exist. */
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { hasNatsServer } from '../nats-server.js'
 import { CLI, type Running, start } from '../network/processes.js'
+import { temporaryFolder } from '../temporary-folder.js'
 
 const guide = readFileSync('docs/nats.md', 'utf8')
 /** Commands of a section, without what is said of them. */
@@ -31,7 +31,7 @@ const freePort = (): Promise<number> =>
 
 describe('docs/nats.md', () => {
   it.skipIf(!hasNatsServer)('starts everything on one machine', { timeout: 120_000 }, async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'prismal-guide-'))
+    const folder = temporaryFolder()
     const port = await freePort()
     const env: NodeJS.ProcessEnv = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') }
     const background: Running[] = []
@@ -69,14 +69,13 @@ describe('docs/nats.md', () => {
       expect(JSON.parse(runs[3]?.[1] ?? '').output[0][0].label).toBe('cat')
     } finally {
       for (const running of background.reverse()) await running.end()
-      rmSync(folder, { recursive: true, force: true })
     }
     // Groups and workers leave in peace, and the server last.
     expect(background.map(r => r.child.exitCode)).toEqual([0, 0, 0, 0, 1])
   })
 
   it.skipIf(!hasNatsServer)('sets a server up for three machines', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'prismal-guide-'))
+    const folder = temporaryFolder()
     const port = await freePort()
     const commands = commandsOf(section('On three machines'))
     const [own, ...rest] = commands.filter(command => /^(npx prismal secret|openssl|printf|nats-server)/.test(command))
@@ -102,7 +101,6 @@ describe('docs/nats.md', () => {
       expect((await refused.ended).err).toMatch(/it refuses the credentials/)
     } finally {
       await server?.end()
-      rmSync(folder, { recursive: true, force: true })
     }
   })
 

@@ -1,6 +1,5 @@
 /** Models in the Object Store of a real server: pushed, fetched, altered. */
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import type { NatsConnection } from '@nats-io/nats-core'
 import { Objm } from '@nats-io/obj'
@@ -12,15 +11,15 @@ import { createEngine } from '@prismal/tensor'
 import { modelFromStore } from 'prismal/nats'
 import { describe, expect, it } from 'vitest'
 import { hasNatsServer } from '../nats-server.js'
-import { afterwards, connected, started } from './opened.js'
+import { temporaryFolder } from '../temporary-folder.js'
+import { connected, started } from './opened.js'
 
 const MODEL = 'models/vit-cifar10'
 
 async function store(): Promise<{ nc: NatsConnection; cacheDir: string; digest: string }> {
   const { url } = await started({ jetStream: true })
   const nc = await connected(url)
-  const cacheDir = mkdtempSync(join(tmpdir(), 'prismal-cache-'))
-  afterwards(async () => rmSync(cacheDir, { recursive: true }))
+  const cacheDir = temporaryFolder()
   return { nc, cacheDir, digest: await digestOf(MODEL) }
 }
 async function digestOf(folder: string): Promise<string> {

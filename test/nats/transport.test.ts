@@ -1,8 +1,7 @@
 /** What is the nats transport's own: its server, which may be absent, go away, come back or forbid; the contract is in test/transports. */
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { ConnectionError } from '@prismal/distribute'
@@ -11,6 +10,7 @@ import { natsTransport } from '@prismal/distribute/transports/nats'
 import { describe, expect, it } from 'vitest'
 import type { Arrival, Connection } from '../../packages/distribute/src/transport.js'
 import { hasNatsServer } from '../nats-server.js'
+import { temporaryFolder } from '../temporary-folder.js'
 import { afterwards, started } from './opened.js'
 
 const hasOpenssl = spawnSync('openssl', ['version']).status === 0
@@ -202,8 +202,7 @@ describe.skipIf(!hasNatsServer)('the nats transport', () => {
   })
 
   it.skipIf(!hasOpenssl)('encrypts the way to the server, and trusts only those that it was told of', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'prismal-tls-'))
-    afterwards(async () => rmSync(folder, { recursive: true }))
+    const folder = temporaryFolder()
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
     const made = 'req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost'
     const names = ['-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', key, '-out', cert]

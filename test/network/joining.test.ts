@@ -1,7 +1,5 @@
 /** Devices in processes of their own, joined at their addresses: answers, refusals, and what stays when one side goes. */
-import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import {
@@ -28,6 +26,7 @@ import {
   sequenceFor,
   tokensOf,
 } from '../distribution/subjects.js'
+import { temporaryFolder } from '../temporary-folder.js'
 import { CLI, prismal, type Running, start, startWorker } from './processes.js'
 
 const [subject] = families
@@ -183,7 +182,7 @@ test.skipIf(!subject)('options that must be the same are compared, naming both',
 
 test.skipIf(!subject)('a transport of one’s own serves both sides', async () => {
   const of = subject as (typeof families)[number]
-  const folder = await mkdtemp(join(tmpdir(), 'prismal-'))
+  const folder = temporaryFolder()
   const outfile = join(folder, 'tcp-transport.mjs')
   // As whoever writes one compiles it: threads import JavaScript.
   await build({
@@ -205,7 +204,6 @@ test.skipIf(!subject)('a transport of one’s own serves both sides', async () =
     await runner.dispose()
     await near.dispose()
     await device.close()
-    await rm(folder, { recursive: true })
   }
 })
 

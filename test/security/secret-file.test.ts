@@ -1,16 +1,13 @@
 /** `prismal secret` and the files that it writes: who may read them, and what is said where something is wrong. */
 import { spawn } from 'node:child_process'
-import { chmodSync, closeSync, mkdtempSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, closeSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { HandshakeError, readSecretFile } from 'prismal/distribute'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
+import { temporaryFolder } from '../temporary-folder.js'
 
 const SECRET = /prismal-secret-1\.[\w-]{48}/
-let folder: string
-beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'prismal-secret-'))
-})
+const folder = temporaryFolder()
 
 /** Runs `prismal …`; standard output goes to the file where one is given. */
 const prismal = (

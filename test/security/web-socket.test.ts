@@ -1,7 +1,5 @@
 /** The same over real sockets: somebody between two machines, sockets that trickle, and what a worker writes about them. */
-import { mkdtempSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Connection, handshake, Secret } from '@prismal/distribute'
 import { transport } from '@prismal/distribute/transports/web-socket'
@@ -9,6 +7,7 @@ import { readSecretFile } from 'prismal/distribute'
 import { afterEach, describe, expect, test } from 'vitest'
 import { encodeHello } from '../../packages/distribute/src/hello.js'
 import { prismal, startWorker } from '../network/processes.js'
+import { temporaryFolder } from '../temporary-folder.js'
 import { Adversary, collect, contains, meet, outcome, outcomes, type Rule } from './adversary.js'
 
 const secret = Secret.create()
@@ -175,7 +174,7 @@ describe('a socket that', () => {
 
 describe('a worker with a secret', () => {
   test('writes about all who were refused, and nothing of the secret', async () => {
-    const file = join(mkdtempSync(join(tmpdir(), 'prismal-worker-')), 'secret')
+    const file = join(temporaryFolder(), 'secret')
     await prismal('secret', '--out', file)
     const shared = await readSecretFile(file)
     const worker = await startWorker('--model', 'models/vit-cifar10', '--secret-file', file)

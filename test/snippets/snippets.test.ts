@@ -1,11 +1,11 @@
 /** README.md and docs: programs run as they stand and give what their comments say, commands exist, quotes are quotes. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { cifarFile } from '../evaluate/data.js'
 import { CLI } from '../network/processes.js'
+import { temporaryFolder } from '../temporary-folder.js'
 import { commandsIn, kindOf, SNIPPETS, snippetsOf, withChecks } from './read.js'
 
 const WEIGHTS_CLI = 'weights-tools/dist/cli.js'
@@ -13,16 +13,12 @@ const TOLD = './test/snippets/told.mjs'
 
 // Beside the repository's packages, so that they are found as an installed package would be; not TypeScript in any line.
 const program = `readme-snippet-${process.pid}.mjs`
-let folder: string
+const folder = temporaryFolder()
 beforeAll(() => {
-  folder = mkdtempSync(join(tmpdir(), 'prismal-snippets-'))
   mkdirSync(join(folder, 'data'))
   writeFileSync(join(folder, 'data/test_batch.bin'), cifarFile(8))
 })
-afterAll(() => {
-  rmSync(program, { force: true })
-  rmSync(folder, { recursive: true, force: true })
-})
+afterAll(() => rmSync(program, { force: true }))
 const runs = (code: string): { status: number | null; stderr: string } => {
   writeFileSync(program, code)
   const { status, stderr } = spawnSync(process.execPath, [program], { encoding: 'utf8' })

@@ -1,15 +1,15 @@
 /** What is the web-socket's own: who may come in, addresses that do not answer, certificates, messages too long. */
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { type AddressInfo, connect, createServer, type Server } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Connection, ConnectionError, type Listener, type ListenOptions } from '@prismal/distribute'
 import { transport, webSocketTransport } from '@prismal/distribute/transports/web-socket'
 import { afterEach, describe, expect, it } from 'vitest'
 import { WebSocket } from 'ws'
+import { temporaryFolder } from '../temporary-folder.js'
 
 const ends: (() => unknown)[] = []
 afterEach(async () => {
@@ -243,8 +243,7 @@ describe('messages', () => {
 
 describe('wss', () => {
   it('serves a certificate, which the dialling side must trust', async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'prismal-certificate-'))
-    ends.push(() => rmSync(folder, { recursive: true }))
+    const folder = temporaryFolder()
     const [keyFile, certFile] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
     const subject = ['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1']
     const request = [
