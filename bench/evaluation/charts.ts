@@ -65,10 +65,10 @@ export function paretoFront({ metric, cells, experiment }: Result, P: number): R
 
 /** What is lost where a device's means are not heard, by the layer from which on. */
 export function lostDevice({ experiment, metric, cells }: Result): Chart | undefined {
-  const lost = cells.flatMap(c => (c.role.kind === 'lost' ? [{ layer: c.role.layer, cell: c }] : []))
+  const lost = cells.flatMap(c => (c.role.kind === 'lost' ? [{ ...c.role, cell: c }] : []))
   if (lost.length === 0) return undefined
   const layers = [...new Set(lost.map(l => l.layer))].sort((a, b) => a - b)
-  const devices = [...new Set(lost.map(l => l.cell.cell.devices))]
+  const ways = [...new Set(lost.map(l => l.among))]
   const sign = metric.better === 'higher' ? 1 : -1
   return {
     ...{
@@ -78,11 +78,11 @@ export function lostDevice({ experiment, metric, cells }: Result): Chart | undef
     },
     axis: `${metric.name} lost${metric.unit === '%' ? ', points' : ''}`,
     categories: layers.map(layer => `from layer ${layer}`),
-    series: devices.map(P => ({
-      name: `${P} devices`,
+    series: ways.map(among => ({
+      name: among,
       values: layers.map(layer => {
-        const found = lost.find(l => l.layer === layer && l.cell.cell.devices === P)
-        const one = cells.find(c => c.role.kind === 'one' && c.cuts === P)
+        const found = lost.find(l => l.layer === layer && l.among === among)
+        const one = cells.find(c => c.role.kind === 'one' && c.cuts === found?.cell.cell.devices)
         return found && one && sign * (metricOf(one) - metricOf(found.cell))
       }),
     })),

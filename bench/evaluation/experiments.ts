@@ -187,8 +187,8 @@ export type Role =
   | { readonly kind: 'system'; readonly rows: number }
   /** Ours less one of its parts, or with another. */
   | { readonly kind: 'ablation'; readonly rows: number; readonly what: string }
-  /** Device `device`'s means are not heard from a layer on, or in one layer only. */
-  | { readonly kind: 'lost'; readonly device: number; readonly layer: number }
+  /** A device's means are not heard from a layer on, among devices that share in a way that has a name. */
+  | { readonly kind: 'lost'; readonly among: string; readonly layer: number }
 
 export interface PlannedCell {
   readonly role: Role
@@ -201,11 +201,11 @@ const SYSTEM_ROWS = [1, 2, 4, 8, 16, 24, 32, 64, 128]
 /** What each part of ours is worth: another value of it, in f32 where the wire is not the part. */
 const ABLATIONS: Readonly<Record<Family, readonly (readonly [what: string, options: SharingOptions])[]>> = {
   vit: [
-    ['raster order', { order: 'raster' }],
     ['Hilbert order', { order: 'hilbert' }],
-    ['dealt in turn, raster', { order: 'in-turn' }],
+    ['dealt in turn', { order: 'in-turn' }],
+    ['dealt in turn along a Hilbert curve', { order: 'hilbert-in-turn' }],
     ['uniform bounds', { bounds: 'uniform' }],
-    ['uniform bounds, raster order', { bounds: 'uniform', order: 'raster' }],
+    ['uniform bounds, Hilbert order', { bounds: 'uniform', order: 'hilbert' }],
     ['graded bounds, Hilbert order', { bounds: 'graded', order: 'hilbert' }],
     ['mean of the block input', { point: 'input' }],
     ['without counts', { gain: 0 }],
@@ -256,7 +256,7 @@ export function plannedCells(experiment: Experiment, shape: StackShape): Planned
     cells.push({ role, cell: gridCell(P, { ...sharing, ...padded }, method) })
   }
   for (const [i, P] of devices.entries()) {
-    const ours = recommended(shape, P)
+    const ours = (R: number): SharingOptions => ({ ...recommended(shape, P, { rows: R }), rows: R })
     const hasReadings = experiment.readings === true && i === 0
     cells.push({ role: { kind: 'one' }, cell: oneDevice(P) })
     add({ kind: 'isolated' }, P, { strategy: 'isolated' }, 'isolated')
@@ -269,31 +269,31 @@ export function plannedCells(experiment: Experiment, shape: StackShape): Planned
         if (hasReadings && name === BEST_READING[family])
           add({ ...role, wire: 'f16' }, P, { ...options, rows: L, wire: 'f16' }, `published L=${L}, f16`)
       }
-      add({ kind: 'method', rows: L }, P, { ...ours, rows: L, wire: 'f32' }, `ours, ${L} rows, f32`)
+      add({ kind: 'method', rows: L }, P, { ...ours(L), wire: 'f32' }, `ours, ${L} rows, f32`)
     }
     if (experiment.inParts) {
       const L = rows[0] as number
       for (const [what, options] of i === 0 ? [...ABLATIONS[family], ...WIRES] : [])
-        add({ kind: 'ablation', rows: L, what }, P, { ...ours, rows: L, wire: 'f32', ...options }, what)
+        add({ kind: 'ablation', rows: L, what }, P, { ...ours(L), wire: 'f32', ...options }, what)
       continue
     }
     if (experiment.asInPaper) continue
     // As many as take the bytes of the most published ones; more of them than there are rows are the same.
     const most = Math.min(8 * Math.max(...rows), Math.ceil(positions / P))
     for (const R of SYSTEM_ROWS.filter((_, i) => i === 0 || (SYSTEM_ROWS[i - 1] as number) < most))
-      add({ kind: 'system', rows: R }, P, { ...ours, rows: R }, `ours, ${R} rows`)
+      add({ kind: 'system', rows: R }, P, ours(R), `ours, ${R} rows`)
   }
   if (experiment.inParts) {
     // One whose means others wait for: of a causal model the first, of others not the one that has the first row.
     const device = shape.causal ? 0 : 1
-    for (const P of [2, 4])
-      for (let layer = 0; layer < layers; layer++)
-        add(
-          { kind: 'lost', device, layer },
-          P,
-          { ...recommended(shape, P), rows: 10, wire: 'f32', lost: [device, layer] },
-          `device ${device} lost from layer ${layer}`,
-        )
+    const ways: [how: string, P: number, options: SharingOptions][] = [2, 4].map(P => ['', P, {}])
+    if (shape.patchGrid) ways.push([', dealt in turn', 2, { order: 'hilbert-in-turn' }])
+    for (const [how, P, options] of ways)
+      for (let layer = 0; layer < layers; layer++) {
+        const sharing = { ...recommended(shape, P, { rows: 10 }), rows: 10, wire: 'f32', ...options } as const
+        const role = { kind: 'lost', among: `${P} devices${how}`, layer } as const
+        add(role, P, { ...sharing, lost: [device, layer] }, `device ${device} lost from layer ${layer}${how}`)
+      }
   }
   return cells
 }

@@ -40,17 +40,16 @@ const ENOUGH = 0.05
 
 /** Of losing a device's means from a layer on. */
 export function lostMeaning(result: Result): string {
-  const devices = result.experiment.devices.flatMap(P => {
-    const one = result.cells.find(c => c.role.kind === 'one' && c.cuts === P)
-    const lost = result.cells.flatMap(c =>
-      c.role.kind === 'lost' && c.cell.devices === P ? [{ layer: c.role.layer, cell: c }] : [],
-    )
-    if (!one || lost.length === 0) return []
+  const all = result.cells.flatMap(c => (c.role.kind === 'lost' ? [{ ...c.role, cell: c }] : []))
+  const ways = [...new Set(all.map(l => l.among))].flatMap(among => {
+    const lost = all.filter(l => l.among === among)
+    const one = result.cells.find(c => c.role.kind === 'one' && c.cuts === lost[0]?.cell.cell.devices)
+    if (!one) return []
     const told = lost.map(({ layer, cell }) => `${layer}: ${lossOf(result, one, cell).text}`)
-    return [`with ${P} devices, by layer, ${told.join(', ')}`]
+    return [`with ${among}, by layer, ${told.join(', ')}`]
   })
-  if (devices.length === 0) return ''
-  return `One device's means are not heard from a layer on, and the others go on with what they have, weighed by its count. It loses ${devices.join('; ')}.`
+  if (ways.length === 0) return ''
+  return `One device's means are not heard from a layer on, and the others go on with what they have, weighed by its count. It loses ${ways.join('; ')}.`
 }
 
 function lossOf({ metric }: Result, one: RoleCell, cell: RoleCell) {

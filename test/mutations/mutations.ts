@@ -128,6 +128,12 @@ export const MUTATIONS: readonly Mutation[] = [
     suites: ['packages/distribute/src/recommended.test.ts'],
   },
   {
+    name: 'two devices have halves of an image however little they send',
+    edits: one('packages/distribute/src/recommended.ts', 'share > MANY', 'share > 0'),
+    build: distribute,
+    suites: ['packages/distribute/src/recommended.test.ts', 'packages/prismal/src/calibrate/ladder.test.ts'],
+  },
+  {
     name: 'devices beyond a halo are sent what the next one is',
     edits: one('packages/distribute/src/plan.ts', 'overlap(plan.sequences[s] as SequencePlan, from, to)', '0'),
     build: distribute,

@@ -83,10 +83,11 @@ export interface SharingOptions {
   /** How rows travel: 4, 2, 1 or (int4, by groups of 64 columns) 0.53 bytes a value; default `int4` for means, else `f32`. */
   readonly wire?: WireFormat
   /**
-   * Default for means: `hilbert-in-turn` for images on two devices, `hilbert` on more, `in-turn` for other models that are not causal;
-   * else `raster`. Along a Hilbert curve, for models with a grid of patches, means are of compact patches. In turn, for
-   * models that are not causal, every device has rows from everywhere, so that what it lacks resembles what it has. The first
-   * row and those that `sink`, `tail` and `anchor` name keep their places; what is asked for comes back in its own order. Costs nothing.
+   * Default for means: of images `hilbert`, but on two devices `raster`, and `hilbert-in-turn` where they send means of an eighth of
+   * their rows or fewer; `in-turn` for other models that are not causal; else `raster`. Along a Hilbert curve, for models with a grid
+   * of patches, means are of compact patches. In turn, for models that are not causal, every device has rows from everywhere, so that
+   * what it lacks resembles what it has: little is lost where nothing arrives. The first row and those that `sink`, `tail` and `anchor`
+   * name keep their places; what is asked for comes back in its own order. Costs nothing.
    */
   readonly order?: RowOrder
   /** How many rows a device gets at a time where the `order` deals them in turn; ≥ 1, default 8 for means of texts, else 1. Costs nothing. */

@@ -354,7 +354,7 @@ describe('what is dealt and sent', () => {
   })
 
   test('an image of other sizes than the model has is dealt as it comes, unless an order is asked for', () => {
-    const sequence = (rows: number) => createPlan({ shape: image, rows: [rows], want: 'all', devices: 2 }).sequences[0]!
+    const sequence = (rows: number) => createPlan({ shape: image, rows: [rows], want: 'all', devices: 3 }).sequences[0]!
     expect(sequence(17).order).toBeDefined()
     expect(sequence(16).order).toBeUndefined()
   })

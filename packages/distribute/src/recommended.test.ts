@@ -40,6 +40,19 @@ test('groups of like rows, and the first row exactly but for causal models', () 
   expect(sent(true).sent[0]![0]![0]).not.toEqual([0, 1])
 })
 
+test('two devices that send little of an image have every other patch of it, else a half', () => {
+  const order = (options: SharingOptions, devices = 2) =>
+    createPlan({ shape: image, rows: [37], want: 'first', devices }, options).sequences[0]!.order
+  // An eighth of 18 patches is two and a quarter.
+  for (const options of [{ rows: 2 }, { segments: 2 }, { segments: [0, 4] }, { compressionRate: 8 }]) {
+    expect(order(options)).toEqual(order({ order: 'hilbert-in-turn' }))
+    expect(order({ ...options, order: 'raster' })).toBeUndefined()
+  }
+  for (const options of [{}, { rows: 3 }, { segments: 3 }, { segments: [0, 5] }, { compressionRate: 7 }])
+    expect(order(options)).toBeUndefined()
+  for (const rows of [1, 9]) expect(order({ rows }, 3)).toEqual(order({ order: 'hilbert' }, 3))
+})
+
 test('later devices of a causal model compute a sixteenth more rows, unless bounds are asked for or there are no means', () => {
   const halo = (options: SharingOptions, causal = true) =>
     createPlan({ shape: { layers: 1, causal }, rows: [200], want: 'last', devices: 2 }, options).sequences[0]!.halo

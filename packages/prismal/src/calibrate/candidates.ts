@@ -5,18 +5,22 @@
 import { recommended, type SharingOptions } from '@prismal/distribute'
 import type { Model } from '@prismal/models'
 
+/** How so many means a device are sent; 0 is what nothing sent is compared with. */
+export type Recipe = (segments: number) => SharingOptions
+
 /**
- * Ways of sending means, without how many, for P devices. The first is the one whose numbers of means are tested for `maxLoss`, after
+ * Ways of sending means for P devices. The first is the one whose numbers of means are tested for `maxLoss`, after
  * nothing sent and before every row: more of them must lose less. For a budget all are raced against each other, each with as many
  * means as fit; where there is nothing to try them on, the first is taken.
  */
-export function recipesFor(shape: Model['shape'], devices: number): readonly [SharingOptions, ...SharingOptions[]] {
-  const best = recommended(shape, devices)
-  const others: SharingOptions[] = [
-    { ...best, wire: 'int8' },
-    { ...best, sink: best.sink === 0 ? 1 : 0 },
+export function recipesFor(shape: Model['shape'], devices: number): readonly [Recipe, ...Recipe[]] {
+  const best: Recipe = segments => ({ ...recommended(shape, devices, { segments }), segments })
+  const otherSink = (sink: number | undefined): number => (sink === 0 ? 1 : 0)
+  return [
+    best,
+    segments => ({ ...best(segments), wire: 'int8' }),
+    segments => ({ ...best(segments), sink: otherSink(best(segments).sink) }),
   ]
-  return [best, ...others]
 }
 
 /**

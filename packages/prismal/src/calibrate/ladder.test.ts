@@ -1,5 +1,5 @@
 /** Candidates in order of bytes, and what fits a budget. */
-import { createPlan, PlanError } from '@prismal/distribute'
+import { createPlan, PlanError, recommended } from '@prismal/distribute'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { EXACT } from './candidates.js'
@@ -36,6 +36,16 @@ describe('ladder', () => {
         for (const { sharing } of rungs) createPlan({ shape: model.shape, rows: [64], want, devices }, sharing)
       }),
     )
+  })
+
+  it('shares as is recommended for so many means', () => {
+    const image = { ...shape, causal: false, patchWidth: 48, prefixRows: 1, patchGrid: [8, 8] as const }
+    const rungs = ladder({ model: { family: 'vit', shape: image }, devices: 2, lengths: [65], want: 'first' })
+    for (const { sharing } of rungs.filter(r => r.sharing.segments !== undefined)) {
+      const segments = sharing.segments as number
+      expect(sharing).toEqual({ ...recommended(image, 2, { segments }), segments })
+    }
+    expect(new Set(rungs.map(r => r.sharing.order))).toEqual(new Set(['hilbert-in-turn', 'raster', undefined]))
   })
 
   it('gives no two candidates for the same bytes, but where nothing at all travels', () => {

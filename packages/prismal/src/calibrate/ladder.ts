@@ -1,7 +1,7 @@
 /** Candidates in order of their bytes, as `cost()` counts them for sequences of given lengths. */
 import { cost, createPlan, PlanError, type SharingOptions } from '@prismal/distribute'
 import type { Model, Want } from '@prismal/models'
-import { EVERY_ROW, EXACT, recipesFor, SEGMENTS } from './candidates.js'
+import { EVERY_ROW, EXACT, type Recipe, recipesFor, SEGMENTS } from './candidates.js'
 
 /** A way of sharing, and what a device receives by it. */
 export interface Candidate {
@@ -37,10 +37,10 @@ export function candidateOf(sharing: SharingOptions, { model, devices, lengths, 
 }
 
 /** A recipe with more and more means, as long as that sends more, and less than every row takes. */
-function growing(recipe: SharingOptions, requests: Requests, most: number): Candidate[] {
+function growing(recipe: Recipe, requests: Requests, most: number): Candidate[] {
   const found: Candidate[] = []
   for (const segments of SEGMENTS[requests.model.family]) {
-    const next = candidateOf({ ...recipe, segments }, requests)
+    const next = candidateOf(recipe(segments), requests)
     if (next.bytes >= most || next.bytes <= (found.at(-1)?.bytes ?? 0)) break
     found.push(next)
   }
@@ -50,9 +50,13 @@ function growing(recipe: SharingOptions, requests: Requests, most: number): Cand
 /** From nothing to every row, ascending in bytes; all but {@link exact}. */
 export function ladder(requests: Requests): Candidate[] {
   const [recipe] = recipesFor(requests.model.shape, requests.devices)
-  const nothing = candidateOf({ ...recipe, strategy: 'isolated' }, requests)
+  const { segments: _none, ...nothing } = recipe(0)
   const every = everyRow(requests)
-  return [nothing, ...growing(recipe, requests, every[0].bytes), ...every]
+  return [
+    candidateOf({ ...nothing, strategy: 'isolated' }, requests),
+    ...growing(recipe, requests, every[0].bytes),
+    ...every,
+  ]
 }
 
 const everyRow = (requests: Requests): [Candidate, ...Candidate[]] => {
@@ -78,7 +82,7 @@ export function within(budgetBytes: number, requests: Requests): Candidate[] {
     return best ? [best] : []
   })
   if (fitting.length > 0) return fitting
-  const least = candidateOf({ ...recipes[0], segments: 1 }, requests)
+  const least = candidateOf(recipes[0](1), requests)
   throw new PlanError(
     `plan: a budget of ${budgetBytes} bytes is too small: one mean a device takes ${least.mostBytes} bytes a request (strategy isolated sends nothing)`,
   )
