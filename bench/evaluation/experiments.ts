@@ -319,7 +319,8 @@ export const CALIBRATIONS: readonly CalibrationSubject[] = [
   { ...of('CIFAR-10'), ...halves(join(SHARED, 'data/cifar10-test'), 10_000), devices: [2, 4] },
   { ...of('MNIST'), ...halves(join(SHARED, 'data/mnist-t10k'), 10_000), devices: [2, 4] },
   {
-    ...{ ...of('STS-B'), inputs: { data: glue('STS-B'), split: 'sts-train', items: [0, 1500] } },
+    // Its training pairs begin with captions of videos, which are shorter than what follows.
+    ...{ ...of('STS-B'), inputs: { data: glue('STS-B'), split: 'sts-dev' } },
     ...{ check: { data: glue('STS-B'), split: 'sts-test' }, devices: [2, 4] },
   },
   { ...of('MRPC'), ...halves(glue('MRPC'), 1725, 'test'), devices: [2, 4] },
