@@ -134,6 +134,12 @@ export const MUTATIONS: readonly Mutation[] = [
     suites: ['packages/distribute/src/recommended.test.ts', 'packages/prismal/src/calibrate/ladder.test.ts'],
   },
   {
+    name: 'what calibration says is lost is told from logits that change out of all proportion',
+    edits: one('packages/prismal/src/calibrate/losses.ts', 'const AMPLIFICATION = 4', 'const AMPLIFICATION = 200'),
+    build: [],
+    suites: ['packages/prismal/src/calibrate/losses.test.ts'],
+  },
+  {
     name: 'devices beyond a halo are sent what the next one is',
     edits: one('packages/distribute/src/plan.ts', 'overlap(plan.sequences[s] as SequencePlan, from, to)', '0'),
     build: distribute,

@@ -55,10 +55,29 @@ describe('losses', () => {
     }
   })
 
+  it.each([0.02, 0.1, 0.3, 1])('in accuracy stay below their bounds where logits change by %f', noise => {
+    const normal = normalFrom.bind(null, randomFrom(13))
+    const differences = (n: number) =>
+      Array.from({ length: n }, () => {
+        const one = Float32Array.from({ length: 4 }, () => 2 * normal())
+        return accuracyLoss.compare(
+          one,
+          one.map(v => v + noise * normal()),
+        )
+      })
+    const all = differences(100_000)
+    const really = (100 * all.reduce((sum, [lost]) => sum + lost, 0)) / all.length
+    const uppers = Array.from({ length: 200 }, () => accuracyLoss.bound(differences(400), 0.05).upper)
+    expect(uppers.filter(upper => upper >= really).length / uppers.length).toBeGreaterThan(0.95)
+    // As many inputs without a single difference would tell no less than 0.75.
+    if (noise === 0.02) expect(Math.max(...uppers)).toBeLessThan(0.5)
+  })
+
   it('in accuracy are bounded by more than the probabilities say, since these may be off', () => {
     const { estimate, upper } = accuracyLoss.bound(new Array(1000).fill([0, 0]), 0.05)
     expect(estimate).toBe(0)
-    expect(upper).toBeCloseTo((1.15 * 100 * -Math.log(0.05)) / 1000, 2)
+    expect(upper).toBeCloseTo((1.15 * 100 * -Math.log(0.025)) / 1000 / 4, 2)
+    expect(accuracyLoss.bound(new Array(1000).fill([0.1, 0]), 0.05).upper).toBeCloseTo(11.5, 9)
   })
 
   it('in rank correlation are bounded by the rank agreement, where sharing adds noise', () => {
