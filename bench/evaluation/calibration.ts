@@ -3,8 +3,8 @@
  * others, beside everything that could have been chosen.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { isAbsolute, join, relative } from 'node:path'
 import { aloneRunner, loadModel, loadTokenizer, type Model, type TextInput } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
@@ -98,7 +98,7 @@ export async function runCalibration(subject: CalibrationSubject, { folder, jobs
   const { tool, end } = await toolOf(subject, jobs)
   const { shape, family, digest } = tool.runner.model
   const key = createHash('sha256')
-    .update(JSON.stringify([subject, digest]))
+    .update(JSON.stringify([inRepository(subject), digest, procedure()]))
     .digest('hex')
     .slice(0, 24)
   const file = join(folder, `${key}.json`)
@@ -116,6 +116,20 @@ export async function runCalibration(subject: CalibrationSubject, { folder, jobs
   } finally {
     await end()
   }
+}
+
+/** Whose checkout it is does not matter. */
+const inRepository = (subject: CalibrationSubject): CalibrationSubject =>
+  JSON.parse(JSON.stringify(subject), (_, value) =>
+    typeof value === 'string' && isAbsolute(value) ? relative(REPOSITORY, value) : value,
+  ) as CalibrationSubject
+
+/** The code that chooses, and what it chooses among: choices of other code are made again. */
+const procedure = (): string[] => {
+  const folder = join(REPOSITORY, 'packages/prismal/src/calibrate')
+  const files = readdirSync(folder).filter(file => !file.endsWith('.test.ts'))
+  const recommended = join(REPOSITORY, 'packages/distribute/src/recommended.ts')
+  return [...files.sort().map(file => join(folder, file)), recommended].map(path => readFileSync(path, 'utf8'))
 }
 
 const GOALS = MAX_LOSSES.map(maxLoss => ({ maxLoss }))
