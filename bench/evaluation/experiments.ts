@@ -74,7 +74,7 @@ const GLUE: readonly Experiment[] = [
 ]
 
 /** Inputs of more than 128 tokens. */
-const LONG: readonly Experiment[] = GLUE.filter(({ name }) => name === 'RTE').map(
+const LONG: readonly Experiment[] = GLUE.filter(({ name }) => name === 'RTE' || name === 'QNLI').map(
   (e): Experiment => ({
     ...{ ...e, name: `${e.name}, above 128 tokens`, settings: { minTokens: 129 } },
     ...{ devices: [2, 4], rows: [4, 8], isVariation: true },
