@@ -69,9 +69,7 @@ export function evaluationMarkdown(
       ['experiment', '', 'how'],
       COVERAGE.map(({ experiment, state, how }) => [experiment, state, how]),
     ),
-    ...(skipped.length > 0
-      ? ['## Not run', skipped.map(({ experiment, reason }) => `- ${experiment.name}: ${reason}`).join('\n')]
-      : []),
+    ...(skipped.length > 0 ? ['## Not run', skipped.map(({ name, reason }) => `- ${name}: ${reason}`).join('\n')] : []),
   ]
     .join('\n\n')
     .concat('\n')

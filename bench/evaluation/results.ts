@@ -33,8 +33,9 @@ export interface Result {
   readonly environment: Environment
 }
 
+/** What was not run. */
 export interface Skipped {
-  readonly experiment: Experiment
+  readonly name: string
   readonly reason: string
 }
 
@@ -51,7 +52,7 @@ export interface RunOptions {
 /** One experiment's cells; finished ones are kept in bench/.cache and not run again. Gives why where something is missing. */
 export async function runExperiment(experiment: Experiment, options: RunOptions = {}): Promise<Result | Skipped> {
   for (const needed of [experiment.model, experiment.data])
-    if (!existsSync(needed)) return { experiment, reason: `${relative(REPOSITORY, needed)} does not exist` }
+    if (!existsSync(needed)) return { name: experiment.name, reason: `${relative(REPOSITORY, needed)} does not exist` }
   const { task, model, tokenizer, data, split, settings } = experiment
   const limit = least(experiment.limit, options.limit)
   const subject = {

@@ -39,11 +39,12 @@ const titles = [...EXPERIMENTS.map(e => e.name), ...CALIBRATIONS.map(titleOf)]
 const isNamed = (title: string): boolean =>
   only?.some(asked => (titles.includes(asked) ? title === asked : title.includes(asked))) ?? true
 
+const LEFT_OUT = 'left out by --only'
 const results: Result[] = []
 const skipped: Skipped[] = []
 for (const experiment of EXPERIMENTS) {
   if (!isNamed(experiment.name)) {
-    skipped.push({ experiment, reason: 'left out by --only' })
+    skipped.push({ name: experiment.name, reason: LEFT_OUT })
     continue
   }
   console.log(experiment.name)
@@ -66,11 +67,18 @@ for (const experiment of EXPERIMENTS) {
 
 const calibrated: Chosen[] = []
 // A few items tell nothing of bounds.
-for (const subject of limit === undefined ? CALIBRATIONS.filter(s => isNamed(titleOf(s))) : []) {
-  console.log(titleOf(subject))
+for (const subject of limit === undefined ? CALIBRATIONS : []) {
+  const name = titleOf(subject)
+  if (!isNamed(name)) {
+    skipped.push({ name, reason: LEFT_OUT })
+    continue
+  }
+  console.log(name)
   const reason = missingOf(subject)
-  if (reason) console.log(`  not run: ${reason}`)
-  else calibrated.push(...(await runCalibration(subject, { folder: join(CACHE, 'evaluation/calibration'), jobs })))
+  if (reason) {
+    console.log(`  not run: ${reason}`)
+    skipped.push({ name, reason })
+  } else calibrated.push(...(await runCalibration(subject, { folder: join(CACHE, 'evaluation/calibration'), jobs })))
 }
 const references = readReferences(join(CACHE, 'references'))
 const folder = join(out, 'evaluation')
