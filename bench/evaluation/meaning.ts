@@ -10,7 +10,7 @@ export function bytesMeaning(result: Result, P: number): string {
   const isolated = here.find(c => c.role.kind === 'isolated')
   const full = here.find(c => c.role.kind === 'full')
   if (!one || !isolated || !full) return ''
-  const share = experiment.family === 'gpt2' ? '' : `, and each has one row in ${P},`
+  const share = experiment.family === 'gpt2' ? '' : `, and ${partOf(isolated, P)},`
   const alone = lossOf(result, one, isolated)
   const lines = [
     `One device reaches ${shown(result, one.sampled.value)}. Where ${P} send each other nothing${share} ${alone.text} are lost` +
@@ -33,6 +33,14 @@ export function bytesMeaning(result: Result, P: number): string {
     )
   }
   return lines.join(' ')
+}
+
+/** What of the rows a device has; where some are pads, what is real may be the first one's alone. */
+function partOf({ cell: { columns, settings } }: RoleCell, P: number): string {
+  const { rows, beyond } = columns
+  if (settings.padTo === undefined || !rows || !beyond) return `each has one row in ${P}`
+  const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
+  return `${((100 * sum(beyond)) / sum(rows)).toFixed(1)} % of the real rows lie beyond the first one`
 }
 
 /** Share of what isolation costs that hardly matters. */
