@@ -1,7 +1,5 @@
 /** Whatever fails, and whenever: a clear error within its limit, memory where it was, and a coordinator that can go on. */
-import { cp, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { cp, rm } from 'node:fs/promises'
 import { setEnvironmentData } from 'node:worker_threads'
 import {
   cluster,
@@ -20,6 +18,7 @@ import { memoryPair } from '@prismal/distribute/transports/memory'
 import { aloneRunner, type Model } from '@prismal/models'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { bits } from '../compare.js'
+import { temporaryFolder } from '../temporary-folder.js'
 import { families, generators, inMemory, load, rowsOf, sequenceFor, tokensOf, usedBytes } from './subjects.js'
 
 const LIMIT_MS = 5000
@@ -369,7 +368,7 @@ describe.each(generators.slice(0, 1))('joining ($name)', subject => {
   })
 
   test('a folder that a thread cannot read is the reason that it gives; those that joined before are ended', async () => {
-    const folder = await mkdtemp(join(tmpdir(), 'prismal-'))
+    const folder = temporaryFolder()
     await cp(subject.location, folder, { recursive: true })
     const model = await load({ location: folder })
     await rm(folder, { recursive: true })
