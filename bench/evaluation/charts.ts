@@ -1,7 +1,7 @@
 /** The charts of the evaluation report: accuracy over bytes with its Pareto front, shares recovered, and losing a device. */
 import type { Chart, Curves } from '../chart-data.js'
 import { BEST_READING, type Role } from './experiments.js'
-import type { Result, RoleCell } from './results.js'
+import { lostDevices, type Result, type RoleCell } from './results.js'
 
 const slug = (name: string): string =>
   name
@@ -64,11 +64,11 @@ export function paretoFront({ metric, cells, experiment }: Result, P: number): R
 }
 
 /** What is lost where a device's means are not heard, by the layer from which on. */
-export function lostDevice({ experiment, metric, cells }: Result): Chart | undefined {
-  const lost = cells.flatMap(c => (c.role.kind === 'lost' ? [{ ...c.role, cell: c }] : []))
-  if (lost.length === 0) return undefined
-  const layers = [...new Set(lost.map(l => l.layer))].sort((a, b) => a - b)
-  const ways = [...new Set(lost.map(l => l.among))]
+export function lostDevice(result: Result): Chart | undefined {
+  const { experiment, metric } = result
+  const ways = lostDevices(result)
+  if (ways.length === 0) return undefined
+  const layers = [...new Set(ways.flatMap(way => [...way.byLayer.keys()]))].sort((a, b) => a - b)
   const sign = metric.better === 'higher' ? 1 : -1
   return {
     ...{
@@ -78,12 +78,11 @@ export function lostDevice({ experiment, metric, cells }: Result): Chart | undef
     },
     axis: `${metric.name} lost${metric.unit === '%' ? ', points' : ''}`,
     categories: layers.map(layer => `from layer ${layer}`),
-    series: ways.map(among => ({
+    series: ways.map(({ among, one, byLayer }) => ({
       name: among,
       values: layers.map(layer => {
-        const found = lost.find(l => l.layer === layer && l.among === among)
-        const one = cells.find(c => c.role.kind === 'one' && c.cuts === found?.cell.cell.devices)
-        return found && one && sign * (metricOf(one) - metricOf(found.cell))
+        const found = byLayer.get(layer)
+        return found && sign * (metricOf(one) - metricOf(found))
       }),
     })),
   }

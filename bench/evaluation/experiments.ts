@@ -255,8 +255,8 @@ export function plannedCells(experiment: Experiment, shape: StackShape): Planned
     const padded = experiment.settings?.pads === 'masked' && { padTo: experiment.settings.padTo }
     cells.push({ role, cell: gridCell(P, { ...sharing, ...padded }, method) })
   }
+  const ours = (P: number, R: number): SharingOptions => ({ ...recommended(shape, P, { rows: R }), rows: R })
   for (const [i, P] of devices.entries()) {
-    const ours = (R: number): SharingOptions => ({ ...recommended(shape, P, { rows: R }), rows: R })
     const hasReadings = experiment.readings === true && i === 0
     cells.push({ role: { kind: 'one' }, cell: oneDevice(P) })
     add({ kind: 'isolated' }, P, { strategy: 'isolated' }, 'isolated')
@@ -269,19 +269,19 @@ export function plannedCells(experiment: Experiment, shape: StackShape): Planned
         if (hasReadings && name === BEST_READING[family])
           add({ ...role, wire: 'f16' }, P, { ...options, rows: L, wire: 'f16' }, `published L=${L}, f16`)
       }
-      add({ kind: 'method', rows: L }, P, { ...ours(L), wire: 'f32' }, `ours, ${L} rows, f32`)
+      add({ kind: 'method', rows: L }, P, { ...ours(P, L), wire: 'f32' }, `ours, ${L} rows, f32`)
     }
     if (experiment.inParts) {
       const L = rows[0] as number
       for (const [what, options] of i === 0 ? [...ABLATIONS[family], ...WIRES] : [])
-        add({ kind: 'ablation', rows: L, what }, P, { ...ours(L), wire: 'f32', ...options }, what)
+        add({ kind: 'ablation', rows: L, what }, P, { ...ours(P, L), wire: 'f32', ...options }, what)
       continue
     }
     if (experiment.asInPaper) continue
     // As many as take the bytes of the most published ones; more of them than there are rows are the same.
     const most = Math.min(8 * Math.max(...rows), Math.ceil(positions / P))
     for (const R of SYSTEM_ROWS.filter((_, i) => i === 0 || (SYSTEM_ROWS[i - 1] as number) < most))
-      add({ kind: 'system', rows: R }, P, ours(R), `ours, ${R} rows`)
+      add({ kind: 'system', rows: R }, P, ours(P, R), `ours, ${R} rows`)
   }
   if (experiment.inParts) {
     // One whose means others wait for: of a causal model the first, of others not the one that has the first row.
@@ -290,7 +290,7 @@ export function plannedCells(experiment: Experiment, shape: StackShape): Planned
     if (shape.patchGrid) ways.push([', dealt in turn', 2, { order: 'hilbert-in-turn' }])
     for (const [how, P, options] of ways)
       for (let layer = 0; layer < layers; layer++) {
-        const sharing = { ...recommended(shape, P, { rows: 10 }), rows: 10, wire: 'f32', ...options } as const
+        const sharing = { ...ours(P, 10), wire: 'f32', ...options } as const
         const role = { kind: 'lost', among: `${P} devices${how}`, layer } as const
         add(role, P, { ...sharing, lost: [device, layer] }, `device ${device} lost from layer ${layer}${how}`)
       }

@@ -1,6 +1,6 @@
 /** What a figure of the report shows, in a sentence or two of its own numbers. */
-import { interval, loss } from 'prismal/evaluate'
-import { figure, isInPoints, publishedCell, type Result, type RoleCell } from './results.js'
+import { interval, loss, summaries } from 'prismal/evaluate'
+import { figure, isInPoints, lostDevices, publishedCell, type Result, type RoleCell } from './results.js'
 
 /** Of the metric over bytes, at P devices. */
 export function bytesMeaning(result: Result, P: number): string {
@@ -10,7 +10,7 @@ export function bytesMeaning(result: Result, P: number): string {
   const isolated = here.find(c => c.role.kind === 'isolated')
   const full = here.find(c => c.role.kind === 'full')
   if (!one || !isolated || !full) return ''
-  const share = experiment.family === 'gpt2' ? '' : `, and ${partOf(isolated, P)},`
+  const share = experiment.family === 'gpt2' ? '' : `, and ${partOf(isolated, result.metric.name, P)},`
   const alone = lossOf(result, one, isolated)
   const lines = [
     `One device reaches ${shown(result, one.sampled.value)}. Where ${P} send each other nothing${share} ${alone.text} are lost` +
@@ -36,11 +36,10 @@ export function bytesMeaning(result: Result, P: number): string {
 }
 
 /** What of the rows a device has; where some are pads, what is real may be the first one's alone. */
-function partOf({ cell: { columns, settings } }: RoleCell, P: number): string {
-  const { rows, beyond } = columns
-  if (settings.padTo === undefined || !rows || !beyond) return `each has one row in ${P}`
-  const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
-  return `${((100 * sum(beyond)) / sum(rows)).toFixed(1)} % of the real rows lie beyond the first one`
+function partOf({ cell }: RoleCell, metric: string, P: number): string {
+  const [{ beyond } = {}] = summaries([cell], metric)
+  if (cell.settings.padTo === undefined || beyond === undefined) return `each has one row in ${P}`
+  return `${(100 * beyond).toFixed(1)} % of the real rows lie beyond the first one`
 }
 
 /** Share of what isolation costs that hardly matters. */
@@ -48,13 +47,9 @@ const ENOUGH = 0.05
 
 /** Of losing a device's means from a layer on. */
 export function lostMeaning(result: Result): string {
-  const all = result.cells.flatMap(c => (c.role.kind === 'lost' ? [{ ...c.role, cell: c }] : []))
-  const ways = [...new Set(all.map(l => l.among))].flatMap(among => {
-    const lost = all.filter(l => l.among === among)
-    const one = result.cells.find(c => c.role.kind === 'one' && c.cuts === lost[0]?.cell.cell.devices)
-    if (!one) return []
-    const told = lost.map(({ layer, cell }) => `${layer}: ${lossOf(result, one, cell).text}`)
-    return [`with ${among}, by layer, ${told.join(', ')}`]
+  const ways = lostDevices(result).map(({ among, one, byLayer }) => {
+    const told = [...byLayer].map(([layer, cell]) => `${layer}: ${lossOf(result, one, cell).text}`)
+    return `with ${among}, by layer, ${told.join(', ')}`
   })
   if (ways.length === 0) return ''
   return `One device's means are not heard from a layer on, and the others go on with what they have, weighed by its count. It loses ${ways.join('; ')}.`

@@ -121,5 +121,28 @@ export const publishedCell = (cells: readonly RoleCell[], { family }: Experiment
       role.kind === 'published' && role.rows === rows && role.wire === 'f32' && role.reading === BEST_READING[family],
   )
 
+/** Devices of which one was lost, in one way of sharing. */
+export interface LostDevice {
+  /** As its role names it. */
+  readonly among: string
+  readonly one: RoleCell
+  /** By the layer from which on nothing was heard. */
+  readonly byLayer: ReadonlyMap<number, RoleCell>
+}
+
+/** Cells of lost devices, beside those of one device that they are compared with. */
+export function lostDevices({ cells }: Result): LostDevice[] {
+  const found = new Map<string, { one: RoleCell; byLayer: Map<number, RoleCell> }>()
+  for (const cell of cells) {
+    if (cell.role.kind !== 'lost') continue
+    const { among, layer } = cell.role
+    const one = found.get(among)?.one ?? cells.find(c => c.role.kind === 'one' && c.cuts === cell.cell.devices)
+    if (!one) continue
+    const byLayer = found.get(among)?.byLayer ?? new Map<number, RoleCell>()
+    found.set(among, { one, byLayer: byLayer.set(layer, cell) })
+  }
+  return [...found].map(([among, way]) => ({ among, ...way }))
+}
+
 const least = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.min(a, b)

@@ -5,7 +5,7 @@
 import { recommended, type SharingOptions } from '@prismal/distribute'
 import type { Model } from '@prismal/models'
 
-/** How so many means a device are sent; 0 is what nothing sent is compared with. */
+/** How so many means a device are sent. */
 export type Recipe = (segments: number) => SharingOptions
 
 /**
@@ -22,6 +22,12 @@ export function recipesFor(shape: Model['shape'], devices: number): readonly [Re
     segments => ({ ...best(segments), sink: otherSink(best(segments).sink) }),
   ]
 }
+
+/** Rows dealt as for next to no means, and none sent. */
+export const nothing = (shape: Model['shape'], devices: number): SharingOptions => ({
+  ...recommended(shape, devices, { segments: 0 }),
+  strategy: 'isolated',
+})
 
 /**
  * L, means a device. A text model's windows are long and few means tell much of them: more than 64 are not worth the time it takes to

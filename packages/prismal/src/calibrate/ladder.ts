@@ -1,7 +1,7 @@
 /** Candidates in order of their bytes, as `cost()` counts them for sequences of given lengths. */
 import { cost, createPlan, PlanError, type SharingOptions } from '@prismal/distribute'
 import type { Model, Want } from '@prismal/models'
-import { EVERY_ROW, EXACT, type Recipe, recipesFor, SEGMENTS } from './candidates.js'
+import { EVERY_ROW, EXACT, nothing, type Recipe, recipesFor, SEGMENTS } from './candidates.js'
 
 /** A way of sharing, and what a device receives by it. */
 export interface Candidate {
@@ -49,14 +49,11 @@ function growing(recipe: Recipe, requests: Requests, most: number): Candidate[] 
 
 /** From nothing to every row, ascending in bytes; all but {@link exact}. */
 export function ladder(requests: Requests): Candidate[] {
-  const [recipe] = recipesFor(requests.model.shape, requests.devices)
-  const { segments: _none, ...nothing } = recipe(0)
+  const { model, devices } = requests
+  const [recipe] = recipesFor(model.shape, devices)
   const every = everyRow(requests)
-  return [
-    candidateOf({ ...nothing, strategy: 'isolated' }, requests),
-    ...growing(recipe, requests, every[0].bytes),
-    ...every,
-  ]
+  const none = candidateOf(nothing(model.shape, devices), requests)
+  return [none, ...growing(recipe, requests, every[0].bytes), ...every]
 }
 
 const everyRow = (requests: Requests): [Candidate, ...Candidate[]] => {

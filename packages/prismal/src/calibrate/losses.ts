@@ -59,15 +59,16 @@ export const accuracyLoss: Loss<Float32Array> = {
   },
   bound(differences, alpha) {
     // The lesser of two bounds: each has half of what may go wrong.
-    const [plain, amplified] = [0, 1].map(which =>
-      severitiesBound(
-        differences.map(d => d[which] as number),
-        alpha / 2,
-      ),
+    const plain = severitiesBound(
+      differences.map(d => d[0]),
+      alpha / 2,
     )
-    const { estimate, lower, upper } = plain as Bound
-    const least = Math.min(upper, (amplified as Bound).upper / AMPLIFICATION)
-    return { estimate, lower, upper: TRUST * Math.max(estimate, least) }
+    const amplified = severitiesBound(
+      differences.map(d => d[1]),
+      alpha / 2,
+    )
+    const least = Math.min(plain.upper, amplified.upper / AMPLIFICATION)
+    return { ...plain, upper: TRUST * Math.max(plain.estimate, least) }
   },
 }
 
