@@ -1,16 +1,19 @@
 /** The evaluation's report: which cells are planned, and what comparisons make of results whose truth is known. */
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createPlan } from '@prismal/distribute'
 import { accuracy, type Cell, sample } from 'prismal/evaluate'
 import { describe, expect, test } from 'vitest'
 import { type Chosen, calibrationSection, calibrationSummary } from '../bench/evaluation/calibration.js'
 import { overBytes, paretoFront } from '../bench/evaluation/charts.js'
-import { methodComparison, systemComparison } from '../bench/evaluation/comparisons.js'
+import { meanRatio } from '../bench/evaluation/comparisons.js'
 import { BEST_READING, EXPERIMENTS, type Experiment, plannedCells, type Role } from '../bench/evaluation/experiments.js'
+import { type Finding, findingOf } from '../bench/evaluation/finding.js'
+import { type Findings, NOTHING, readFindings, writeFindings } from '../bench/evaluation/findings.js'
 import { evaluationMarkdown } from '../bench/evaluation/markdown.js'
 import { differenceOf } from '../bench/evaluation/references.js'
-import type { Result } from '../bench/evaluation/results.js'
 import { randomFrom } from './random.js'
+import { temporaryFolder } from './temporary-folder.js'
 
 const vit = { layers: 9, causal: false, positions: 65, prefixRows: 1, patchWidth: 48, patchGrid: [8, 8] } as const
 const text = { layers: 6, causal: false, positions: 512 } as const
@@ -29,7 +32,7 @@ test.each(EXPERIMENTS.map(e => [e.name, e] as const))(
 )
 
 /** Cells of 4,000 items, right with a chance each, wrong where the one before is wrong: a method's errors contain those of better ones. */
-function resultOf(name: string, chances: readonly (readonly [Role, bytes: number, chance: number])[]): Result {
+function resultOf(name: string, chances: readonly (readonly [Role, bytes: number, chance: number])[]): Finding {
   const experiment = { ...EXPERIMENTS[0]!, name, devices: [2], rows: [3] }
   const random = randomFrom(7)
   const luck = Array.from({ length: 4000 }, random)
@@ -44,11 +47,12 @@ function resultOf(name: string, chances: readonly (readonly [Role, bytes: number
     }
   })
   const sampled = sample(cells, accuracy)
-  return {
+  const result = {
     ...{ experiment, metric: accuracy },
     environment: { machine: { cpu: 'c', cores: 2, memoryBytes: 1, platform: 'p' }, versions: {}, build: 'b' },
     cells: cells.map((cell, i) => ({ role: chances[i]![0], cuts: 2, cell, sampled: sampled[i]! })),
   }
+  return findingOf(result, name, [])
 }
 
 const published: Role = { kind: 'published', reading: BEST_READING.vit, rows: 3, wire: 'f32' }
@@ -74,33 +78,55 @@ describe('comparisons', () => {
   const close = resultOf('close', rows({ isolated: 0.2, published: 0.002, method: 0.001, system: [0.001] }))
 
   test('the same rows: what ours loses over what the published method loses', () => {
-    const { ratio, compared } = methodComparison([good])
-    expect(ratio!.value).toBeCloseTo(0.25, 1)
-    expect(ratio!.upper).toBeLessThan(0.5)
+    const { ratio, compared } = good.method
+    expect(meanRatio([ratio])!.value).toBeCloseTo(0.25, 1)
+    expect(meanRatio([ratio])!.upper).toBeLessThan(0.5)
     expect(compared).toHaveLength(1)
-    expect(methodComparison([worse]).ratio!.upper).toBeGreaterThan(0.8)
-    const both = methodComparison([good, worse]).ratio!
-    expect(both.value).toBeCloseTo(Math.sqrt(ratio!.value * methodComparison([worse]).ratio!.value), 5)
+    expect(compared[0]!.ratio!.upper).toBeCloseTo(meanRatio([ratio])!.upper, 1)
+    expect(meanRatio([worse.method.ratio])!.upper).toBeGreaterThan(0.8)
+  })
+
+  test('of several experiments the mean is geometric, and closer bounded than each of them', () => {
+    const [a, b] = [meanRatio([good.method.ratio])!, meanRatio([worse.method.ratio])!]
+    const both = meanRatio([good.method.ratio, undefined, worse.method.ratio])!
+    expect(both.value).toBeCloseTo(Math.sqrt(a.value * b.value), 5)
+    const width = ({ lower, upper }: typeof both) => Math.log(upper / lower)
+    expect(width(both)).toBeCloseTo(Math.hypot(width(a), width(b)) / 2, 5)
+    expect(meanRatio([undefined])).toBeUndefined()
   })
 
   test('any wire: bytes at the published accuracy, and what is lost at the published bytes', () => {
-    const { bytes, ratio, compared } = systemComparison([good])
+    const { bytes, ratio, compared } = good.system
     // 8 points fall between 12 at 100 bytes and 5 at 200.
-    expect(bytes!.value).toBeCloseTo(0.1 * 2 ** (4 / 7), 1)
+    expect(meanRatio([bytes])!.value).toBeCloseTo(0.1 * 2 ** (4 / 7), 1)
     expect(compared[0]!.ourRows).toBe(8)
-    expect(ratio!.value).toBeCloseTo(0.05, 1)
-    expect(systemComparison([worse]).bytes!.value).toBeGreaterThan(0.4)
+    expect(meanRatio([ratio])!.value).toBeCloseTo(0.05, 1)
+    expect(meanRatio([worse.system.bytes])!.value).toBeGreaterThan(0.4)
+  })
+
+  test('bytes of a way that never gets there are no number, of the mean neither', () => {
+    const never = resultOf('never', rows({ isolated: 0.2, published: 0.08, method: 0.07, system: [0.2, 0.15] }))
+    expect(never.system.compared[0]!.bytes!.value).toBe(Number.POSITIVE_INFINITY)
+    expect(meanRatio([good.system.bytes, never.system.bytes])!.upper).toBe(Number.POSITIVE_INFINITY)
   })
 
   test('a task where isolation costs nothing does not count; where the published method hardly loses, ours must not be worse', () => {
-    expect(methodComparison([idle]).compared).toEqual([])
-    const { ratio, compared } = methodComparison([close])
+    expect(idle.method.compared).toEqual([])
+    const { ratio, compared } = close.method
     expect(ratio).toBeUndefined()
     expect(compared[0]!.isNonInferior).toBe(true)
   })
 
+  test('a cell is what it loses against one device, and wins back of what isolation costs', () => {
+    const [one, isolated, theirs] = good.cells
+    expect([one!.lost, one!.recovered, isolated!.recovered]).toEqual([undefined, undefined, undefined])
+    expect(theirs!.lost).toBeCloseTo(one!.value - theirs!.value, 9)
+    expect(theirs!.recovered).toBeCloseTo(1 - theirs!.lost! / isolated!.lost!, 9)
+    expect(theirs!.error).toBeGreaterThan(0)
+  })
+
   test('the front is what nothing else does better with as few bytes', () => {
-    const front = paretoFront(good, 2).map(c => [c.cell.cost.bytesReceived, c.role.kind])
+    const front = paretoFront(good, 2).map(c => [c.bytes, c.role.kind])
     expect(front).toEqual([
       [0, 'isolated'],
       [100, 'system'],
@@ -111,17 +137,42 @@ describe('comparisons', () => {
     expect(overBytes(good)[0]!.series.find(s => s.name.startsWith('ours, int4'))!.points).toHaveLength(4)
   })
 
+  const findings = (...found: Finding[]): Findings => ({
+    ...NOTHING,
+    experiments: Object.fromEntries(found.map(f => [f.about.name, f])),
+  })
+
   test('the report says of each bar whether it was reached', () => {
-    const markdown = evaluationMarkdown([worse], [{ name: 'MNIST', reason: 'not there' }], {
-      memory: 'memory',
-    })
+    const notRun = [{ name: 'MNIST', reason: 'not there' }]
+    const markdown = evaluationMarkdown(findings(worse), { memory: 'memory', notRun })
     expect(markdown).toContain('# What compression costs')
     expect(markdown).toMatch(/same rows, same wire: \*\*0\.\d+\*\* .*bar 0\.5\): \*\*short\*\*/)
-    expect(evaluationMarkdown([good], [], { memory: 'memory' })).toMatch(
+    expect(evaluationMarkdown(findings(good), { memory: 'memory' })).toMatch(
       /same rows, same wire: \*\*0\.\d+\*\* .*bar 0\.5\): reached/,
     )
     expect(markdown).toContain('MNIST: not there')
     expect(markdown).toContain('![worse, 2 devices](evaluation/bytes-worse-2.svg)')
+  })
+
+  test('the report says what ran on another machine than most did', () => {
+    const { environment } = good
+    const elsewhere = { ...environment, machine: { ...environment.machine, cpu: 'another' } }
+    const markdown = evaluationMarkdown(findings(good, close, { ...worse, environment: elsewhere }), { memory: '' })
+    expect(markdown).toMatch(/\nc, 2 cores.* On another, 2 cores.*: worse\. /)
+  })
+
+  test('the same report is written from findings that were stored', () => {
+    const file = join(temporaryFolder(), 'evaluation.json')
+    const never = resultOf('never', rows({ isolated: 0.2, published: 0.08, method: 0.07, system: [0.2, 0.15] }))
+    const stored = findings(good, never)
+    writeFindings(file, stored)
+    const read = readFindings(file)
+    expect(evaluationMarkdown(read, { memory: '' })).toBe(evaluationMarkdown(stored, { memory: '' }))
+    expect(read.experiments.never!.system.bytes!.sum).toBe(Number.POSITIVE_INFINITY)
+    // A cell is a line.
+    const lines = readFileSync(file, 'utf8').split('\n')
+    expect(lines.filter(line => line.includes('"method":"one"') && line.includes('"bytes"'))).toHaveLength(2)
+    expect(readFindings(join(temporaryFolder(), 'none.json'))).toEqual(NOTHING)
   })
 })
 

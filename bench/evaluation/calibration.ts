@@ -3,8 +3,8 @@
  * others, beside everything that could have been chosen.
  */
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { isAbsolute, join, relative } from 'node:path'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { aloneRunner, loadModel, loadTokenizer, type Model, type TextInput } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
@@ -25,7 +25,7 @@ import { readImages } from '../../packages/prismal/src/evaluate/data/images.js'
 import { readSentences } from '../../packages/prismal/src/evaluate/data/sentences.js'
 import { readSource } from '../../packages/prismal/src/evaluate/data/source.js'
 import { tableOf } from '../markdown.js'
-import { REPOSITORY } from './paths.js'
+import { inRepository, REPOSITORY } from './paths.js'
 import { isInPoints, metricNamed } from './results.js'
 
 /** As `--only` names it. */
@@ -93,36 +93,33 @@ interface RunOptions {
   readonly jobs: number
 }
 
-/** Chooses and measures; what was done before is taken from `folder`. */
-export async function runCalibration(subject: CalibrationSubject, { folder, jobs }: RunOptions): Promise<Chosen[]> {
-  const { tool, end } = await toolOf(subject, jobs)
-  const { shape, family, digest } = tool.runner.model
-  const key = createHash('sha256')
+/** Digest of the model, the data's names and the code that chooses: with the same one, the same is chosen. */
+export async function calibrationKey(subject: CalibrationSubject): Promise<string> {
+  const { tool, end } = await toolOf(subject, 1)
+  const { digest } = tool.runner.model
+  await end()
+  return createHash('sha256')
     .update(JSON.stringify([inRepository(subject), digest, procedure()]))
     .digest('hex')
     .slice(0, 24)
-  const file = join(folder, `${key}.json`)
+}
+
+/** Chooses and measures. */
+export async function runCalibration(subject: CalibrationSubject, options: RunOptions): Promise<Chosen[]> {
+  const { tool, end } = await toolOf(subject, options.jobs)
+  const { shape, family } = tool.runner.model
   try {
-    if (existsSync(file)) return JSON.parse(readFileSync(file, 'utf8')) as Chosen[]
     const inputs = inputsOf(subject) as never[]
     const chosen: Chosen[] = []
     for (const devices of subject.devices) {
       const found = await calibrateEach(tool, inputs, GOALS, { devices, seed: 1 })
-      chosen.push(...(await measured(subject, { shape, family }, devices, found, { folder, jobs })))
+      chosen.push(...(await measured(subject, { shape, family }, devices, found, options)))
     }
-    mkdirSync(folder, { recursive: true })
-    writeFileSync(file, JSON.stringify(chosen))
     return chosen
   } finally {
     await end()
   }
 }
-
-/** Whose checkout it is does not matter. */
-const inRepository = (subject: CalibrationSubject): CalibrationSubject =>
-  JSON.parse(JSON.stringify(subject), (_, value) =>
-    typeof value === 'string' && isAbsolute(value) ? relative(REPOSITORY, value) : value,
-  ) as CalibrationSubject
 
 /** The code that chooses, and what it chooses among: choices of other code are made again. */
 const procedure = (): string[] => {

@@ -13,11 +13,10 @@ import {
   isNonInferior,
   loss,
   lossRatio,
-  type Metric,
   type Sampled,
 } from 'prismal/evaluate'
-import type { Role } from './experiments.js'
-import { isInPoints, publishedCell, type Result, type RoleCell } from './results.js'
+import { isPublished, type Role } from './experiments.js'
+import { isInPoints, type Result, type RoleCell } from './results.js'
 
 /** What a comparison must reach. */
 export const METHOD_BAR = 0.5
@@ -27,31 +26,40 @@ export const SYSTEM_LOSS_BAR = 0.2
 export const MARGIN = 0.3
 const ERRORS = 5
 
-/** One comparison: an experiment, a number of devices and of published rows. */
+/** A ratio with its bounds. */
+export type Ratio = Pick<Interval, 'value' | 'lower' | 'upper'>
+
+/** One comparison: a number of devices and of published rows. */
 export interface Compared {
-  readonly name: string
   readonly devices: number
   readonly rows: number
-  readonly unit: Metric['unit']
   /** What isolation, the published method and ours lose, in the metric's unit. */
-  readonly isolated: Interval
-  readonly published: Interval
-  readonly ours: Interval
+  readonly isolated: number
+  readonly published: number
+  readonly ours: number
   /** ours / published, where the published method loses more than 5 standard errors. */
-  readonly ratio?: Interval
+  readonly ratio?: Ratio
   /** Where it does not: whether ours is no worse than it by more than the margin. */
   readonly isNonInferior?: boolean
   /** System only: bytes at the published method's accuracy, of its bytes. */
-  readonly bytes?: Interval
+  readonly bytes?: Ratio
   /** Rows of the cell that stands for ours. */
   readonly ourRows: number
 }
 
+/** The sum of so many ratios' logarithms, and its standard error: those of one experiment vary together. */
+export interface LogSum {
+  readonly count: number
+  readonly sum: number
+  readonly error: number
+}
+
+/** One experiment's comparisons. */
 export interface Comparison {
   readonly compared: readonly Compared[]
-  /** Geometric means over those with a ratio; absent where there is none. */
-  readonly ratio?: Interval
-  readonly bytes?: Interval
+  /** Of those with a ratio; absent where there is none. */
+  readonly ratio?: LogSum
+  readonly bytes?: LogSum
 }
 
 const of = <K extends Role['kind']>(
@@ -64,26 +72,22 @@ const of = <K extends Role['kind']>(
 interface Losses {
   readonly result: Result
   readonly devices: number
-  readonly metric: Metric
   of(cell: RoleCell): Sampled
 }
 
 function lossesOf(result: Result): Losses[] {
   return result.experiment.devices.map(devices => {
     const one = result.cells.find(c => c.role.kind === 'one' && c.cuts === devices) ?? result.cells[0]
-    return {
-      ...{ result, devices, metric: result.metric },
-      of: cell => loss((one as RoleCell).sampled, cell.sampled, result.metric),
-    }
+    return { result, devices, of: cell => loss((one as RoleCell).sampled, cell.sampled, result.metric) }
   })
 }
 
-const published = (losses: Losses, rows: number): RoleCell | undefined =>
-  publishedCell(here(losses), losses.result.experiment, rows)
 const here = ({ result, devices }: Losses): RoleCell[] => result.cells.filter(c => c.cell.devices === devices)
+const published = (losses: Losses, rows: number): RoleCell | undefined =>
+  here(losses).find(({ role }) => isPublished(role, losses.result.experiment, rows))
 
 /** Whether isolation costs enough for the task to count. */
-export function counts(losses: Losses): boolean {
+function counts(losses: Losses): boolean {
   const [isolated] = of(here(losses), 'isolated')
   return isolated !== undefined && !losses.result.experiment.isVariation && isBeyond(losses.of(isolated), ERRORS)
 }
@@ -102,56 +106,55 @@ function compare(losses: Losses, rows: number, ours: RoleCell, more: { bytes?: S
   const worse = combined([a, b], ([ours, theirs]) => (ours as number) - (theirs as number))
   const tells = isBeyond(b, ERRORS)
   const ratio = tells ? lossRatio(a, b) : undefined
-  const { unit } = losses.metric
   const role = ours.role as { rows: number }
   return {
     compared: {
-      ...{ name: losses.result.experiment.name, devices: losses.devices, rows, unit, ourRows: role.rows },
-      ...{ isolated: interval(losses.of(isolated)), published: interval(b), ours: interval(a) },
-      ...(ratio ? { ratio: interval(ratio) } : { isNonInferior: isNonInferior(worse, marginOf(losses)) }),
-      ...(tells && more.bytes && { bytes: interval(more.bytes) }),
+      ...{ devices: losses.devices, rows, ourRows: role.rows },
+      ...{ isolated: losses.of(isolated).value, published: b.value, ours: a.value },
+      ...(ratio ? { ratio: bounds(ratio) } : { isNonInferior: isNonInferior(worse, marginOf(losses.result)) }),
+      ...(tells && more.bytes && { bytes: bounds(more.bytes) }),
     },
     ...(ratio && { ratio }),
     ...(tells && more.bytes && { bytes: more.bytes }),
   }
 }
 
+const bounds = (sampled: Sampled): Ratio => {
+  const { value, lower, upper } = interval(sampled)
+  return { value, lower, upper }
+}
+
 /** 0.3 points; of bits per byte 0.3 % of one device's. */
-function marginOf({ result, metric }: Losses): number {
+function marginOf({ metric, cells }: Result): number {
   if (isInPoints(metric)) return MARGIN
-  const one = result.cells.find(c => c.role.kind === 'one') as RoleCell
+  const one = cells.find(c => c.role.kind === 'one') as RoleCell
   return (MARGIN / 100) * one.sampled.value
 }
 
-function summed(kept: readonly Kept[]): Comparison {
+/** Compares at each number of published rows, wherever isolation costs enough. */
+function compareAll(result: Result, at: (losses: Losses, rows: number) => Kept | undefined): Comparison {
+  const kept = lossesOf(result)
+    .filter(counts)
+    .flatMap(losses => result.experiment.rows.flatMap(rows => at(losses, rows) ?? []))
   const ratios = kept.flatMap(k => (k.ratio ? [k.ratio] : []))
   const bytes = kept.flatMap(k => (k.bytes ? [k.bytes] : []))
   return {
     compared: kept.map(k => k.compared),
-    ...(ratios.length > 0 && { ratio: interval(geometricMean(ratios)) }),
-    ...(bytes.length > 0 && { bytes: interval(geometricMean(bytes, 0.001)) }),
+    ...(ratios.length > 0 && { ratio: logSum(ratios) }),
+    ...(bytes.length > 0 && { bytes: logSum(bytes, LEAST_BYTES) }),
   }
 }
 
-/** Compares at each number of published rows, wherever isolation costs enough. */
-const compareAll = (results: readonly Result[], at: (losses: Losses, rows: number) => Kept | undefined): Comparison =>
-  summed(
-    results
-      .flatMap(lossesOf)
-      .filter(counts)
-      .flatMap(losses => losses.result.experiment.rows.flatMap(rows => at(losses, rows) ?? [])),
-  )
-
 /** Ours with the published rows in f32 against the published method. */
-export const methodComparison = (results: readonly Result[]): Comparison =>
-  compareAll(results, (losses, rows) => {
+export const methodComparison = (result: Result): Comparison =>
+  compareAll(result, (losses, rows) => {
     const ours = of(here(losses), 'method').find(({ role }) => role.rows === rows)
     return ours && compare(losses, rows, ours)
   })
 
 /** Ours in its own wire, with the most rows whose bytes are no more than the published ones. */
-export const systemComparison = (results: readonly Result[]): Comparison =>
-  compareAll(results, (losses, rows) => {
+export const systemComparison = (result: Result): Comparison =>
+  compareAll(result, (losses, rows) => {
     const theirs = published(losses, rows)
     const grid = of(here(losses), 'system')
     if (!theirs || grid.length === 0) return undefined
@@ -162,3 +165,32 @@ export const systemComparison = (results: readonly Result[]): Comparison =>
     const theirBytes = combined([at], () => bytesOf(theirs))
     return ours && compare(losses, rows, ours, { bytes: bytesRatio(at, theirBytes) })
   })
+
+/** Bytes may be far fewer before one lucky cell makes a mean. */
+const LEAST_BYTES = 0.001
+/** Resamples without a finite ratio may be this share of all: a one-sided 95 % bound is beyond them otherwise. */
+const INFINITE = 0.05
+
+function logSum(ratios: readonly Sampled[], least?: number): LogSum {
+  const { length: count } = ratios
+  const sum = combined([geometricMean(ratios, least)], ([mean]) => count * Math.log(mean as number))
+  const infinite = sum.replicates.filter(v => !Number.isFinite(v)).length
+  const error = infinite > INFINITE * sum.replicates.length ? Number.POSITIVE_INFINITY : interval(sum).standardError
+  return { count, sum: sum.value, error }
+}
+
+/** Of a normal distribution: one-sided 95 %. */
+const Z_95 = 1.6449
+
+/**
+ * The geometric mean of several experiments' ratios; undefined where they have none. Experiments are resampled independently, so their
+ * logarithms' variances add, and the sum of dozens of logarithms is taken for normal.
+ */
+export function meanRatio(sums: readonly (LogSum | undefined)[]): Ratio | undefined {
+  const there = sums.filter(s => s !== undefined)
+  const count = there.reduce((n, s) => n + s.count, 0)
+  if (count === 0) return undefined
+  const mean = there.reduce((sum, s) => sum + s.sum, 0) / count
+  const error = Math.hypot(...there.map(s => s.error)) / count
+  return { value: Math.exp(mean), lower: Math.exp(mean - Z_95 * error), upper: Math.exp(mean + Z_95 * error) }
+}

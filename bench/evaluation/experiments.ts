@@ -190,6 +190,10 @@ export type Role =
   /** A device's means are not heard from a layer on, among devices that share in a way that has a name. */
   | { readonly kind: 'lost'; readonly among: string; readonly layer: number }
 
+/** Whether a role is the published method in f32, in the reading that counts, with so many rows. */
+export const isPublished = (role: Role, { family }: Pick<Experiment, 'family'>, rows: number): boolean =>
+  role.kind === 'published' && role.rows === rows && role.wire === 'f32' && role.reading === BEST_READING[family]
+
 export interface PlannedCell {
   readonly role: Role
   readonly cell: GridCell

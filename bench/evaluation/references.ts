@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { tableOf } from '../markdown.js'
+import type { Finding } from './finding.js'
 import type { Result } from './results.js'
 
 /** A file of reference predictions, as far as it is read. */
@@ -40,37 +41,47 @@ export function readReferences(folder: string): Reference[] {
   return files.map(name => JSON.parse(readFileSync(join(folder, name), 'utf8')) as Reference)
 }
 
-/** A row for one device and each `full` of every result whose weights have a reference. */
-export function referenceSection(results: readonly Result[], references: readonly Reference[]): string {
-  const rows = results.flatMap(({ experiment, cells }) => {
-    const weights = join(experiment.model, 'model.safetensors')
-    if (experiment.isVariation || !existsSync(weights)) return []
-    const digest = createHash('sha256').update(readFileSync(weights)).digest('hex')
-    const found = references.filter(r => r.model.sha256 === digest)
-    return found.flatMap(reference =>
+/** How one device, or `full`, compares with a reference. */
+export interface ReferenceRow extends Difference {
+  /** What the reference says of itself. */
+  readonly note?: string
+  readonly torch: string
+  /** P. */
+  readonly devices: number
+}
+
+/** A row for one device and each `full` where the result's weights have a reference. */
+export function referenceRows({ experiment, cells }: Result, references: readonly Reference[]): ReferenceRow[] {
+  const weights = join(experiment.model, 'model.safetensors')
+  if (experiment.isVariation || !existsSync(weights)) return []
+  const digest = createHash('sha256').update(readFileSync(weights)).digest('hex')
+  return references
+    .filter(r => r.model.sha256 === digest)
+    .flatMap(reference =>
       cells
         .filter(c => c.role.kind === 'full' || (c.role.kind === 'one' && c.cuts === experiment.devices[0]))
-        .flatMap(({ cell }) => {
-          const { predicted } = cell.columns
-          if (!predicted) return []
-          const { items, differing, margin } = differenceOf(predicted, reference)
-          const who = cell.devices === 1 ? 'one device' : `full, P=${cell.devices}`
+        .flatMap(({ cell: { columns, devices } }): ReferenceRow[] => {
+          if (!columns.predicted) return []
+          const { note, versions } = reference
           return [
-            [
-              `${experiment.name}${reference.note ? ` (${reference.note})` : ''}`,
-              who,
-              String(items),
-              String(differing),
-              `${((100 * differing) / items).toFixed(3)} %`,
-              differing > 0 ? margin.toExponential(1) : '',
-            ],
+            { ...differenceOf(columns.predicted, reference), devices, torch: versions.torch, ...(note && { note }) },
           ]
         }),
     )
-  })
-  if (rows.length === 0) return 'No reference predictions were there.'
+}
+
+export function referenceSection(findings: readonly Pick<Finding, 'about' | 'references'>[]): string {
+  const all = findings.flatMap(({ about, references }) => references.map(r => ({ ...r, name: about.name })))
+  if (all.length === 0) return 'No reference predictions were there.'
+  const rows = all.map(({ name, note, devices, items, differing, margin }) => [
+    `${name}${note ? ` (${note})` : ''}`,
+    devices === 1 ? 'one device' : `full, P=${devices}`,
+    ...[String(items), String(differing), `${((100 * differing) / items).toFixed(3)} %`],
+    differing > 0 ? margin.toExponential(1) : '',
+  ])
+  const versions = [...new Set(all.map(r => r.torch))].join(', ')
   return [
-    `PyTorch ${references[0]?.versions.torch}, float32. *Lead*: by how much the likeliest class leads there, at most, where the answers differ.`,
+    `PyTorch ${versions}, float32. *Lead*: by how much the likeliest class leads there, at most, where the answers differ.`,
     tableOf(['task', '', 'items', 'differ', '', 'lead'], rows),
   ].join('\n\n')
 }

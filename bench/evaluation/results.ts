@@ -1,7 +1,7 @@
 /** Runs the experiments' cells, or takes them from their files, and resamples their metrics. */
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import type { StackShape } from '@prismal/models'
 import {
   type Cell,
   type Environment,
@@ -14,8 +14,8 @@ import {
   type SubjectOptions,
   sample,
 } from 'prismal/evaluate'
-import { BEST_READING, type Experiment, type PlannedCell, plannedCells, type Role } from './experiments.js'
-import { CACHE, REPOSITORY } from './paths.js'
+import { type Experiment, type PlannedCell, plannedCells, type Role } from './experiments.js'
+import { CACHE, inRepository, REPOSITORY } from './paths.js'
 
 /** A finished cell with what it is for, and its metric resampled. */
 export interface RoleCell {
@@ -33,57 +33,63 @@ export interface Result {
   readonly environment: Environment
 }
 
-/** What was not run. */
-export interface Skipped {
-  readonly name: string
-  readonly reason: string
-}
-
 const OUT = join(CACHE, 'evaluation')
 
-export interface RunOptions {
-  /** At most so many items of each experiment. */
-  readonly limit?: number
-  readonly jobs?: number
-  readonly signal?: AbortSignal
-  readonly progress?: (experiment: Experiment, progress: EvaluationProgress) => void
+/** What an experiment is to run. */
+export interface Planned {
+  readonly experiment: Experiment
+  readonly cells: readonly PlannedCell[]
+  /** Digest of the model, the data and the cells: with the same one, the same is found. */
+  readonly key: string
 }
 
-/** One experiment's cells; finished ones are kept in bench/.cache and not run again. Gives why where something is missing. */
-export async function runExperiment(experiment: Experiment, options: RunOptions = {}): Promise<Result | Skipped> {
+/** Plans an experiment's cells with its model. Gives what is missing where it cannot be run. */
+export async function planned(experiment: Experiment): Promise<Planned | { readonly missing: string }> {
   for (const needed of [experiment.model, experiment.data])
-    if (!existsSync(needed)) return { name: experiment.name, reason: `${relative(REPOSITORY, needed)} does not exist` }
-  const { task, model, tokenizer, data, split, settings } = experiment
-  const limit = least(experiment.limit, options.limit)
-  const subject = {
+    if (!existsSync(needed)) return { missing: `${relative(REPOSITORY, needed)} does not exist` }
+  const loaded = await Subject.load(subjectOf(experiment))
+  const { shape, model, data } = loaded.facts
+  await loaded.dispose()
+  const cells = plannedCells(experiment, shape)
+  const key = createHash('sha256')
+    .update(JSON.stringify([inRepository(experiment), cells, model, data]))
+    .digest('hex')
+    .slice(0, 24)
+  return { experiment, cells, key }
+}
+
+function subjectOf({ task, model, tokenizer, data, split, settings }: Experiment): SubjectOptions {
+  return {
     ...{ task, model, data },
     ...(tokenizer !== undefined && { tokenizer }),
     ...(split !== undefined && { split }),
     ...(settings && { settings }),
   }
-  const planned = plannedCells(experiment, await shapeOf(subject))
-  const evaluation = await evaluate({
-    ...subject,
-    cells: planned.map(p => p.cell),
-    out: join(OUT, task),
-    ...(limit !== undefined && { limit }),
-    ...(options.jobs !== undefined && { jobs: options.jobs }),
-    ...(options.signal && { signal: options.signal }),
-    ...(options.progress && { progress: (p: EvaluationProgress) => options.progress?.(experiment, p) }),
-  })
-  const metric = metricNamed(experiment.metric)
-  return {
-    experiment,
-    metric,
-    environment: evaluation.environment,
-    cells: withRoles(planned, evaluation.cells, metric),
-  }
 }
 
-async function shapeOf(subject: SubjectOptions): Promise<StackShape> {
-  const loaded = await Subject.load(subject)
-  await loaded.dispose()
-  return loaded.facts.shape
+export interface RunOptions {
+  /** At most so many items of each experiment. */
+  readonly limit?: number
+  readonly jobs?: number
+  readonly progress?: (progress: EvaluationProgress) => void
+}
+
+/** One experiment's cells; finished ones are kept in bench/.cache and not run again. */
+export async function runExperiment(
+  { experiment, cells }: Planned,
+  { limit, jobs, progress }: RunOptions,
+): Promise<Result> {
+  const most = least(experiment.limit, limit)
+  const evaluation = await evaluate({
+    ...subjectOf(experiment),
+    cells: cells.map(p => p.cell),
+    out: join(OUT, experiment.task),
+    ...(most !== undefined && { limit: most }),
+    ...(jobs !== undefined && { jobs }),
+    ...(progress && { progress }),
+  })
+  const metric = metricNamed(experiment.metric)
+  return { experiment, metric, environment: evaluation.environment, cells: withRoles(cells, evaluation.cells, metric) }
 }
 
 /** The cells with what they are for, and their metric resampled together. Cells that come to the same were evaluated once. */
@@ -113,36 +119,6 @@ export const isInPoints = ({ unit }: Pick<Metric, 'unit'>): boolean => unit === 
 
 /** A metric's value, or a difference, as tables show it. */
 export const figure = (value: number, metric: Pick<Metric, 'unit'>): string => value.toFixed(isInPoints(metric) ? 2 : 4)
-
-/** Among the cells of some number of devices, the published method in f32, in the reading that counts, with so many rows. */
-export const publishedCell = (cells: readonly RoleCell[], { family }: Experiment, rows: number): RoleCell | undefined =>
-  cells.find(
-    ({ role }) =>
-      role.kind === 'published' && role.rows === rows && role.wire === 'f32' && role.reading === BEST_READING[family],
-  )
-
-/** Devices of which one was lost, in one way of sharing. */
-export interface LostDevice {
-  /** As its role names it. */
-  readonly among: string
-  readonly one: RoleCell
-  /** By the layer from which on nothing was heard. */
-  readonly byLayer: ReadonlyMap<number, RoleCell>
-}
-
-/** Cells of lost devices, beside those of one device that they are compared with. */
-export function lostDevices({ cells }: Result): LostDevice[] {
-  const found = new Map<string, { one: RoleCell; byLayer: Map<number, RoleCell> }>()
-  for (const cell of cells) {
-    if (cell.role.kind !== 'lost') continue
-    const { among, layer } = cell.role
-    const one = found.get(among)?.one ?? cells.find(c => c.role.kind === 'one' && c.cuts === cell.cell.devices)
-    if (!one) continue
-    const byLayer = found.get(among)?.byLayer ?? new Map<number, RoleCell>()
-    found.set(among, { one, byLayer: byLayer.set(layer, cell) })
-  }
-  return [...found].map(([among, way]) => ({ among, ...way }))
-}
 
 const least = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined ? (a ?? b) : Math.min(a, b)

@@ -134,18 +134,42 @@ function found({ task, it, without }: Comparison, trials: readonly Trial[]): rea
 
 const same = (a: unknown, b: unknown): boolean => JSON.stringify(a) === JSON.stringify(b)
 
-/** Tables of all comparisons that were run, one a task. */
-export function triedSection(trials: readonly Trial[]): string {
+/** A comparison that was run. */
+export interface Tried {
+  readonly task: Task
+  readonly what: string
+  /** How far answers are from one device's. */
+  readonly it: number
+  readonly without: number
+  /** Inputs; null: all there are. */
+  readonly n: number | null
+}
+
+/** All comparisons that were run. */
+export const triedOf = (trials: readonly Trial[]): Tried[] =>
+  COMPARISONS.flatMap(comparison => {
+    const { task, what } = comparison
+    const pair = found(comparison, trials)
+    if (!pair) return []
+    const [it, without] = pair.map(t => (task === 'gpt512' ? t.loss : (t.kl ?? t.loss))) as [number, number]
+    return [{ task, what, it, without, n: pair[0].n }]
+  })
+
+/** Their tables, one a task. */
+export function triedSection(tried: readonly Tried[]): string {
+  if (tried.length === 0) return 'Not run.'
   const tables = (Object.keys(DATA) as Task[]).flatMap(task => {
-    const rows = COMPARISONS.filter(c => c.task === task).flatMap(comparison => {
-      const pair = found(comparison, trials)
-      if (!pair) return []
-      const [it, without] = pair.map(t => (task === 'gpt512' ? t.loss : (t.kl ?? t.loss))) as [number, number]
-      return [[comparison.what, shown(it), shown(without), (it / without).toFixed(2), String(pair[0].n ?? 'all')]]
-    })
+    const rows = tried
+      .filter(t => t.task === task)
+      .map(({ what, it, without, n }) => [
+        what,
+        shown(it),
+        shown(without),
+        (it / without).toFixed(2),
+        String(n ?? 'all'),
+      ])
     return rows.length > 0 ? [`${DATA[task]}:`, tableOf(['what', 'with it', 'without', 'ratio', 'inputs'], rows)] : []
   })
-  if (tables.length === 0) return 'Not run.'
   return [
     'Two devices, the same rows sent in f32 (three, of GPT-2 sixteen): how far the answers are from one device’s, with what is named and without. Development data, by ' +
       '`weights-tools/python/ablations`, which computes the method in PyTorch; the ViT of these runs is a smaller one (78.5 %). ' +
