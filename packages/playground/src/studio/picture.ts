@@ -2,7 +2,7 @@
 import { pipeline } from 'prismal'
 import { aloneRunner, imageClassification, type Part, type Runner } from 'prismal/models'
 import { type Asked, compare } from './compare.js'
-import type { Answer, Label, Question, RunsOn } from './messages.js'
+import type { Answer, Label, Question } from './messages.js'
 import { Team } from './team.js'
 
 type Classifier = Awaited<ReturnType<typeof pipeline<'image-classification'>>>
@@ -18,11 +18,6 @@ export class Picture {
   static async load(model: string, progress: (loadedBytes: number, totalBytes: number) => void): Promise<Picture> {
     const progress_callback = (info: { loaded: number; total: number }) => progress(info.loaded, info.total)
     return new Picture(await pipeline('image-classification', model, { progress_callback }))
-  }
-
-  get runsOn(): RunsOn {
-    const { build, threads, reasons } = this.#pipeline.capabilities()
-    return { build, threads, reasons }
   }
 
   /** Tells the labels of both ways, then how they compare. */

@@ -2,7 +2,7 @@
 import deviceScript from '@prismal/distribute/worker-thread?worker&url'
 import { cluster, type SharedRunner, type SharingOptions, thread } from 'prismal/distribute'
 import type { Model } from 'prismal/models'
-import { MOST_DEVICES, type Sharing } from './messages.js'
+import { MOST_DEVICES, type RunsOn, type Sharing } from './messages.js'
 import { PageWorker } from './page-workers.js'
 
 export const optionsOf = ({ strategy, compressionRate }: Sharing): SharingOptions =>
@@ -14,6 +14,11 @@ export class Team {
 
   constructor(model: Model) {
     this.#model = model
+  }
+
+  get runsOn(): RunsOn {
+    const { build, threads, reasons } = this.#model.engine.capabilities()
+    return { build, threads, reasons }
   }
 
   /** A runner over as many devices. `tell` is told before workers are started. Throws `DeviceError` where one does not come. */

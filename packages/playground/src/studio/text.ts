@@ -14,7 +14,7 @@ import {
 } from 'prismal/models'
 import { createEngine } from 'prismal/tensor'
 import { type Asked, compare } from './compare.js'
-import type { Answer, Label, Question, RunsOn, Way } from './messages.js'
+import type { Answer, Label, Question, Way } from './messages.js'
 import { Team } from './team.js'
 
 /** Tokens that a text is continued by. */
@@ -47,11 +47,6 @@ export class Text {
     })
     await files.close?.()
     return new Text(model, tokenizer, typeof endId === 'number' ? [endId] : [])
-  }
-
-  get runsOn(): RunsOn {
-    const { build, threads, reasons } = this.#model.engine.capabilities()
-    return { build, threads, reasons }
   }
 
   /** Tells the continuations as they come, then how the ways compare. */

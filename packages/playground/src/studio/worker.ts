@@ -53,7 +53,7 @@ function loader<Subject extends Picture | Text>(load: Load<Subject>) {
     loading ??= load(model, (loadedBytes, totalBytes) => tell({ kind: 'progress', loadedBytes, totalBytes }))
     try {
       const subject = await loading
-      tell({ kind: 'loaded', runsOn: subject.runsOn })
+      tell({ kind: 'loaded', runsOn: subject.team.runsOn })
       return subject
     } catch (error) {
       loading = undefined
