@@ -2,9 +2,10 @@
 
     python train_lm.py corpus/ run-lm-0/ --like ../../models/gpt2-chronicle --seed 0 --threads 2
 
-`corpus/` is make_corpus.py's. Windows of 256 tokens at random positions first, whole ones of 1,024 for the last part; the rate of learning
-is constant, then falls over the last 40 % of the tokens. A run that is stopped goes on where it was (`state.pt`; `steady.pt` is the state before
-the fall, to be continued with more `--tokens`). Bits per byte are of the held-out documents with even numbers: the odd ones are a test split.
+`corpus/` is make_corpus.py's. Windows of 256 tokens at random positions first, whole ones of 1,024 for the last fifth; the rate of learning
+is constant, then falls over the last half of the tokens. The texts are seen ten times: a tenth of what joins the residual is dropped, and
+weights decay. A run that is stopped goes on where it was (`state.pt`; `steady.pt` is the state before the fall, to be continued with more
+`--tokens`). Bits per byte are of the held-out documents with even numbers: the odd ones are a test split.
 Writes `run-lm-0/model`, a Hugging Face folder in float16.
 """
 import argparse
@@ -24,9 +25,10 @@ from parallel import Workers
 from runs import Run, factor_at
 
 VOCABULARY, CONTEXT, WIDTH, LAYERS, HEADS = 8192, 1024, 256, 6, 4
+DROPOUT, POOL = 0.1, 1 << 22
 SHORT, BATCH, JOB = 256, 16_384, 1024           # tokens of a window, a step and a job
-WHOLE, FALL = 0.7, 0.6                          # shares of the run: whole windows from here on, the rate falls from here on
-KEEP_SECONDS = 240
+WHOLE, FALL = 0.8, 0.5                          # shares of the run: whole windows from here on, the rate falls from here on
+KEEP_SECONDS = 120
 PARTS = {"attn.c_proj": (WIDTH, WIDTH), "mlp.c_fc": (WIDTH, 4 * WIDTH), "mlp.c_proj": (4 * WIDTH, WIDTH)}
 
 
@@ -42,19 +44,61 @@ def initial():
     return w
 
 
-def forward(w, ids, first):
+def forward(w, ids, first, dropout=lambda x: x):
     """Token ids [B, T], the position of each window's first [B] -> logits [B, T, vocabulary]."""
     B, T = ids.shape
     affine = lambda name, x: F.linear(x, w[name + ".weight"], w[name + ".bias"])
     norm = lambda name, x: F.layer_norm(x, (WIDTH,), w[name + ".weight"], w[name + ".bias"])
-    x = w["wte"][ids] + w["wpe"][first[:, None] + torch.arange(T)]
+    x = dropout(w["wte"][ids] + w["wpe"][first[:, None] + torch.arange(T)])
     for i in range(LAYERS):
         h = norm(f"h.{i}.ln_1", x)
         q, k, v = (affine(f"h.{i}.{part}", h).view(B, T, HEADS, -1).transpose(1, 2) for part in ("query", "key", "value"))
-        o = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + affine(f"h.{i}.attn.c_proj", o.transpose(1, 2).reshape(B, T, WIDTH))
-        x = x + affine(f"h.{i}.mlp.c_proj", F.gelu(affine(f"h.{i}.mlp.c_fc", norm(f"h.{i}.ln_2", x)), approximate="tanh"))
+        o = attention(q, k, v)
+        x = x + dropout(affine(f"h.{i}.attn.c_proj", o.transpose(1, 2).reshape(B, T, WIDTH)))
+        x = x + dropout(affine(f"h.{i}.mlp.c_proj", F.gelu(affine(f"h.{i}.mlp.c_fc", norm(f"h.{i}.ln_2", x)), approximate="tanh")))
     return norm("ln_f", x) @ w["wte"].T
+
+
+def attention(q, k, v):
+    """Causal, [B, heads, T, width of a head]; as two products, which is the faster way for short windows."""
+    B, heads, T, width = q.shape
+    if T > SHORT:
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    later = torch.full((T, T), -1e9, dtype=q.dtype).triu(1).expand(B * heads, T, T)
+    scores = torch.baddbmm(later, q.flatten(0, 1), k.flatten(0, 1).mT, alpha=width**-0.5)
+    return (scores.softmax(-1) @ v.flatten(0, 1)).view(B, heads, T, width)
+
+
+class Dropout:
+    """Masks are cut from one of random numbers at random places: making them anew takes longer than the layer."""
+
+    def __init__(self, pool, random):
+        self.pool, self.random = pool, random
+
+    def __call__(self, x):
+        start = self.random.randint(0, len(self.pool) - x.numel())
+        return x * self.pool[start:start + x.numel()].view_as(x)
+
+    @staticmethod
+    def pool_of(share, seed):
+        kept = torch.rand(POOL, generator=torch.Generator().manual_seed(seed)) >= share
+        return kept.bfloat16() / (1 - share)
+
+
+class CrossEntropy(torch.autograd.Function):
+    """Mean over the rows of logits [N, vocabulary], of which it keeps the probabilities in bfloat16 and nothing in float32."""
+
+    @staticmethod
+    def forward(ctx, logits, targets):
+        p = logits.softmax(-1)
+        ctx.save_for_backward(p, targets)
+        return -p[torch.arange(len(p)), targets].float().clamp_min(1e-30).log().mean()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        p, targets = ctx.saved_tensors
+        p[torch.arange(len(p)), targets] -= 1
+        return p.mul_(float(gradient) / len(p)), None
 
 
 def published(w):
@@ -84,15 +128,15 @@ def read(folder):
     return w
 
 
-def bits_per_byte(w, ids, size, workers):
-    """Windows of 1,024 tokens over the documents, which are joined by token 0."""
+def bits_per_byte(w, ids, size, workers, window=CONTEXT):
+    """Windows of so many tokens over the documents, which are joined by token 0."""
     def nats(i):
         with torch.no_grad():
-            window = ids[i:i + CONTEXT + 1][None]
-            logits = forward(w, window[:, :-1], torch.zeros(1, dtype=torch.long))
-            return float(F.cross_entropy(logits.float()[0], window[0, 1:], reduction="sum"))
+            here = ids[i:i + window + 1][None]
+            logits = forward(w, here[:, :-1], torch.zeros(1, dtype=torch.long))
+            return float(F.cross_entropy(logits.float()[0], here[0, 1:], reduction="sum"))
 
-    return sum(workers.map(nats, range(0, len(ids) - 1, CONTEXT))) / math.log(2) / size
+    return sum(workers.map(nats, range(0, len(ids) - 1, window))) / math.log(2) / size
 
 
 def even_documents(corpus, tokenizer):
@@ -112,8 +156,9 @@ def main():
     parser.add_argument("--like", type=Path, required=True, help="the model folder whose config.json and tokenizer are copied")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--tokens", type=int, default=32_000_000)
+    parser.add_argument("--tokens", type=int, default=44_000_000)
     parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--decay", type=float, default=0.5, help="of the weights, a step at the full rate: this times --lr")
     parser.add_argument("--measure", action="store_true", help="only the bits per byte of the model in --like")
     args = parser.parse_args()
     torch.manual_seed(args.seed)
@@ -125,7 +170,8 @@ def main():
     ids = torch.from_numpy(np.fromfile(args.corpus / "train.bin", np.uint16).astype(np.int64))
     w = initial()
     matrices = {k: v for k, v in w.items() if v.ndim == 2 and k.startswith("h.")}
-    run = Run(args.out, w, Muon(matrices, args.lr, decay=0.1), AdamW({k: v for k, v in w.items() if k not in matrices}, args.lr * 0.7, (0.9, 0.95), 0.01))
+    run = Run(args.out, w, Muon(matrices, args.lr, decay=args.decay), AdamW({k: v for k, v in w.items() if k not in matrices}, args.lr * 0.7, (0.9, 0.95), 0.2 * args.decay))
+    pool = Dropout.pool_of(DROPOUT, args.seed)
     steps, began, kept_at, at_first, recent = args.tokens // BATCH, time.time(), time.time(), run.step, []
     while run.step < steps:
         share = run.step / steps
@@ -136,7 +182,8 @@ def main():
             starts = random.randint(0, len(ids) - window - 1, JOB // window)
             rows = torch.stack([ids[s:s + window + 1] for s in starts])
             first = torch.from_numpy(random.randint(0, CONTEXT - window + 1, len(rows)))
-            return F.cross_entropy(forward(leaves, rows[:, :-1], first).float().flatten(0, 1), rows[:, 1:].flatten())
+            logits = forward(leaves, rows[:, :-1], first, Dropout(pool, random))
+            return CrossEntropy.apply(logits.flatten(0, 1), rows[:, 1:].flatten())
 
         gradients, losses = workers.gradients(w, range(BATCH // JOB), loss_of)
         for g in gradients.values():
@@ -151,7 +198,7 @@ def main():
             run.keep()
             rate = (run.step - at_first) * BATCH / (kept_at - began)
             part = 16 * CONTEXT
-            bits = bits_per_byte({k: v.bfloat16() for k, v in w.items()}, develop[:part + 1], size * part / len(develop), workers)
+            bits = bits_per_byte({k: v.bfloat16() for k, v in w.items()}, develop[:part + 1], size * part / len(develop), workers, window)
             print(f"{(kept_at - began) / 60:.1f} min, step {run.step} of {steps}, windows of {window}, {np.mean(recent):.3f} nats, {rate:.0f} tokens/s, "
                   f"about {bits:.3f} bits per byte", flush=True)
             recent = []
