@@ -1,6 +1,7 @@
 /** The evaluation's report: which cells are planned, and what comparisons make of results whose truth is known. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { createPlan } from '@prismal/distribute'
 import { accuracy, type Cell, sample } from 'prismal/evaluate'
 import { describe, expect, test } from 'vitest'
@@ -174,6 +175,14 @@ describe('comparisons', () => {
     expect(lines.filter(line => line.includes('"method":"one"') && line.includes('"bytes"'))).toHaveLength(2)
     expect(readFindings(join(temporaryFolder(), 'none.json'))).toEqual(NOTHING)
   })
+})
+
+test('the report in the repository is what its findings give', () => {
+  const results = fileURLToPath(new URL('../bench/results', import.meta.url))
+  const written = readFileSync(join(results, 'evaluation.md'), 'utf8')
+  const again = evaluationMarkdown(readFindings(join(results, 'evaluation.json')), { memory: '' })
+  const found = (report: string): string => report.slice(0, report.indexOf('## Memory of a device'))
+  expect(found(written)).toBe(found(again))
 })
 
 test('package.json has the command that the report names', () => {
