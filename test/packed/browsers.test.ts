@@ -21,6 +21,9 @@ const reference = sharedFolder('reference')
 const samples = sharedFolder('data/sample-images')
 const STRICT = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
 
+/** For pages of any origin, as of a content delivery network. */
+const ANYONE = { 'access-control-allow-origin': '*' }
+
 interface Failure {
   readonly name: string
   readonly code: string
@@ -255,6 +258,38 @@ describe.skipIf(!reference || !samples)('pages', () => {
           message: expect.stringMatching(/could not be loaded/),
         })
       }
+    })
+
+    describe('with the packages on another origin, or with none of its own', () => {
+      interface Elsewhere {
+        readonly alone: Classified
+        readonly inWorker: Classified
+        readonly shared: Failure
+      }
+      const why = { another: /is of another origin; name one of this page's own/, none: /frame is opaque/ }
+
+      it.each(['another', 'none'] as const)('compute without workers, and say so: %s', async origin => {
+        const elsewhere = await site(ANYONE)
+        const found = await (origin === 'another'
+          ? ask<Elsewhere>(site(), `elsewhere&from=${elsewhere.origin}`)
+          : ask<Elsewhere>(elsewhere, 'elsewhere&in=sandbox'))
+        expect(found.alone).toEqual(usual)
+        expect(found.inWorker).toMatchObject({ label: usual.label, capabilities: { worker: false } })
+        expect(found.inWorker.capabilities.reasons.join()).toMatch(why[origin])
+        expect(found.shared).toMatchObject({ code: 'device-failed', message: expect.stringMatching(why[origin]) })
+      })
+
+      it('have workers by scripts of their own that import them', async () => {
+        const { origin } = await site(ANYONE)
+        for (const script of ['pipeline-worker', 'worker-thread'])
+          writeFileSync(
+            join(project, `page-scripts/${script}.js`),
+            `import '${origin}/node_modules/@prismal/browser/dist/${script}.js'\n`,
+          )
+        const found = await ask<Record<string, Classified>>(site(), `fromElsewhere&from=${origin}`)
+        expect(found.inWorker).toMatchObject({ label: usual.label, capabilities: { worker: true } })
+        expect(found.shared?.label.label).toBe(usual.label.label)
+      })
     })
 
     it('hear of a device that dies', async () => {

@@ -90,6 +90,19 @@ export const refusedWorkers = async () => ({
   shared: await failure(shared()),
   inWorker: await failure(inWorker()),
 })
+/** As far as a page gets where the packages are of another origin, or it has none. */
+export const elsewhere = async () => ({
+  alone: await classified({}),
+  inWorker: await classified({ worker: true }),
+  shared: await failure(shared()),
+})
+/** The same with workers of its own that import the packages'. */
+export const fromElsewhere = async () => ({
+  inWorker: await classified({ worker: true, workerScript: '../scripts/pipeline-worker.js' }),
+  shared: await classified({
+    devices: cluster(['local', thread({ name: 'helper', script: absolute('../scripts/worker-thread.js') })]),
+  }),
+})
 /** Worker scripts that are not there. */
 export const lostScripts = async () => ({
   shared: await failure(

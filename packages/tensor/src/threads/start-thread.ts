@@ -36,7 +36,21 @@ export function startThread(name: string, script: ThreadScript | undefined, own:
   const node = workerThreads()
   if (node) return nodeThread(node, name, script ?? own.url())
   if (!haveWorkers()) throw new Error('this runtime has no workers')
+  expectOwnOrigin(script ?? own.url())
   return webThread(script ? new Worker(script, { type: 'module', name }) : own.start())
+}
+
+/** Pages may start workers of their own origin alone; Firefox says no more than that such a worker failed. */
+function expectOwnOrigin(script: URL | string): void {
+  // What is relative is the page's own. Bundlers may leave a script's place on disk, which says nothing.
+  if (!URL.canParse(script)) return
+  const { protocol, origin, href } = new URL(script)
+  if (!/^https?:$/.test(protocol) || origin === (globalThis.origin ?? origin)) return
+  throw new Error(
+    globalThis.origin === 'null'
+      ? `the origin of this page or frame is opaque, so it may start no worker from ${href}`
+      : `its script ${href} is of another origin; name one of this page's own that imports it`,
+  )
 }
 
 function nodeThread(node: typeof import('node:worker_threads'), name: string, script: URL | string): Thread {
