@@ -47,19 +47,21 @@ async function between(rule: Rule = () => undefined): Promise<Adversary> {
   return new Adversary(rule, { dialer, listener: [await device.next(), dialled] })
 }
 
-/** A socket with a web-socket's upgrade behind it, which then may send any bytes. */
-async function upgraded(address: string): Promise<Socket> {
+/** A socket that has asked for a web-socket's upgrade, and the answer. */
+async function asking(address: string, headers: Readonly<Record<string, string>>): Promise<[Socket, string]> {
   const { hostname, port, host } = new URL(address)
   const socket = connect(Number(port), hostname)
   endings.push(() => socket.destroy())
   socket.on('error', () => {})
-  const key = Buffer.alloc(16).toString('base64')
-  socket.write(
-    `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${key}\r\n\r\n`,
-  )
-  await new Promise(resolve => socket.once('data', resolve))
-  return socket
+  const all = { Host: host, Connection: 'Upgrade', Upgrade: 'websocket', 'Sec-WebSocket-Version': '13', ...headers }
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`)
+  socket.write(`GET / HTTP/1.1\r\n${lines.join('')}\r\n`)
+  return [socket, await new Promise(resolve => socket.once('data', data => resolve(String(data))))]
 }
+const KEY = { 'Sec-WebSocket-Key': Buffer.alloc(16).toString('base64') }
+
+/** A socket with an upgrade behind it, which then may send any bytes. */
+const upgraded = async (address: string): Promise<Socket> => (await asking(address, KEY))[0]
 /** A masked web-socket frame of bytes, its mask zero. */
 const frameOf = (bytes: Uint8Array): Buffer => {
   const header = bytes.length < 126 ? [0x82, 0x80 | bytes.length] : [0x82, 0xfe, bytes.length >> 8, bytes.length & 255]
@@ -161,6 +163,18 @@ describe('a socket that', () => {
     )
     await gone
   })
+
+  test.each([{}, { 'Sec-WebSocket-Key': 'short' }, { ...KEY, 'Sec-WebSocket-Version': '7' }])(
+    'asks for an upgrade that is none is answered and ended: %o',
+    async headers => {
+      const device = await listening()
+      const [socket, answer] = await asking(device.address, headers)
+      expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\n/)
+      await new Promise(resolve => socket.resume().once('close', resolve))
+      await upgraded(device.address)
+      await device.next()
+    },
+  )
 
   test('sends a hello that is too long is refused', async () => {
     const device = await listening()

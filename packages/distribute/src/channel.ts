@@ -13,7 +13,9 @@ export class Channel {
 
   /** Sends a frame; a failure closes the connection, which is how the other side and `closed` learn of it. */
   send(frame: Frame): void {
-    const bytes = encodeFrame(frame, this.#sent++)
+    // One that cannot be encoded has no number, so that the next one is not taken for lost.
+    const bytes = encodeFrame(frame, this.#sent)
+    this.#sent = (this.#sent + 1) >>> 0
     this.#connection.send(bytes).catch((error: Error) => this.#connection.close(error.message))
   }
 
@@ -23,7 +25,9 @@ export class Channel {
     this.#connection.receive(message => {
       if (isOver) return
       try {
-        handler(decodeFrame(message, this.#received++))
+        const frame = decodeFrame(message, this.#received)
+        this.#received = (this.#received + 1) >>> 0
+        handler(frame)
       } catch (error) {
         isOver = true
         this.#connection.close((error as Error).message)

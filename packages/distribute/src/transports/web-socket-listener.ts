@@ -108,7 +108,8 @@ export async function listenForUpgrades(
       held.add(done)
     })
   })
-  upgrades.on('wsClientError', (error, _, request) => log(`refused ${fromOf(request)}: ${error.message}`))
+  // With a listener for these the package leaves their sockets open.
+  upgrades.on('wsClientError', (error, _, request) => refuse(request, 400, error.message))
 
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(cannotListen(address, error)))
