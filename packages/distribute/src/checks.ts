@@ -2,7 +2,15 @@
  * What came in a frame, as what it must be: each function takes something unknown and gives the message that it is, or throws
  * {@link ConnectionError} naming the field. Nothing is allocated by a number before that number is checked.
  */
-import type { GenerateOptions, Part, SamplingOptions, StackShape, TimedStage, Want } from '@prismal/models'
+import {
+  type GenerateOptions,
+  InputError,
+  type Part,
+  type SamplingOptions,
+  type StackShape,
+  type TimedStage,
+  type Want,
+} from '@prismal/models'
 import { ConnectionError } from './errors.js'
 import type { DoneMessage, ErrorMessage, LinkMessage, PartHeader, RunMessage, TokenMessage } from './messages.js'
 import type { SharingOptions } from './options.js'
@@ -76,27 +84,43 @@ function optional<T extends object>(
 ): Partial<T> {
   const found: Partial<T> = {}
   for (const key of Object.keys(reads) as (keyof T & string)[])
-    if (Object.hasOwn(from, key)) found[key] = reads[key](from[key], `${at}.${key}`)
+    if (Object.hasOwn(from, key) && from[key] !== undefined) found[key] = reads[key](from[key], `${at}.${key}`)
   return found
 }
 
 const RUN = 'a run'
 
+/** A run without what is one device's own. */
+export type Asked = Omit<RunMessage, 'self' | 'parts'>
+
 /** Whether the model can have such sequences, and the plan be made, is for others to say. */
 export function parseRun(json: unknown): RunMessage {
   const message = fields(json, RUN)
+  const run = asked(message)
+  const { devices, rows } = run
+  const parts = list(partHeader, rows.length)(message.parts, `${RUN}'s parts`)
+  if (parts.length !== rows.length) refuse(`${RUN}'s parts`, parts, `as many as its ${rows.length} sequences`)
+  return { ...run, self: whole(0, devices - 1)(message.self, `${RUN}'s self`), parts }
+}
+
+/** Throws {@link InputError} where devices would refuse a run: they would end the connection, which other requests use too. */
+export function expectTaken(run: Asked): void {
+  try {
+    asked(fields(run, RUN))
+  } catch (cause) {
+    throw new InputError(`devices cannot be asked for this: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function asked(message: Fields): Asked {
   const at = (name: string): string => `${RUN}'s ${name}`
   const devices = whole(1, MOST_DEVICES)(message.devices, at('devices'))
   const rows = list(whole(0, MOST_ROWS), MOST_PARTITIONS / devices)(message.rows, at('rows'))
   const total = rows.reduce((a, b) => a + b, 0)
   if (total > MOST_ROWS) refuse(at('rows'), total, `together at most ${MOST_ROWS}`)
-  const parts = list(partHeader, rows.length)(message.parts, at('parts'))
-  if (parts.length !== rows.length) refuse(at('parts'), parts, `as many as its ${rows.length} sequences`)
   return {
     devices,
-    self: whole(0, devices - 1)(message.self, at('self')),
     rows,
-    parts,
     want: want(message.want, at('want'), rows),
     decodes: flag(message.decodes, at('decodes')),
     output: named('rows', 'mean', 'tokens')(message.output, at('output')),

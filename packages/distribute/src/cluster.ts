@@ -1,7 +1,7 @@
 /** Devices that share requests, and the runner that has them do so. */
 import type { Model, Runner } from '@prismal/models'
 import { Device } from './device.js'
-import { type Answer, Devices } from './devices.js'
+import { type Answer, Devices, endAll } from './devices.js'
 import { DeviceError, PlanError } from './errors.js'
 import type { DeviceInfo } from './joining.js'
 import type { LinkMessage, LinkTarget } from './messages.js'
@@ -102,7 +102,7 @@ export function cluster(
         devices.notes.push(...numericsNotes(model, members))
         return new SharedRunner(model, devices, options)
       } catch (error) {
-        for (const member of members) await member.end()
+        await endAll(members).catch(() => {})
         throw error
       }
     },

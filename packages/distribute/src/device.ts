@@ -22,7 +22,7 @@ import { bytesOf, type Frame, frame } from './wire.js'
 import { rehearseWork, Work } from './work.js'
 
 /** Most requests that run at once. */
-const MOST_RUNNING = 256
+export const MOST_RUNNING = 256
 /** Ended requests that are remembered, so that frames which arrive late are dropped rather than kept. */
 const REMEMBERED = 1024
 

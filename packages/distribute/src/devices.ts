@@ -2,6 +2,7 @@
 import { Channel } from './channel.js'
 import { parseAnswer } from './checks.js'
 import type { Member } from './cluster.js'
+import { MOST_RUNNING } from './device.js'
 import { DeviceError } from './errors.js'
 import type { ErrorMessage } from './messages.js'
 import { type Frame, frame, type Kind } from './wire.js'
@@ -12,13 +13,18 @@ export interface Answer {
   readonly milliseconds: number
 }
 
+type OnFrame = (device: number, frame: Frame) => void
+type OnFailure = (error: DeviceError) => void
+
 export class Devices {
   readonly members: readonly Member[]
   /** What is not as it should be, for reports. */
   readonly notes: string[] = []
   readonly #channels: readonly Channel[]
-  readonly #handlers = new Map<number, (device: number, frame: Frame) => void>()
-  readonly #failures = new Map<number, (error: DeviceError) => void>()
+  readonly #handlers = new Map<number, OnFrame>()
+  readonly #failures = new Map<number, OnFailure>()
+  readonly #running = new Set<number>()
+  readonly #waiting = new Set<() => void>()
   #lost: DeviceError | undefined
   #requests = 0
 
@@ -35,8 +41,28 @@ export class Devices {
     })
   }
 
-  /** Opens a request: its frames go to `onFrame`, the end of a device to `onFailure`. */
-  open(onFrame: (device: number, frame: Frame) => void, onFailure: (error: DeviceError) => void): number {
+  /**
+   * Opens a request to run, once fewer than the most run: its frames go to `onFrame`, the end of a device to `onFailure`.
+   * Rejects where a device has ended, and with the signal's reason.
+   */
+  async run(onFrame: OnFrame, onFailure: OnFailure, signal?: AbortSignal): Promise<number> {
+    while (this.#running.size >= MOST_RUNNING && !this.#lost && !signal?.aborted)
+      await new Promise<void>(resolve => {
+        const wake = (): void => {
+          signal?.removeEventListener('abort', wake)
+          this.#waiting.delete(wake)
+          resolve()
+        }
+        this.#waiting.add(wake)
+        signal?.addEventListener('abort', wake)
+      })
+    if (signal?.aborted) this.#wakeNext()
+    signal?.throwIfAborted()
+    const request = this.#open(onFrame, onFailure)
+    this.#running.add(request)
+    return request
+  }
+  #open(onFrame: OnFrame, onFailure: OnFailure): number {
     if (this.#lost) throw this.#lost
     this.#requests = (this.#requests + 1) >>> 0
     const request = this.#requests
@@ -50,6 +76,11 @@ export class Devices {
   close(request: number): void {
     this.#handlers.delete(request)
     this.#failures.delete(request)
+    if (this.#running.delete(request)) this.#wakeNext()
+  }
+  #wakeNext(): void {
+    const [wake] = this.#waiting
+    wake?.()
   }
 
   /**
@@ -62,7 +93,7 @@ export class Devices {
     let timer: ReturnType<typeof setTimeout> | undefined
     try {
       return await new Promise<Answer>((resolve, reject) => {
-        request = this.open((_, answer) => {
+        request = this.#open((_, answer) => {
           const milliseconds = performance.now() - started
           if (answer.kind !== 'error') resolve({ frame: answer, milliseconds })
           else reject(new DeviceError(`${name}: ${(answer.json as ErrorMessage).message}`))
@@ -82,11 +113,18 @@ export class Devices {
 
   async end(): Promise<void> {
     this.#lost ??= new DeviceError('the cluster was disposed')
-    for (const member of this.members) await member.end()
+    await endAll(this.members)
   }
 
   #lose(error: DeviceError): void {
     this.#lost ??= error
     for (const fail of [...this.#failures.values()]) fail(error)
+    for (const wake of [...this.#waiting]) wake()
   }
+}
+
+/** Ends members, also where one fails to; then rejects with its error. */
+export async function endAll(members: readonly Member[]): Promise<void> {
+  const ends = await Promise.allSettled(members.map(member => member.end()))
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
 }

@@ -13,6 +13,7 @@ import {
   type Want,
 } from '@prismal/models'
 import { MemoryError, type PeakWatch, type Scope, type Tensor } from '@prismal/tensor'
+import { type Asked, expectTaken } from './checks.js'
 import type { SharedRunner } from './cluster.js'
 import { outputRows } from './cost.js'
 import type { Devices } from './devices.js'
@@ -25,8 +26,8 @@ import { partFor } from './parts.js'
 import { createPlan, type Plan } from './plan.js'
 import { dataBytes, type Frame, frame } from './wire.js'
 
-/** What is asked of the devices, the same for all of them. */
-type Asked = Pick<RunMessage, 'want' | 'decodes' | 'output' | 'generate' | 'seen'>
+/** What is asked of the devices, besides what the plan says. */
+type Question = Pick<Asked, 'want' | 'decodes' | 'output' | 'generate' | 'seen'>
 
 interface Account {
   inputBytes: number
@@ -65,7 +66,7 @@ export class SharedRequest implements Request {
 
   async rows(sequences: readonly Part[], want: Want): Promise<Tensor> {
     const output = want === 'mean' ? 'mean' : 'rows'
-    const asked: Asked = { want, decodes: false, output }
+    const asked: Question = { want, decodes: false, output }
     const plan = await this.#makePlan(sequences, asked)
     const width = this.#model.shape.width
     const pieces: Float32Array[] = Array.from({ length: plan.devices }, () => new Float32Array(0))
@@ -80,9 +81,16 @@ export class SharedRequest implements Request {
 
   async *tokens(prompts: readonly Part[], options: GenerateOptions): AsyncGenerator<Emitted> {
     checkOptions(options)
+    const { positions } = this.#model.shape
     const looksBack = (options.sampling?.repetitionPenalty ?? 1) !== 1
     const seen = looksBack ? { seen: prompts.map(p => [...(p.ids as Int32Array)]) } : {}
-    const asked: Asked = { want: 'last', decodes: true, output: 'tokens', generate: options, ...seen }
+    const asked: Question = {
+      want: 'last',
+      decodes: true,
+      output: 'tokens',
+      generate: forDevices(options, positions),
+      ...seen,
+    }
     const plan = await this.#makePlan(prompts, asked)
     for await (const { device, frame } of this.#frames(plan, prompts, asked)) {
       if (frame.kind !== 'token') continue
@@ -140,7 +148,7 @@ export class SharedRequest implements Request {
     }
   }
 
-  async #makePlan(sequences: readonly Part[], { want, decodes }: Asked): Promise<Plan> {
+  async #makePlan(sequences: readonly Part[], { want, decodes }: Question): Promise<Plan> {
     for (const sequence of sequences) this.#model.check(sequence)
     const { shape } = this.#model
     const rows = sequences.map(s => s.to)
@@ -158,27 +166,30 @@ export class SharedRequest implements Request {
   async *#frames(
     plan: Plan,
     sequences: readonly Part[],
-    asked: Asked,
+    asked: Question,
   ): AsyncGenerator<{ device: number; frame: Frame }> {
     this.#signal?.throwIfAborted()
+    const rows = plan.sequences.map(s => s.rows)
+    const run: Asked = { ...asked, rows, devices: plan.devices, options: this.#options }
+    expectTaken(run)
     await this.#expectRoom(plan, asked)
-    this.#signal?.throwIfAborted()
     const queue = new FrameQueue()
-    const request = this.#devices.open(
+    const request = await this.#devices.run(
       (device, frame) => queue.push({ device, frame }),
       error => queue.fail(error),
+      this.#signal,
     )
-    const onAbort = (): void => queue.fail(this.#signal?.reason as Error)
+    const onAbort = (): void => queue.fail(this.#signal?.reason)
     this.#signal?.addEventListener('abort', onAbort)
-    let left = plan.devices
+    const devices = Array.from({ length: plan.devices }, (_, p) => p)
+    const left = new Set(devices)
     try {
       // Those elsewhere first: their inputs travel while this thread prepares the others.
       const { members } = this.#runner
-      const devices = Array.from({ length: plan.devices }, (_, p) => p)
       const isElsewhere = (p: number): boolean => members[p]?.takes === 'port'
       for (const self of [...devices.filter(isElsewhere), ...devices.filter(p => !isElsewhere(p))])
-        this.#deal(request, plan, sequences, self, asked)
-      while (left > 0) {
+        this.#deal(request, plan, sequences, self, run)
+      while (left.size > 0) {
         const next = await queue.take()
         const { device, frame } = next
         if (frame.kind === 'error') {
@@ -187,20 +198,20 @@ export class SharedRequest implements Request {
         }
         const account = this.#accounts[device] as Account
         if (frame.kind === 'done') {
+          if (!left.delete(device)) throw this.#failed(device, 'it ended the request twice')
           account.done = frame.json as DoneMessage
-          left--
         } else account.outputBytes += dataBytes(frame.data)
         yield next
       }
     } finally {
       this.#signal?.removeEventListener('abort', onAbort)
       this.#devices.close(request)
-      if (left > 0) for (let p = 0; p < plan.devices; p++) this.#devices.send(p, frame('abort', request))
+      if (left.size > 0) for (const p of devices) this.#devices.send(p, frame('abort', request))
     }
   }
 
   /** Throws where a device has said how much it may use and the request needs more: before anything is sent. */
-  async #expectRoom(plan: Plan, { output, generate }: Asked): Promise<void> {
+  async #expectRoom(plan: Plan, { output, generate }: Question): Promise<void> {
     const { members } = this.#runner
     const threads = members.map(m => m.about?.threads ?? 1)
     for (const [p, { name, about }] of members.entries()) {
@@ -219,14 +230,12 @@ export class SharedRequest implements Request {
     }
   }
 
-  #deal(request: number, plan: Plan, sequences: readonly Part[], self: number, asked: Asked): void {
+  #deal(request: number, plan: Plan, sequences: readonly Part[], self: number, run: Asked): void {
     const { shape } = this.#model
     const parts = plan.sequences.map((sequence, s) => partFor(sequence, self, sequences[s] as Part, shape))
     const { header, data } = packParts(parts, shape)
     ;(this.#accounts[self] as Account).inputBytes += dataBytes(data)
-    const options = this.#options
-    const rows = plan.sequences.map(s => s.rows)
-    const message: RunMessage = { ...asked, rows, devices: plan.devices, options, self, parts: header }
+    const message: RunMessage = { ...run, self, parts: header }
     this.#devices.send(self, frame('run', request, { json: message, data }))
   }
 
@@ -238,10 +247,20 @@ export class SharedRequest implements Request {
   }
 }
 
+/** Options as frames hold them: more tokens than the model has positions never come, and what is no id ends no text. */
+function forDevices(options: GenerateOptions, positions: number): GenerateOptions {
+  const { maxNewTokens, endIds } = options
+  return {
+    ...options,
+    maxNewTokens: Math.min(maxNewTokens, positions + 1),
+    ...(endIds && { endIds: endIds.filter(id => Number.isInteger(id) && id >= 0) }),
+  }
+}
+
 class FrameQueue {
   readonly #frames: { device: number; frame: Frame }[] = []
-  #waiting: { resolve: (f: { device: number; frame: Frame }) => void; reject: (e: Error) => void } | undefined
-  #failure: Error | undefined
+  #waiting: { resolve: (f: { device: number; frame: Frame }) => void; reject: (reason: unknown) => void } | undefined
+  #failure: { readonly reason: unknown } | undefined
 
   push(next: { device: number; frame: Frame }): void {
     const waiting = this.#waiting
@@ -249,13 +268,13 @@ class FrameQueue {
     if (waiting) waiting.resolve(next)
     else this.#frames.push(next)
   }
-  fail(error: Error): void {
-    this.#failure ??= error
-    this.#waiting?.reject(this.#failure)
+  fail(reason: unknown): void {
+    this.#failure ??= { reason }
+    this.#waiting?.reject(this.#failure.reason)
     this.#waiting = undefined
   }
   async take(): Promise<{ device: number; frame: Frame }> {
-    if (this.#failure) throw this.#failure
+    if (this.#failure) throw this.#failure.reason
     const next = this.#frames.shift()
     return (
       next ??
