@@ -1,5 +1,5 @@
 /** Devices in processes of their own, joined at their addresses: answers, refusals, and what stays when one side goes. */
-import { createServer } from 'node:net'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import {
@@ -26,12 +26,22 @@ import {
   sequenceFor,
   tokensOf,
 } from '../distribution/subjects.js'
+import { runProgram } from '../pipeline/ended-process.js'
 import { temporaryFolder } from '../temporary-folder.js'
 import { CLI, prismal, type Running, start, startWorker } from './processes.js'
 
 const [subject] = families
 const VIT = 'models/vit-cifar10'
 const PLANE = 'examples/images/plane.png'
+
+/** A port that nothing listens at. */
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise(resolve => server.close(resolve))
+  return port
+}
 
 /** This device and those at the addresses. */
 const joined = async (
@@ -205,6 +215,46 @@ test.skipIf(!subject)('a transport of one’s own serves both sides', async () =
     await near.dispose()
     await device.close()
   }
+})
+
+describe.skipIf(!subject)('a device that is still loading its model', () => {
+  const of = subject as (typeof families)[number]
+
+  test('is joined once it has', async () => {
+    const listen = `ws://127.0.0.1:${await freePort()}`
+    const starting = host({ model: of.location, listen: [listen] })
+    let runner: SharedRunner | undefined
+    while (!runner)
+      runner = await joined(of, [listen]).catch(error => {
+        if (/ECONNREFUSED/.test(error.message)) return undefined
+        throw error
+      })
+    expect(await rowsOf(runner, [sequenceFor(runner.model, 20, 1)], 'first')).toHaveLength(runner.model.shape.width)
+    await runner.dispose()
+    await (await starting).close()
+  })
+
+  test('and is closed leaves nothing behind that keeps its process', async () => {
+    const { out, err, code } = await runProgram(`
+      import { cluster, remote } from 'prismal/distribute'
+      import { host } from 'prismal/host'
+      import { loadModel } from 'prismal/models'
+      import { openFiles } from '@prismal/models/node'
+      import { createEngine } from 'prismal/tensor'
+      const location = ${JSON.stringify(of.location)}
+      const model = await loadModel(await openFiles(location), { engine: await createEngine(), warn() {} })
+      let fetched
+      const asked = new Promise(resolve => { fetched = resolve })
+      const fetch = async () => { fetched(); return location }
+      const device = await host({ name: 'late', listen: ['ws://127.0.0.1:0'], fetch })
+      const joining = cluster([remote(device.addresses[0])]).runner(model).catch(({ message }) => console.log(message))
+      await asked
+      await device.close('enough')
+      await joining
+      model.dispose()`)
+    expect({ err, code }).toEqual({ err: '', code: 0 })
+    expect(out).toMatch(/enough|closed/)
+  })
 })
 
 describe.skipIf(!subject)('while a device computes', () => {

@@ -130,6 +130,9 @@ class Serving {
   readonly #open = new Map<string, Session>()
   readonly #arrivals: number[] = []
   #compute: ComputeThread | undefined
+  /** The thread that loads a model. */
+  #starting: Promise<ComputeThread> | undefined
+  #ending: string | undefined
   #end!: (reason: string) => void
   #name = 'device'
   /** Models are loaded one at a time. */
@@ -151,18 +154,27 @@ class Serving {
     this.#name = name
     const { model, fetch } = this.#options
     if (model === undefined && !fetch) throw new DeviceError('a host needs a model, or somewhere to fetch models from')
-    if (model !== undefined) await this.#load(model)
+    if (model === undefined) return
+    const loaded = this.#load(model)
+    // Who joins meanwhile waits for it.
+    this.#loading = loaded.catch(() => {})
+    await loaded
   }
 
   /** `called` is the model's name in messages; default: its folder's. */
   async #load(location: string, called?: string): Promise<DeviceInfo> {
     const { backend = 'auto', dtype, threads = 1, memoryLimitBytes, changed } = this.#options
-    const compute = await ComputeThread.start({
+    this.#expectGoingOn()
+    const starting = ComputeThread.start({
       ...{ name: this.#name, location, build: backend, threads, measure: true },
       ...(dtype && { dtype }),
       ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
       dial: link => this.#dial(link),
     })
+    this.#starting = starting
+    const compute = await starting
+    this.#starting = undefined
+    this.#expectGoingOn()
     this.#compute = compute
     this.device = { ...compute.loaded, name: this.#name, model: called ?? folderName(location) }
     void compute.ended.then(reason => {
@@ -172,16 +184,22 @@ class Serving {
     return this.device
   }
 
+  #expectGoingOn(): void {
+    if (this.#ending !== undefined) throw new DeviceError(`${this.#name} has ended: ${this.#ending}`)
+  }
+
   /** The device with the model that a coordinator asks for, as far as it can be had. */
   #deviceFor({ digest, model }: JoinGreeting): Promise<DeviceInfo> {
     const { fetch } = this.#options
     const ready = async (): Promise<DeviceInfo> => {
       if (this.device && (this.device.digest === digest || !fetch)) return this.device
+      if (!fetch) throw new HandshakeError(`${this.#name} holds no model`)
       if (this.#open.size > 0)
         throw new HandshakeError(
           `${this.#name} is at work with ${this.device?.model}, and cannot load ${model} meanwhile`,
         )
-      const folder = await (fetch as NonNullable<typeof fetch>)(digest)
+      const folder = await fetch(digest)
+      this.#expectGoingOn()
       const before = this.#compute
       this.#compute = undefined
       this.device = undefined
@@ -194,10 +212,12 @@ class Serving {
   }
 
   async end(reason: string): Promise<void> {
+    this.#ending ??= reason
     this.#end(reason)
     for (const { connection, links } of this.#open.values())
       for (const each of [connection, ...links]) each.close(reason)
-    await this.#compute?.end()
+    const starting = await this.#starting?.catch(() => undefined)
+    await Promise.all([this.#compute?.end(), starting?.end()])
   }
 
   /** Looks at a connection that came in: who it is, and what it wants. */
