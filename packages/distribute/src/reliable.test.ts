@@ -1,6 +1,6 @@
 /** Messages arrive whole and in order, within the window, or both sides are told why not. */
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { RUNS } from '../../../test/runs.js'
 import { faults, sealPair, type Tap, tapped } from '../../../test/wire/connections.js'
 import { ConnectionError } from './errors.js'
@@ -356,6 +356,24 @@ describe('signs of life', () => {
     a.close()
     rawB.close('enough')
     await expect(sending).rejects.toThrow(ConnectionError)
+  })
+
+  test('come from who only receives, over a link on which everything else waits behind data', async () => {
+    const link: (() => void)[] = []
+    const delivering = setInterval(() => link.shift()?.(), 10)
+    onTestFinished(() => clearInterval(delivering))
+    const [a, b] = await pair({
+      maxMessageBytes: 1000,
+      options: { heartbeatMs: 20, silenceMs: 100 },
+      // It says at once that it is ready for more, as a socket with a large buffer does.
+      there: (packet, forward) => void link.push(() => void forward(packet)),
+    })
+    const received = collected(b)
+    void a.send(message(40_000, 1))
+    expect(await Promise.race([received.until(1), a.closed, b.closed])).toBeUndefined()
+    expect(received.messages).toEqual([message(40_000, 1)])
+    a.close()
+    await b.closed
   })
 
   test('a close without an answer takes bounded time', async () => {

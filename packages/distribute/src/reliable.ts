@@ -115,6 +115,8 @@ class Reliable implements ReliableConnection {
 
   // Life and end.
   #heard = performance.now()
+  /** Whether data came since this side last sent anything: on a slow link the other side hears nothing until it is credited. */
+  #isOwed = false
   #pinged: number | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
   #closing: string | undefined
@@ -213,6 +215,7 @@ class Reliable implements ReliableConnection {
     writeHeader(packet, { kind, last, number: this.#sent, taken: this.#taken })
     this.#sent = (this.#sent + 1) >>> 0
     this.#credited = this.#taken
+    this.#isOwed = false
     if (!seal) {
       packet.set(body, PACKET_HEADER_BYTES)
       this.#handed += packet.length
@@ -285,6 +288,7 @@ class Reliable implements ReliableConnection {
     if (number !== due) throw outOfOrder(number, due)
     this.#received = (due + 1) >>> 0
     const cost = header.kind === 'data' ? packetCost(packet.length) : 0
+    this.#isOwed ||= cost > 0
     this.#held += cost
     if (this.#held > this.#window)
       throw new ConnectionError(
@@ -362,6 +366,7 @@ class Reliable implements ReliableConnection {
           this.#fail(`nothing was heard of the other side for ${Math.round(silence)} ms: it counts as gone`)
           return
         }
+        if (this.#isOwed) this.#sendControl('credit')
         if (silence >= this.#heartbeatMs && this.#pinged === undefined) {
           this.#pinged = now
           this.#emit('ping', false, NO_BYTES)
