@@ -10,7 +10,7 @@ import {
 } from '@prismal/models'
 import { availableBuilds } from '@prismal/tensor'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { bits, distance } from '../compare.js'
 import { RUNS } from '../runs.js'
 import { FAMILIES, loadFolder, POSITIONS, randomInput, temporaryFolders, tinyModel, writeModel } from './tiny-model.js'
@@ -111,6 +111,15 @@ describe.each(builds.flatMap(build => FAMILIES.map(family => [family, build] as 
       for (const s of sequences) alone.push(bits(await rowsOf(model, [s], 'all')))
       const atOnce = await Promise.all(sequences.map(s => rowsOf(model, [s], 'all')))
       expect(atOnce.map(bits)).toEqual(alone)
+    })
+
+    it('lets events through between short requests', async () => {
+      const fired = vi.fn()
+      setTimeout(fired, 20)
+      const began = performance.now()
+      while (!fired.mock.calls.length && performance.now() - began < 1000)
+        await rowsOf(model, [randomInput(model, 3, 1)], 'first')
+      expect(fired).toHaveBeenCalled()
     })
 
     it('stops where the signal says so', async () => {

@@ -186,14 +186,22 @@ export function wholeLayout(
   return new Layout(placements, shape)
 }
 
+/** When this thread last let events through, and last asked whether to: short requests one after another are as one long one. */
+const turns = { taken: 0, asked: 0 }
+/** Milliseconds of computing after which events have their turn. */
+const TURN_MS = 16
+
 /** Lets waiting events through when this thread has computed for 16 ms, and stops where `signal` says so. */
 export function turnTaker(signal?: AbortSignal): () => Promise<void> {
-  let last = performance.now()
+  const begun = performance.now()
+  // Nothing computed meanwhile.
+  if (begun - turns.asked >= TURN_MS) turns.taken = begun
   return async () => {
     signal?.throwIfAborted()
-    if (performance.now() - last < 16) return
+    turns.asked = performance.now()
+    if (turns.asked - turns.taken < TURN_MS) return
     await nextTurn()
-    last = performance.now()
+    turns.taken = turns.asked = performance.now()
     signal?.throwIfAborted()
   }
 }
