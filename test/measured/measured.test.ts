@@ -136,3 +136,19 @@ describe('a cluster that measures itself', () => {
     }
   })
 })
+
+it('a request that is aborted while its cluster is measured does not wait, and the next one has the measurements', async () => {
+  const choices: unknown[] = []
+  const devices = measured(cluster(['local', thread()]), { force: true, budgetMs: 300, onChoice: c => choices.push(c) })
+  const runner = await devices.runner(await load())
+  const controller = new AbortController()
+  const request = runner.begin(controller.signal)
+  const rows = request.rows([blankSequence(runner.model, 64)], 'last')
+  controller.abort(new Error('no longer wanted'))
+  await expect(rows).rejects.toThrow('no longer wanted')
+  request.end()
+  expect(choices).toEqual([])
+  expect(await rowsOf(runner)).toHaveLength(runner.model.shape.width)
+  expect(choices).toHaveLength(1)
+  await runner.dispose()
+})

@@ -234,6 +234,29 @@ describe.skipIf(!subject)('a device that is still loading its model', () => {
     await (await starting).close()
   })
 
+  test.each([true, false])('is given up when a signal aborts (sockets on a thread: %s)', async networkThread => {
+    let fetched = (): void => {}
+    const asked = new Promise<void>(resolve => {
+      fetched = resolve
+    })
+    const fetch = (): Promise<string> => {
+      fetched()
+      return new Promise(() => {})
+    }
+    const device = await host({ name: 'late', listen: ['ws://127.0.0.1:0'], fetch })
+    for (const way of ['the device', 'the cluster'] as const) {
+      const controller = new AbortController()
+      const { signal } = controller
+      const source = remote(device.addresses, { networkThread, ...(way === 'the device' && { signal }) })
+      const joining = cluster([source]).runner(await load(of), way === 'the cluster' ? { signal } : {})
+      const rejected = expect(joining).rejects.toBe('too late')
+      await asked
+      controller.abort('too late')
+      await rejected
+    }
+    await device.close()
+  })
+
   test('and is closed leaves nothing behind that keeps its process', async () => {
     const { out, err, code } = await runProgram(`
       import { cluster, remote } from 'prismal/distribute'
@@ -255,6 +278,22 @@ describe.skipIf(!subject)('a device that is still loading its model', () => {
     expect({ err, code }).toEqual({ err: '', code: 0 })
     expect(out).toMatch(/enough|closed/)
   })
+})
+
+test.each([
+  ['a thread', ''],
+  ['a device elsewhere', "const device = await host({ model, listen: ['ws://127.0.0.1:0'] })"],
+])('a pipeline that fails after %s has joined lets it go', async (_, elsewhere) => {
+  const { out, err, code } = await runProgram(`
+    import { pipeline } from 'prismal'
+    import { cluster, remote, thread } from 'prismal/distribute'
+    import { host } from 'prismal/host'
+    const model = 'models/vit-cifar10'
+    ${elsewhere}
+    const devices = cluster(['local', ${elsewhere ? 'remote(device.addresses[0])' : 'thread()'}])
+    await pipeline('text-generation', model, { devices }).catch(({ name }) => console.log(name))
+    ${elsewhere ? 'await device.close()' : ''}`)
+  expect({ out, err, code }).toEqual({ out: 'ModelError\n', err: '', code: 0 })
 })
 
 describe.skipIf(!subject)('while a device computes', () => {

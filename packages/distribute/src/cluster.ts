@@ -11,6 +11,7 @@ import { SharedRequest } from './shared-request.js'
 import type { Connection } from './transport.js'
 import { type MemoryOptions, memoryPair } from './transports/memory.js'
 import { portConnection, portPair } from './transports/message-port.js'
+import { unlessAborted } from './unless-aborted.js'
 
 /** A device as its cluster sees it. */
 export interface Member {
@@ -39,8 +40,8 @@ export type LinkEnd = { readonly connection: Connection } | { readonly port: Mes
 /** Brings a device up with the model that the coordinator holds. */
 export interface DeviceSource {
   readonly name: string
-  /** `memory` is how connections within this thread deliver. */
-  join(model: Model, memory: MemoryOptions): Promise<Member>
+  /** `memory` is how connections within this thread deliver. Where `signal` aborts, the member is not wanted any more. */
+  join(model: Model, memory: MemoryOptions, signal?: AbortSignal): Promise<Member>
 }
 
 /** What a device may be: this one, or a source of another. */
@@ -72,8 +73,16 @@ export interface ClusterOptions {
 export interface Cluster {
   readonly specs: readonly DeviceSpec[]
   readonly options: SharingOptions
-  /** Brings the devices up with this model. Throws {@link DeviceError} where one does not come or holds another model. */
-  runner(model: Model): Promise<SharedRunner>
+  /**
+   * Brings the devices up with this model. Throws {@link DeviceError} where one does not come or holds another model, and
+   * the reason of `signal` where that aborts before all have come.
+   */
+  runner(model: Model, options?: JoinOptions): Promise<SharedRunner>
+}
+
+export interface JoinOptions {
+  /** Ends joining, with its reason. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /**
@@ -91,14 +100,15 @@ export function cluster(
   return {
     specs,
     options,
-    async runner(model) {
+    async runner(model, { signal } = {}) {
       const members: Member[] = []
       try {
         for (const spec of specs)
-          members.push(await (spec === 'local' ? localMember(model, { memory }) : spec.join(model, memory)))
+          members.push(spec === 'local' ? localMember(model, { memory }) : await joined(spec, model, memory, signal))
         sameModel(model, members)
         const devices = new Devices(members)
         await link(devices, byPlace(memory))
+        signal?.throwIfAborted()
         devices.notes.push(...numericsNotes(model, members))
         return new SharedRunner(model, devices, options)
       } catch (error) {
@@ -107,6 +117,18 @@ export function cluster(
       }
     },
   }
+}
+
+/** A device that has joined. One that comes after the signal has aborted is ended. */
+async function joined(
+  source: DeviceSource,
+  model: Model,
+  memory: MemoryOptions,
+  signal: AbortSignal | undefined,
+): Promise<Member> {
+  signal?.throwIfAborted()
+  const joining = source.join(model, memory, signal)
+  return unlessAborted(joining, signal, () => void joining.then(member => member.end()).catch(() => {}))
 }
 
 /** Links each device to each other one. What could not be done as it should is noted. */
@@ -203,8 +225,11 @@ export function memoryDevice(load: () => Promise<Model>, name = 'memory'): Devic
   }
 }
 
-/** Options for a request of these rows. */
-export type Decide = (request: Omit<PlanRequest, 'shape' | 'devices'>) => Promise<SharingOptions>
+/** Options for a request of these rows. Rejects with the reason of the request's signal. */
+export type Decide = (
+  request: Omit<PlanRequest, 'shape' | 'devices'>,
+  signal: AbortSignal | undefined,
+) => Promise<SharingOptions>
 
 interface RunnerOptions {
   readonly count?: number

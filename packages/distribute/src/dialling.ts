@@ -77,7 +77,8 @@ export interface Reached {
 
 /**
  * Connects to the first of the addresses that answers, and greets it. `dials` is told of each transport before it dials, since one
- * that fails was used too. Rejects with the error where there is one address, else with a `ConnectionError` that says what came of each.
+ * that fails was used too. Rejects with the error where there is one address, else with a `ConnectionError` that says what came of each;
+ * with the reason of `signal` where that aborts before a device has answered.
  */
 export async function reach(
   addresses: readonly string[],
@@ -87,9 +88,11 @@ export async function reach(
 ): Promise<Reached> {
   const failures: Error[] = []
   for (const address of addresses) {
+    options.signal?.throwIfAborted()
     try {
       return await reachOne(address, greeting, options, dials)
     } catch (error) {
+      options.signal?.throwIfAborted()
       failures.push(error as Error)
     }
   }
@@ -111,7 +114,11 @@ async function reachOne(
   expectSecret(address, options)
   dials(transport)
   const raw = await transport.dial(address, options)
+  const { signal } = options
+  const giveUp = (): void => raw.close('given up')
   try {
+    signal?.addEventListener('abort', giveUp)
+    signal?.throwIfAborted()
     const established = await handshake(raw, 'dialer', options)
     const { joinMs = 120_000 } = options
     const { windowBytes } = options
@@ -126,6 +133,8 @@ async function reachOne(
     const Kind = error instanceof HandshakeError ? HandshakeError : ConnectionError
     const where = shownAddress(address)
     throw message.includes(where) ? error : new Kind(`${where}: ${message}`, { cause: error })
+  } finally {
+    signal?.removeEventListener('abort', giveUp)
   }
 }
 

@@ -7,6 +7,7 @@ export {
   cluster,
   type DeviceSource,
   type DeviceSpec,
+  type JoinOptions,
   type LinkEnd,
   type LocalOptions,
   localMember,

@@ -23,14 +23,17 @@ export interface RemoteOptions extends ReachOptions {
 
 /**
  * A device that listens at an address, as `prismal worker` does; of several addresses the first that answers. Off this machine a
- * secret is needed. Joining rejects with {@link DeviceError} where it does not answer, refuses, or holds another model.
+ * secret is needed. Joining rejects with {@link DeviceError} where it does not answer, refuses, or holds another model, and with
+ * the reason of a signal that aborts.
  */
 export function remote(address: string | readonly string[], options: RemoteOptions = {}): DeviceSource {
   const addresses = typeof address === 'string' ? [address] : address
   const { name = shownAddress(addresses[0] ?? 'remote'), mixed = false, networkThread, ...reachOptions } = options
   return {
     name,
-    async join(model) {
+    async join(model, _, joining) {
+      const signals = [reachOptions.signal, joining].flatMap(signal => signal ?? [])
+      const signal = signals.length > 0 ? AbortSignal.any(signals) : undefined
       const session = randomId()
       const greeting: JoinGreeting = {
         ...{ purpose: 'join', session, mixed, digest: model.digest, model: folderName(model.location) },
@@ -40,8 +43,10 @@ export function remote(address: string | readonly string[], options: RemoteOptio
       /** Joins the device's end of a connection to a port. */
       const dial = async (to: readonly string[], message: Greeting, port: MessagePort): Promise<Dialled> => {
         try {
-          return await network.dial({ addresses: to, greeting: message, options: reachOptions }, port)
+          const options = { ...reachOptions, ...(signal && { signal }) }
+          return await network.dial({ addresses: to, greeting: message, options }, port)
         } catch (error) {
+          signal?.throwIfAborted()
           throw new DeviceError((error as Error).message, { cause: error })
         }
       }

@@ -154,7 +154,7 @@ export class SharedRequest implements Request {
     const rows = sequences.map(s => s.to)
     const { devices, decide } = this.#runner
     if (decide) {
-      this.#options = await decide({ rows, want, decodes })
+      this.#options = await decide({ rows, want, decodes }, this.#signal)
       // What it takes to decide, measuring perhaps, is not the request's time.
       this.#started = performance.now()
     }

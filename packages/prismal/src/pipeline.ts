@@ -186,14 +186,17 @@ async function inThisThread<T extends Task>(
       engine.dispose()
       throw error
     })
+    let runner: Runner | undefined
     try {
-      const runner = options.devices ? await options.devices.runner(loaded) : aloneRunner(loaded)
+      runner = options.devices ? await options.devices.runner(loaded, { signal }) : aloneRunner(loaded)
       const capabilities = (): PipelineCapabilities => {
         const engine = loaded.engine.capabilities()
         return { ...engine, reasons: [...engine.reasons, ...reasons], dtype: loaded.precision, worker: false }
       }
       return Object.assign(await build(task, runner, files), { capabilities, task }) as Pipelines[T]
     } catch (error) {
+      // Devices that have joined leave; how they do is not what failed.
+      await runner?.dispose().catch(() => {})
       loaded.dispose()
       throw error
     }

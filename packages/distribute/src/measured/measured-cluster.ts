@@ -2,10 +2,14 @@
 import type { Head } from '@prismal/models'
 import type { Cluster, SharedRunner } from '../cluster.js'
 import type { SharingOptions } from '../options.js'
+import { unlessAborted } from '../unless-aborted.js'
 import { type Choice, choose } from './choose.js'
 import type { SharedWork } from './layout.js'
 import { measure } from './measure.js'
 import type { Measurements } from './measurements.js'
+
+/** Most kinds of requests whose choice is remembered. */
+const MOST_CHOSEN = 1024
 
 export interface MeasuredOptions {
   /** Share where one device would be faster too; default: that is a `SharingError`. */
@@ -25,8 +29,8 @@ export interface MeasuredOptions {
 export function measured(cluster: Cluster, options: MeasuredOptions = {}): Cluster {
   return {
     ...cluster,
-    runner: async model => {
-      const runner = await cluster.runner(model)
+    runner: async (model, joining) => {
+      const runner = await cluster.runner(model, joining)
       return runner.deciding(decider(runner, options))
     },
   }
@@ -35,20 +39,23 @@ export function measured(cluster: Cluster, options: MeasuredOptions = {}): Clust
 function decider(runner: SharedRunner, { force = false, head, budgetMs, onChoice }: MeasuredOptions) {
   const chosen = new Map<string, SharingOptions>()
   let measuring: Promise<Measurements> | undefined
-  return async (work: Omit<SharedWork, 'shape'>): Promise<SharingOptions> => {
+  return async (work: Omit<SharedWork, 'shape'>, signal: AbortSignal | undefined): Promise<SharingOptions> => {
     const key = JSON.stringify([work.rows, work.want, work.decodes])
     const known = chosen.get(key)
     if (known) return known
     const { options: sharing } = runner
     const { rows, want } = work
     measuring ??= measure(runner, { rows, want, sharing, head, ...(budgetMs !== undefined && { budgetMs }) })
-    const measurements = await measuring.catch(error => {
+    const measured = measuring.catch(error => {
       measuring = undefined
       throw error
     })
+    // Others may wait for it too, and later requests will.
+    const measurements = await unlessAborted(measured, signal)
     const output = want === 'mean' ? 'mean' : 'rows'
     const choice = choose({ ...work, shape: runner.model.shape }, measurements, sharing, { force, output })
     onChoice?.(choice, measurements)
+    if (chosen.size >= MOST_CHOSEN) chosen.clear()
     chosen.set(key, choice.chosen.sharing)
     return choice.chosen.sharing
   }

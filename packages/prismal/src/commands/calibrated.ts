@@ -90,9 +90,9 @@ function withSharing(cluster: Cluster, sharing: SharingOptions, onModel: (model:
   return {
     ...cluster,
     options,
-    async runner(model) {
+    async runner(model, joining) {
       onModel(model)
-      return (await cluster.runner(model)).with(options)
+      return (await cluster.runner(model, joining)).with(options)
     },
   }
 }
