@@ -478,6 +478,15 @@ describe.each(generators.slice(0, 1))('joining ($name)', subject => {
     expect(() => cluster([])).toThrow(PlanError)
     expect(() => cluster(['local'], { segments: 0 })).toThrow(/segments is 0/)
     expect(() => cluster(['local'], { weights: [1, 2] })).toThrow(/2 weights were given for 1 devices/)
+    // As callers without types may give them.
+    for (const [options, error] of [
+      [{ weights: '12' }, /weights is "12", not a list of numbers/],
+      [{ lost: null }, /lost is null, not \[device, layer\]/],
+      [{ segmnts: 3 }, /there is no option "segmnts" \(strategy, /],
+    ] as const) {
+      expect(() => cluster(['local'], options as never)).toThrow(PlanError)
+      expect(() => cluster(['local'], options as never)).toThrow(error)
+    }
     const runner = await cluster(['local']).runner(await load(subject))
     expect(() => runner.with({}, 2)).toThrow(/devices is 2; this cluster has 1/)
     await runner.dispose()

@@ -5,7 +5,7 @@ import type { Msg, NatsConnection } from '@nats-io/nats-core'
 import { DeviceError, Secret } from '@prismal/distribute'
 import { type Announcement, announce, type Change, Directory, discover, subjectsOf } from '@prismal/distribute/nats'
 import fc from 'fast-check'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { parseTold } from '../../packages/distribute/src/nats/announcement.js'
 import { hasNatsServer } from '../nats-server.js'
 import { RUNS } from '../runs.js'
@@ -83,6 +83,26 @@ describe.skipIf(!hasNatsServer)('discovery', () => {
       '4 devices were wanted with the model sha256 aaaaaaaa…, and 3 found in group default within 1500 ms; ' +
         'laptop holds vit sha256 bbbbbbbb…, not sha256 aaaaaaaa…',
     )
+  })
+
+  it('goes on where its listener throws', async () => {
+    const { url } = await started()
+    const nc = await connected(url)
+    const heard: string[] = []
+    const logged = new Promise<string>(log => {
+      const directory = new Directory(nc, {
+        log,
+        changed({ device: { id } }) {
+          heard.push(id)
+          if (heard.length === 1) throw new Error('planted')
+        },
+      })
+      afterwards(async () => directory.close())
+    })
+    await worker(url, { device: device('first') })
+    expect(await logged).toMatch(/planted/)
+    await worker(url, { device: device('second') })
+    await vi.waitUntil(() => heard.includes('second'), { timeout: 5000 })
   })
 
   it('waits for workers that are still starting', async () => {

@@ -116,6 +116,13 @@ const MOST_GROWTH = 16
 const isGrowth = (factor: unknown): boolean => typeof factor === 'number' && factor >= 1 && factor <= MOST_GROWTH
 const whole = (n: unknown, least: number): boolean => Number.isSafeInteger(n) && (n as number) >= least
 
+/** Every option there is. */
+const NAMES: { readonly [name in keyof Required<SharingOptions>]: true } = {
+  ...{ strategy: true, point: true, wire: true, handoff: true, order: true, turn: true, bounds: true, segments: true },
+  ...{ rows: true, compressionRate: true, sink: true, tail: true, near: true, anchor: true, halo: true, gain: true },
+  ...{ weights: true, padTo: true, lost: true },
+}
+
 /** Throws {@link PlanError} naming the first option that cannot be, of `devices` devices and a model of `layers` layers. */
 export function checkSharing(devices: number, layers: number, options: SharingOptions): void {
   const { segments, rows, compressionRate, bounds, sink, tail, near, anchor, halo, gain, turn, weights, padTo, lost } =
@@ -134,7 +141,9 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
   ]
   const isGain = (alpha: unknown): boolean =>
     Number.isFinite(alpha) && (alpha as number) >= 0 && (alpha as number) <= MOST_GAIN
+  const unknown = Object.entries(options).find(([name, value]) => !Object.hasOwn(NAMES, name) && value !== undefined)
   const rules: [boolean, string][] = [
+    [!unknown, `there is no option ${JSON.stringify(unknown?.[0])} (${Object.keys(NAMES).join(', ')})`],
     [whole(devices, 1), `devices is ${devices}, not a whole number ≥ 1`],
     named('strategy', STRATEGIES),
     named('point', POINTS),
@@ -174,15 +183,17 @@ export function checkSharing(devices: number, layers: number, options: SharingOp
       `gain is ${gain}, not a number from 0 to ${MOST_GAIN}, or one a layer`,
     ],
     [
-      weights === undefined || weights.length === devices,
-      `${weights?.length} weights were given for ${devices} devices`,
+      weights === undefined || (isList(weights) && weights.length === devices),
+      isList(weights)
+        ? `${weights.length} weights were given for ${devices} devices`
+        : `weights is ${JSON.stringify(weights)}, not a list of numbers`,
     ],
     [
-      weights === undefined || (weights.every(w => w >= 0 && w <= MOST_WEIGHT) && weights.some(w => w > 0)),
+      !isList(weights) || (weights.every(w => w >= 0 && w <= MOST_WEIGHT) && weights.some(w => w > 0)),
       `weights are [${weights}]; they are numbers from 0 to ${MOST_WEIGHT}, not all 0`,
     ],
     [
-      lost === undefined || (whole(lost[0], 0) && lost[0] < devices && whole(lost[1], 0)),
+      lost === undefined || (isList(lost) && whole(lost[0], 0) && lost[0] < devices && whole(lost[1], 0)),
       `lost is ${JSON.stringify(lost)}, not [device, layer]`,
     ],
   ]

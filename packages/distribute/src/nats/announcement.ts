@@ -66,6 +66,8 @@ const MAC_LETTERS = 43
 const MOST_BYTES = 32 << 10
 /** A heartbeat that is older, by the device's clock as far as it is known, is a repetition. */
 const FRESH_MS = 30_000
+/** Most complaints that are made. */
+const MOST_COMPLAINTS = 256
 /** Devices that are remembered to refuse repetitions. */
 const REMEMBERED = 4096
 
@@ -143,8 +145,9 @@ export class Town {
   /** Each complaint once: heartbeats repeat themselves. */
   #refuse(who: string, why: string): undefined {
     const complaint = `not believed that ${who} is there: ${why}`
-    if (this.#complained.size < 256 && !this.#complained.has(complaint)) this.log(complaint)
+    if (this.#complained.size >= MOST_COMPLAINTS || this.#complained.has(complaint)) return
     this.#complained.add(complaint)
+    this.log(complaint)
   }
 }
 

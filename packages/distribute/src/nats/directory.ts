@@ -48,7 +48,10 @@ export class Directory {
         callback: (error, message) => {
           if (error) this.#town.log(`devices cannot be heard: ${error.message}`)
           // One after another: checking takes turns, and what came later must not overtake.
-          else this.#hearing = this.#hearing.then(() => this.#heard(message, isAnswer))
+          else
+            this.#hearing = this.#hearing
+              .then(() => this.#heard(message, isAnswer))
+              .catch((cause: Error) => this.#town.log(`the list's listener failed: ${cause.message}`))
         },
       })
       this.#stops.push(() => subscription.unsubscribe())
