@@ -296,6 +296,17 @@ describe.each(generators.slice(0, 1))('requests that devices do not take ($name)
   })
 })
 
+test('a device that has ended is missed by those requests that use it', async () => {
+  const { runner } = await inMemory(generators[0]!, 3)
+  const one = sequenceFor(runner.model, 9, 4)
+  const want = bits(await rowsOf(runner.with({}, 2), [one], 'last'))
+  await runner.members[2]!.end()
+  await runner.members[2]!.control.closed
+  expect((await failure(rowsOf(runner, [one], 'last'))).message).toMatch(/^device 2 \(memory\) ended: /)
+  expect(bits(await rowsOf(runner.with({}, 2), [one], 'last'))).toEqual(want)
+  await runner.dispose()
+})
+
 test('more requests than devices run at once wait for their turn, or for their signal', async () => {
   const { runner } = await inMemory(generators[0]!, 2)
   const one = sequenceFor(runner.model, 2, 4)

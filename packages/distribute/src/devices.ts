@@ -16,16 +16,24 @@ export interface Answer {
 type OnFrame = (device: number, frame: Frame) => void
 type OnFailure = (error: DeviceError) => void
 
+interface Pending {
+  readonly onFrame: OnFrame
+  readonly onFailure: OnFailure
+  /** Whether the request is lost with a device. */
+  readonly uses: (device: number) => boolean
+}
+
 export class Devices {
   readonly members: readonly Member[]
   /** What is not as it should be, for reports. */
   readonly notes: string[] = []
   readonly #channels: readonly Channel[]
-  readonly #handlers = new Map<number, OnFrame>()
-  readonly #failures = new Map<number, OnFailure>()
+  readonly #pending = new Map<number, Pending>()
   readonly #running = new Set<number>()
   readonly #waiting = new Set<() => void>()
-  #lost: DeviceError | undefined
+  /** Devices that have ended, the first one first. */
+  readonly #lost = new Map<number, DeviceError>()
+  #disposed: DeviceError | undefined
   #requests = 0
 
   constructor(members: readonly Member[]) {
@@ -34,19 +42,19 @@ export class Devices {
       const channel = new Channel(control)
       channel.receive(f => {
         const answer = parseAnswer(f)
-        this.#handlers.get(f.request)?.(device, answer)
+        this.#pending.get(f.request)?.onFrame(device, answer)
       })
-      channel.closed.then(reason => this.#lose(new DeviceError(`device ${device} (${name}) ended: ${reason}`)))
+      channel.closed.then(reason => this.#lose(device, new DeviceError(`device ${device} (${name}) ended: ${reason}`)))
       return channel
     })
   }
 
   /**
-   * Opens a request to run, once fewer than the most run: its frames go to `onFrame`, the end of a device to `onFailure`.
-   * Rejects where a device has ended, and with the signal's reason.
+   * Opens a request to run, once fewer than the most run: its frames go to `onFrame`, the end of a device that it uses to
+   * `onFailure`. Rejects where such a device has ended, and with the signal's reason.
    */
-  async run(onFrame: OnFrame, onFailure: OnFailure, signal?: AbortSignal): Promise<number> {
-    while (this.#running.size >= MOST_RUNNING && !this.#lost && !signal?.aborted)
+  async run(pending: Pending, signal?: AbortSignal): Promise<number> {
+    while (this.#running.size >= MOST_RUNNING && !this.#lack(pending) && !signal?.aborted)
       await new Promise<void>(resolve => {
         const wake = (): void => {
           signal?.removeEventListener('abort', wake)
@@ -58,24 +66,27 @@ export class Devices {
       })
     if (signal?.aborted) this.#wakeNext()
     signal?.throwIfAborted()
-    const request = this.#open(onFrame, onFailure)
+    const request = this.#open(pending)
     this.#running.add(request)
     return request
   }
-  #open(onFrame: OnFrame, onFailure: OnFailure): number {
-    if (this.#lost) throw this.#lost
+  #open(pending: Pending): number {
+    const lack = this.#lack(pending)
+    if (lack) throw lack
     this.#requests = (this.#requests + 1) >>> 0
-    const request = this.#requests
-    this.#handlers.set(request, onFrame)
-    this.#failures.set(request, onFailure)
-    return request
+    this.#pending.set(this.#requests, pending)
+    return this.#requests
+  }
+  /** Why a request cannot be answered any more, where it cannot. */
+  #lack({ uses }: Pending): DeviceError | undefined {
+    for (const [device, error] of this.#lost) if (uses(device)) return this.#disposed ?? error
+    return this.#disposed
   }
   send(device: number, frame: Frame): void {
     this.#channels[device]?.send(frame)
   }
   close(request: number): void {
-    this.#handlers.delete(request)
-    this.#failures.delete(request)
+    this.#pending.delete(request)
     if (this.#running.delete(request)) this.#wakeNext()
   }
   #wakeNext(): void {
@@ -93,11 +104,12 @@ export class Devices {
     let timer: ReturnType<typeof setTimeout> | undefined
     try {
       return await new Promise<Answer>((resolve, reject) => {
-        request = this.#open((_, answer) => {
+        const onFrame: OnFrame = (_, answer) => {
           const milliseconds = performance.now() - started
           if (answer.kind !== 'error') resolve({ frame: answer, milliseconds })
           else reject(new DeviceError(`${name}: ${(answer.json as ErrorMessage).message}`))
-        }, reject)
+        }
+        request = this.#open({ onFrame, onFailure: reject, uses: other => other === device })
         timer = setTimeout(
           () => reject(new DeviceError(`${name} did not answer a ${kind} within ${timeoutMs} ms`)),
           timeoutMs,
@@ -112,13 +124,13 @@ export class Devices {
   }
 
   async end(): Promise<void> {
-    this.#lost ??= new DeviceError('the cluster was disposed')
+    this.#disposed ??= new DeviceError('the cluster was disposed')
     await endAll(this.members)
   }
 
-  #lose(error: DeviceError): void {
-    this.#lost ??= error
-    for (const fail of [...this.#failures.values()]) fail(error)
+  #lose(device: number, error: DeviceError): void {
+    this.#lost.set(device, error)
+    for (const { uses, onFailure } of [...this.#pending.values()]) if (uses(device)) onFailure(this.#disposed ?? error)
     for (const wake of [...this.#waiting]) wake()
   }
 }

@@ -175,8 +175,11 @@ export class SharedRequest implements Request {
     await this.#expectRoom(plan, asked)
     const queue = new FrameQueue()
     const request = await this.#devices.run(
-      (device, frame) => queue.push({ device, frame }),
-      error => queue.fail(error),
+      {
+        onFrame: (device, frame) => queue.push({ device, frame }),
+        onFailure: error => queue.fail(error),
+        uses: device => device < plan.devices,
+      },
       this.#signal,
     )
     const onAbort = (): void => queue.fail(this.#signal?.reason)
