@@ -3,10 +3,9 @@ import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
 import { InputError, ModelError } from '../errors.js'
 import { type ModelFiles, readJson } from '../files.js'
 import { type Part, textPart } from '../input.js'
+import { asTheLibraryReads } from './tokenizer-json.js'
 
 type Encoding = ReturnType<HuggingFaceTokenizer['encode']> & { token_type_ids?: number[] | undefined }
-type PreTokenizer = Readonly<Record<string, unknown>> & { readonly pretokenizers?: readonly PreTokenizer[] }
-type TokenizerJson = { readonly pre_tokenizer?: PreTokenizer | null }
 
 export interface EncodeOptions {
   /** A second text, for pairs. */
@@ -24,7 +23,7 @@ export class Tokenizer {
 
   constructor(json: object, config: object, where: string) {
     try {
-      this.#tokenizer = new HuggingFaceTokenizer(withUnicodeSpaces(json as TokenizerJson), config)
+      this.#tokenizer = new HuggingFaceTokenizer(asTheLibraryReads(json), config)
     } catch (cause) {
       throw new ModelError(`${where}: the tokenizer cannot be built: ${(cause as Error).message}`, { cause })
     }
@@ -89,22 +88,4 @@ export async function loadTokenizer(files: ModelFiles): Promise<Tokenizer | unde
   if (!json) return undefined
   const config = (await readJson(files, 'tokenizer_config.json')) ?? {}
   return new Tokenizer(json, config, `${files.location}/tokenizer.json`)
-}
-
-/** GPT-2's, as `tokenizers` has it (pre_tokenizers/byte_level.rs). */
-const BYTE_LEVEL_WORDS = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
-
-/**
- * The library splits words for byte-level BPE by JavaScript's `\s`, which has U+FEFF and lacks U+0085; the original goes by
- * Unicode. A `Split` with the same expression is translated rightly, so that is put in front.
- */
-function withUnicodeSpaces(json: TokenizerJson): object {
-  const split = { type: 'Split', pattern: { Regex: BYTE_LEVEL_WORDS }, behavior: 'Isolated', invert: false }
-  const translated = (part: PreTokenizer): PreTokenizer => {
-    if (part.pretokenizers) return { ...part, pretokenizers: part.pretokenizers.map(translated) }
-    // With a space put before the text, the splitting would have to come after it: left to the library.
-    if (part.type !== 'ByteLevel' || part.use_regex === false || part.add_prefix_space) return part
-    return { type: 'Sequence', pretokenizers: [split, { ...part, use_regex: false }] }
-  }
-  return json.pre_tokenizer ? { ...json, pre_tokenizer: translated(json.pre_tokenizer) } : json
 }
