@@ -7,6 +7,7 @@ import { type Activation, add, gather, linear, type Matrix, type Scope, type Ten
 import type { Config, StackShape } from './config.js'
 import type { Context } from './context.js'
 import { InputError, ModelError } from './errors.js'
+import type { Pixels } from './image/preprocess.js'
 import { cut, type Part, positionsOf } from './input.js'
 import { attend, type Norm, norm, readNorm } from './layers.js'
 import type { Family, Loading, Unread } from './load.js'
@@ -128,9 +129,15 @@ function embed(scope: Scope, parts: readonly Part[], cls: Tensor, positions: Ten
   return x
 }
 
-/** pixels [C, S, S] → patches [(S/P)², C·P²], in raster order, as the patch convolution reads them. */
-export function patchify(pixels: Float32Array, shape: VitShape): Part {
+/**
+ * pixels [C, S, S] → patches [(S/P)², C·P²], in raster order, as the patch convolution reads them. Throws {@link InputError}
+ * for another number of pixels, and where sides are given for other sides.
+ */
+export function patchify(image: Float32Array | Pixels, shape: VitShape): Part {
   const { channels: C, imageSize: S, patchSize: P } = shape
+  const { pixels, height, width } = image instanceof Float32Array ? { pixels: image, height: S, width: S } : image
+  if (height !== S || width !== S)
+    throw new InputError(`an image of ${height}×${width} pixels was given; the model takes ${S}×${S}`)
   if (pixels.length !== C * S * S)
     throw new InputError(`an image of ${pixels.length} values was given; the model takes [${C},${S},${S}]`)
   const grid = S / P

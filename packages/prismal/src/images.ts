@@ -27,14 +27,25 @@ export async function readImage(input: ImageInput): Promise<Image> {
   if (input instanceof Blob) return decodeImage(new Uint8Array(await input.arrayBuffer()), 'the Blob')
   if (input instanceof Uint8Array) return decodeImage(input)
   if (isDrawable(input)) return pixelsOf(input)
-  const { width, height, data } = input as Extract<ImageInput, { readonly data: unknown }>
-  const channels = data?.length / (width * height)
-  if (channels !== 1 && channels !== 3 && channels !== 4)
+  return givenPixels(input)
+}
+
+function givenPixels(input: unknown): Image {
+  if (typeof input !== 'object' || input === null || !('data' in input))
     throw new InputError(
-      `${data?.length ?? 'no'} values are not the pixels of a ${width}×${height} image of 1, 3 or 4 channels`,
+      `${kindOf(input)} is not an image: give a path, a URL, a Blob, bytes, or { width, height, data } with pixels`,
     )
+  const { width, height, data } = input as Extract<ImageInput, { readonly data: unknown }>
+  if (!['Uint8Array', 'Uint8ClampedArray'].includes(kindOf(data)))
+    throw new InputError(`pixels are bytes (Uint8Array or Uint8ClampedArray); ${kindOf(data)} was given`)
+  const channels = data.length / (width * height)
+  if (channels !== 1 && channels !== 3 && channels !== 4)
+    throw new InputError(`${data.length} values are not the pixels of a ${width}×${height} image of 1, 3 or 4 channels`)
   return { width, height, channels, data: new Uint8Array(data.buffer, data.byteOffset, data.length) }
 }
+
+/** `Float32Array`, `Array`, `Number`, `Null`, …: what a value is called, whichever frame or thread it is of. */
+const kindOf = (value: unknown): string => Object.prototype.toString.call(value).slice('[object '.length, -1)
 
 /**
  * Decodes a JPEG or a PNG as Pillow does, to the bit, upright as its EXIF orientation says, its channels the file's. In a

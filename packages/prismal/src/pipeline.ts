@@ -10,6 +10,7 @@ import {
   featureExtraction,
   fillMask,
   type GenerationPipeline,
+  givenSides,
   InputError,
   imageClassification,
   type Label,
@@ -245,7 +246,12 @@ async function imageReader(model: Model, files: ModelFiles): Promise<(source: Im
   const shape = model.shape as VitShape
   const json = (await readJson(files, 'preprocessor_config.json')) ?? { size: shape.imageSize }
   const preprocessor = parsePreprocessor(json, `${files.location}/preprocessor_config.json`)
-  return async source => patchify(preprocess(await readImage(source), preprocessor, shape.channels).pixels, shape)
+  const { height, width } = givenSides(preprocessor) ?? { height: shape.imageSize, width: shape.imageSize }
+  if (height !== shape.imageSize || width !== shape.imageSize)
+    throw new ModelError(
+      `${preprocessor.where} makes images of ${height}×${width} pixels; config.json says ${shape.imageSize}×${shape.imageSize}`,
+    )
+  return async source => patchify(preprocess(await readImage(source), preprocessor, shape.channels), shape)
 }
 
 async function tokenizerOf(model: Model, files: ModelFiles): Promise<Tokenizer> {

@@ -283,6 +283,11 @@ function valueTable(
   return table.map(value => Math.fround(value - mean) / std)
 }
 
+/** The sides that every image gets; undefined where they follow from the image's own. */
+export function givenSides({ resize, centerCrop }: Preprocessor): Sides | undefined {
+  return centerCrop ?? (resize && 'height' in resize.size ? resize.size : undefined)
+}
+
 /** transformers' `get_resize_output_image_size` and, with a longest edge, `get_size_with_aspect_ratio`. */
 function resizedSides({ width, height }: Image, size: TargetSize): Sides {
   if ('height' in size) return size
