@@ -379,10 +379,33 @@ describe('a folder', () => {
     }
   })
 
-  it('of a BERT whose vocabulary head is not tied, which would be ignored', async () => {
+  it('of a BERT whose vocabulary head is its own, by its bias or the one beside it', async () => {
     const bert = tinyModel('bert')
-    const folder = writeModel(newFolder(), { ...bert, config: { ...bert.config, tie_word_embeddings: false } })
-    expect((await failure(folder)).message).toContain('tie_word_embeddings false is not supported for BERT')
+    const config = { ...bert.config, tie_word_embeddings: false }
+    const lacking = writeModel(newFolder(), { ...bert, config })
+    expect((await failure(lacking)).message).toContain('the weights lack cls.predictions.decoder.weight')
+    const [words, bias] = ['embeddings.word_embeddings.weight', 'cls.predictions.bias'].map(n => bert.weights.get(n))
+    const copied = { 'cls.predictions.decoder.weight': words, 'cls.predictions.decoder.bias': bias }
+    const zeros = { shape: [61], values: new Float32Array(61) }
+    const tied = await answerOf(writeModel(newFolder(), bert))
+    for (const stored of [
+      { ...copied, 'cls.predictions.decoder.bias': undefined },
+      { ...copied, 'cls.predictions.bias': undefined },
+      { ...copied, 'cls.predictions.bias': zeros },
+    ])
+      expect(await answerOf(writeModel(newFolder(), { ...changed(bert, same, stored), config }))).toEqual(tied)
+    const other = { 'cls.predictions.decoder.weight': { shape: [61, 24], values: normals(61 * 24, 78) } }
+    const answers = await answerOf(writeModel(newFolder(), { ...changed(bert, same, other), config }))
+    expect(answers.slice(0, -1)).toEqual(tied.slice(0, -1))
+    expect(answers.at(-1)).not.toEqual(tied.at(-1))
+  })
+
+  it('of a GPT-2 whose shared matrix is stored as the head, and as words nowhere', async () => {
+    const words = tiny.weights.get('wte.weight')
+    const model = changed(tiny, same, { 'lm_head.weight': words, 'wte.weight': undefined })
+    expect(await answerOf(writeModel(newFolder(), model))).toEqual(await answerOf(good()))
+    const untied = { ...model, config: { ...tiny.config, tie_word_embeddings: false } }
+    expect((await failure(writeModel(newFolder(), untied))).message).toContain('the weights lack wte.weight')
   })
 
   it('of a GPT-2 with a head of its own', async () => {

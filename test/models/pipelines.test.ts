@@ -104,6 +104,23 @@ describe('classification', () => {
     expect(await classify(images[1] as Part, { topk: 2 })).toEqual(second?.slice(0, 2))
   })
 
+  it.each(['multi_label_classification', 'regression'] as const)('whose problem is %s', async problem_type => {
+    for (const family of ['bert', 'vit'] as const) {
+      const stored = tinyModel(family)
+      const config = { ...stored.config, problem_type }
+      const model = await loadFolder(writeModel(newFolder(), { ...stored, config }))
+      const sequence = family === 'bert' ? tokenizer.encode('w1 w2') : randomInput(model, 10, 1)
+      const classify = imageClassification(aloneRunner(model), async (part: Part) => part)
+      const labels = (await classify(sequence)) as Label[]
+      const request = aloneRunner(model).begin()
+      const logits = [...(model.classify?.(await request.rows([sequence], 'first')).floats() ?? [])]
+      request.end()
+      const scores = problem_type === 'regression' ? logits : logits.map(v => 1 / (1 + Math.exp(-v)))
+      expect(labels.map(l => l.score)).toEqual(scores.sort((a, b) => b - a))
+      model.dispose()
+    }
+  })
+
   it('reports what a call cost, the same from call to call', async () => {
     const classify = textClassification(aloneRunner(bert()), tokenizer)
     const { output, report } = await classify.withReport('w1 w2 w3')

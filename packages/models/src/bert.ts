@@ -6,7 +6,6 @@
 import { type Activation, add, gather, linear, type Matrix, type Scope, type Tensor, tanh } from '@prismal/tensor'
 import type { Config, StackShape } from './config.js'
 import type { Context } from './context.js'
-import { ModelError } from './errors.js'
 import { cut, type Part, positionsOf } from './input.js'
 import { attend, checkText, type Norm, norm, readNorm } from './layers.js'
 import type { Family, Loading, Unread } from './load.js'
@@ -35,16 +34,15 @@ export function loadBert({ config, weights, base }: Loading): Unread {
   const shape = bertShape(config)
   const { width: D, inner: F, heads: H, headWidth: d } = shape
   const A = H * d
-  const eps = config.number('layer_norm_eps', 1e-12)
+  const eps = config.positive('layer_norm_eps', 1e-12)
   const activation = config.activation('hidden_act', 'gelu')
   const vocabularySize = config.size('vocab_size')
   const typeCount = config.size('type_vocab_size', 2)
 
   const isMasked = weights.has('cls.predictions.transform.dense.weight')
-  if (isMasked && !config.flag('tie_word_embeddings', true))
-    throw new ModelError(`${base.location}/config.json: tie_word_embeddings false is not supported for BERT`)
+  const isTied = isMasked && config.flag('tie_word_embeddings', true)
   const words = 'embeddings.word_embeddings'
-  const tied = isMasked ? weights.matrix(words, { k: D, n: vocabularySize, bias: 'cls.predictions.bias' }) : undefined
+  const tied = isTied ? weights.matrix(words, { k: D, n: vocabularySize, bias: 'cls.predictions.bias' }) : undefined
   // A table as large as the layers: as a matrix it is stored in fewer bits.
   const table = (): Tensor | Matrix =>
     weights.precision === 'f32'
@@ -69,7 +67,8 @@ export function loadBert({ config, weights, base }: Loading): Unread {
       norm2: readNorm(weights, at('output.LayerNorm'), D, eps),
     })
   }
-  const heads = readHeads(weights, D, eps, tied, activation)
+  const decoder = isMasked ? (tied ?? untiedDecoder(weights, D, vocabularySize)) : undefined
+  const heads = readHeads(weights, config, D, eps, decoder, activation)
 
   return {
     ...base,
@@ -128,13 +127,21 @@ function embed(scope: Scope, parts: readonly Part[], embeddings: Embeddings): Te
   return x
 }
 
-type Heads = Pick<Model, 'pool' | 'classify' | 'vocabulary' | 'headProducts'>
+type Heads = Pick<Model, 'pool' | 'classify' | 'scores' | 'vocabulary' | 'headProducts'>
+
+/** The matrix of a vocabulary head that does not share the words'; its bias is stored with it, or beside it. */
+function untiedDecoder(weights: WeightReader, D: number, V: number): Matrix {
+  const stem = 'cls.predictions.decoder'
+  const bias = weights.has(`${stem}.bias`) ? `${stem}.bias` : 'cls.predictions.bias'
+  return weights.matrix(stem, { k: D, n: V, bias })
+}
 
 function readHeads(
   weights: WeightReader,
+  config: Config,
   D: number,
   eps: number,
-  tied: Matrix | undefined,
+  decoder: Matrix | undefined,
   activation: Activation,
 ): Heads {
   const square = [D, D] as const
@@ -149,17 +156,18 @@ function readHeads(
       heads = {
         pool,
         classify: rows => linear(pool(rows), classifier),
+        scores: config.scores(classes),
         headProducts: { pool: [square], classify: [square, [D, classes]] },
       }
     }
   }
-  if (tied) {
+  if (decoder) {
     const transform = weights.matrix('cls.predictions.transform.dense', { k: D, n: D })
     const transformNorm = readNorm(weights, 'cls.predictions.transform.LayerNorm', D, eps)
     heads = {
       ...heads,
-      vocabulary: rows => linear(norm(linear(rows, transform, { activation }), transformNorm), tied),
-      headProducts: { ...heads.headProducts, vocabulary: [square, [D, tied.n]] },
+      vocabulary: rows => linear(norm(linear(rows, transform, { activation }), transformNorm), decoder),
+      headProducts: { ...heads.headProducts, vocabulary: [square, [D, decoder.n]] },
     }
   }
   return heads
@@ -189,7 +197,7 @@ export const bert: Family = {
     ignored: [
       /position_ids$/,
       /token_type_ids$/,
-      /^cls\.predictions\.decoder\.(weight|bias)$/,
+      /^cls\.predictions\.(bias|decoder\.(weight|bias))$/,
       /^cls\.seq_relationship\./,
     ],
   },

@@ -107,7 +107,7 @@ describe('what is refused, by name', () => {
     ['num_key_value_heads', 1],
     ['parallel_attention', true],
     ['cross_attention_hidden_size', 24],
-    ['problem_type', 'multi_label_classification'],
+    ['problem_type', 'ranking'],
   ])('%s %j', (field, value) => {
     expect(refused({ ...BERT, [field]: value })).toBe(
       `folder/config.json: ${field} ${JSON.stringify(value)} is not supported`,
@@ -153,13 +153,32 @@ describe('fields', () => {
   })
 
   it('of numbers and flags', () => {
-    expect(config.number('eps', 1)).toBe(1e-5)
-    expect(config.number('nothing', 3)).toBe(3)
+    expect(config.positive('eps', 1)).toBe(1e-5)
+    expect(config.positive('nothing', 3)).toBe(3)
     expect(config.flag('flag', true)).toBe(false)
     expect(config.flag('nothing', true)).toBe(true)
     expect(config.has('nothing')).toBe(false)
-    expect(() => config.number('text', 1)).toThrow(new ModelError('here: text is "x", not a number'))
+    expect(() => config.positive('text', 1)).toThrow(new ModelError('here: text is "x", not a positive number'))
+    for (const eps of [0, -1e-5])
+      expect(() => new Config({ eps }, 'here').positive('eps', 1)).toThrow(`eps is ${eps}, not a positive number`)
     expect(() => config.flag('text', true)).toThrow(new ModelError('here: text is "x", not true or false'))
+  })
+
+  it('of sides, once or twice', () => {
+    const side = (given: unknown) => new Config({ given }, 'here').side('given', 16)
+    expect([side(8), side([8, 8]), side(null), side(undefined)]).toEqual([8, 8, 16, 16])
+    for (const wrong of [[8, 9], [8], [8, 8, 8], [0, 0], ['8', '8'], []])
+      expect(() => side(wrong)).toThrow(
+        `given is ${JSON.stringify(wrong)}, not one whole number ≥ 1, or the same twice: only squares are supported`,
+      )
+    expect(shapeOf({ ...VIT, image_size: [32, 32], patch_size: [8, 8] })).toEqual(shapeOf(VIT))
+  })
+
+  it('of what class logits mean', () => {
+    const scores = (problem_type: unknown, classes: number) => new Config({ problem_type }, 'here').scores(classes)
+    expect([undefined, null, 'single_label_classification'].map(p => scores(p, 3))).toEqual(Array(3).fill('softmax'))
+    expect([scores('multi_label_classification', 3), scores(undefined, 1)]).toEqual(['sigmoid', 'sigmoid'])
+    expect([scores('regression', 1), scores('regression', 3)]).toEqual(['none', 'none'])
   })
 
   it('of labels, in the order of their ids', () => {

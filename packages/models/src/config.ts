@@ -24,6 +24,9 @@ export interface StackShape {
   readonly patchGrid?: readonly [height: number, width: number]
 }
 
+/** What makes scores of class logits: probabilities of one another (`softmax`), one each (`sigmoid`), or `none`: they are values. */
+export type ClassScores = 'softmax' | 'sigmoid' | 'none'
+
 export type Json = Readonly<Record<string, unknown>>
 
 /** Fields that change what a model computes, and the only value that is implemented. */
@@ -41,7 +44,7 @@ const FIXED: Readonly<Record<string, readonly unknown[]>> = {
   num_key_value_heads: [],
   parallel_attention: [false],
   cross_attention_hidden_size: [],
-  problem_type: ['single_label_classification'],
+  problem_type: ['single_label_classification', 'multi_label_classification', 'regression'],
 }
 
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {
@@ -77,9 +80,20 @@ export class Config {
     if (!Number.isSafeInteger(value) || (value as number) < 1) throw this.#bad(field, value, 'a whole number ≥ 1')
     return value as number
   }
-  number(field: string, otherwise: number): number {
+  /** A {@link size}, or two that are the same, as sides of a square are written too. */
+  side(field: string, otherwise: number): number {
+    const value = this.#json[field]
+    if (!Array.isArray(value)) return this.size(field, otherwise)
+    const [side] = value
+    if (value.length !== 2 || side !== value[1] || !Number.isSafeInteger(side) || side < 1)
+      throw this.#bad(field, value, 'one whole number ≥ 1, or the same twice: only squares are supported')
+    return side
+  }
+  /** A number above 0. */
+  positive(field: string, otherwise: number): number {
     const value = this.has(field) ? this.#json[field] : otherwise
-    if (typeof value !== 'number' || !Number.isFinite(value)) throw this.#bad(field, value, 'a number')
+    if (typeof value !== 'number' || !Number.isFinite(value) || value <= 0)
+      throw this.#bad(field, value, 'a positive number')
     return value
   }
   flag(field: string, otherwise: boolean): boolean {
@@ -102,6 +116,12 @@ export class Config {
     if (!Number.isInteger(headWidth))
       throw new ModelError(`${this.#where}: a width of ${width} cannot be cut into ${heads} heads`)
     return headWidth
+  }
+  /** How so many class logits are meant: by `problem_type`, as transformers' pipelines have it. */
+  scores(classes: number): ClassScores {
+    const problem = this.#json.problem_type
+    if (problem === 'regression') return 'none'
+    return problem === 'multi_label_classification' || classes === 1 ? 'sigmoid' : 'softmax'
   }
   /** `id2label` in the order of the ids, or undefined where there is none. */
   labels(): readonly string[] | undefined {

@@ -27,13 +27,14 @@ export function loadGpt2({ config, weights, base }: Loading): Unread {
   const shape = gpt2Shape(config)
   const { width: D, inner: F } = shape
   const A = shape.heads * shape.headWidth
-  const eps = config.number('layer_norm_epsilon', 1e-5)
+  const eps = config.positive('layer_norm_epsilon', 1e-5)
   const activation = config.activation('activation_function', 'gelu_new')
   const vocabularySize = config.size('vocab_size')
   const isTied = config.flag('tie_word_embeddings', true)
 
-  // [V, D], packed as [D, V] where it is the head too.
-  const tied = isTied ? weights.matrix('wte', { k: D, n: vocabularySize, bias: false }) : undefined
+  // [V, D], packed as [D, V] where it is the head too, under whose name alone some tools store it.
+  const stored = !weights.has('wte.weight') && weights.has('lm_head.weight') ? 'lm_head' : 'wte'
+  const tied = isTied ? weights.matrix(stored, { k: D, n: vocabularySize, bias: false }) : undefined
   const words = tied ?? weights.tensor('wte.weight', [vocabularySize, D])
   const positions = weights.tensor('wpe.weight', [shape.positions, D])
   const layers: Layer[] = []

@@ -1,5 +1,5 @@
 /** @prismal/models: ViT, BERT and GPT-2 from Hugging Face folders, and pipelines over them. */
-export type { Json, StackShape } from './config.js'
+export type { ClassScores, Json, StackShape } from './config.js'
 export {
   alone,
   type Context,

@@ -1,6 +1,6 @@
 /** What every model family offers to pipelines, runners and the distribution layer. */
 import type { Engine, Precision, Scope, Tensor } from '@prismal/tensor'
-import type { StackShape } from './config.js'
+import type { ClassScores, StackShape } from './config.js'
 import type { Context } from './context.js'
 import type { Part } from './input.js'
 
@@ -31,6 +31,8 @@ export interface Model {
   readonly pool?: (rows: Tensor) => Tensor
   /** Finished first rows [B, D] → class logits [B, classes]. */
   readonly classify?: (rows: Tensor) => Tensor
+  /** What makes scores of those logits. */
+  readonly scores?: ClassScores
   /** Finished rows [n, D] → logits over the vocabulary [n, V]. */
   readonly vocabulary?: (rows: Tensor) => Tensor
   /** The matrix products a head executes a row, for cost: `[k, n]` each. */

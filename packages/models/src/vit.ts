@@ -33,7 +33,7 @@ export function loadVit({ config, weights, base }: Loading): Unread {
   const shape = vitShape(config)
   const { width: D, inner: F, heads: H, headWidth: d, patchWidth } = shape
   const A = H * d
-  const eps = config.number('layer_norm_eps', 1e-12)
+  const eps = config.positive('layer_norm_eps', 1e-12)
   const activation = config.activation('hidden_act', 'gelu')
   const qkvBias = config.flag('qkv_bias', true)
 
@@ -66,6 +66,7 @@ export function loadVit({ config, weights, base }: Loading): Unread {
     ...base,
     shape,
     labels: classifier && config.labels(),
+    ...(classes && { scores: config.scores(classes) }),
     check: sequence => checkImage(sequence, shape),
     cut: (sequence, from, to) => cut(sequence, from, to, shape.prefixRows, patchWidth),
     embed: (scope, parts) => embed(scope, parts, cls.reshape([1, D]), positions, patches),
@@ -157,8 +158,8 @@ export function patchify(image: Float32Array | Pixels, shape: VitShape): Part {
 function vitShape(config: Config): VitShape {
   const width = config.size('hidden_size')
   const heads = config.size('num_attention_heads')
-  const imageSize = config.size('image_size', 224)
-  const patchSize = config.size('patch_size', 16)
+  const imageSize = config.side('image_size', 224)
+  const patchSize = config.side('patch_size', 16)
   const channels = config.size('num_channels', 3)
   if (imageSize % patchSize !== 0)
     throw new ModelError(`config.json: images of ${imageSize} pixels cannot be cut into patches of ${patchSize}`)

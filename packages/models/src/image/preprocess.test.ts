@@ -64,6 +64,8 @@ describe('parsePreprocessor', () => {
     expect(sizeOf('CLIPImageProcessor')).toEqual({ shortestEdge: 30 })
     expect(sizeOf('BitImageProcessor')).toEqual({ shortestEdge: 30 })
     expect(sizeOf('CLIPImageProcessor', { default_to_square: true })).toEqual({ height: 30, width: 30 })
+    for (const type of ['ViTImageProcessor', 'CLIPImageProcessor'])
+      expect(sizeOf(type, { size: [20, 30] })).toEqual({ height: 20, width: 30 })
   })
 
   it.each([
@@ -76,7 +78,8 @@ describe('parsePreprocessor', () => {
     [{ resample: 6 }, 'resample 6 is not supported (0 nearest, 1 lanczos, 2 bilinear, 3 bicubic, 4 box, 5 hamming)'],
     [{ size: { height: 5, width: 0 } }, 'size.width is 0; a whole number of pixels, at least 1, is needed'],
     [{ size: 22.5 }, 'size.height is 22.5; a whole number of pixels, at least 1, is needed'],
-    [{ size: [224, 224] }, 'size is [224,224]; a number of pixels or an object of them is needed'],
+    [{ size: [224] }, 'size is [224]; a number of pixels or an object of them is needed'],
+    [{ size: [224, 0] }, 'size.width is 0; a whole number of pixels, at least 1, is needed'],
     [{ size: { longest_edge: 5 } }, `size {"longest_edge":5} is not supported (${SIZES})`],
     [
       { size: { height: 5, width: 5, shortest_edge: 5 } },

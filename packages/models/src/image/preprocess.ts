@@ -153,11 +153,17 @@ class Fields {
     return numbers
   }
 
-  /** `size` or `crop_size`: a number or an object of sides. */
+  /** `size` or `crop_size`: a number, height and width as a list, or an object of sides. */
   size(name: string, square: boolean): TargetSize {
     const value = this.value(name)
     const edges: unknown =
-      typeof value !== 'number' ? value : square ? { height: value, width: value } : { shortest_edge: value }
+      Array.isArray(value) && value.length === 2
+        ? { height: value[0], width: value[1] }
+        : typeof value !== 'number'
+          ? value
+          : square
+            ? { height: value, width: value }
+            : { shortest_edge: value }
     if (!isObject(edges)) this.fail(`${name} is ${show(value)}; a number of pixels or an object of them is needed`)
     const present = Object.entries(edges).filter(([, edge]) => edge !== null)
     for (const [key, edge] of present) {

@@ -1,4 +1,5 @@
 /** image-classification and text-classification. */
+import type { ClassScores } from '../config.js'
 import { ModelError } from '../errors.js'
 import type { Part } from '../input.js'
 import type { Request, Runner } from '../runner.js'
@@ -7,7 +8,7 @@ import { type BatchPipeline, batchPipeline, largest, probabilities } from './pip
 
 export interface Label {
   readonly label: string
-  /** Probability, 0…1. */
+  /** Probability, 0…1: of one of the classes, or where `problem_type` says multi-label of each alone. Of a regression, the value. */
   readonly score: number
 }
 export interface ClassifyOptions {
@@ -51,16 +52,20 @@ async function classify(
   sequences: readonly Part[],
   topk: number,
 ): Promise<Label[][]> {
-  const { classify, labels } = runner.model
+  const { classify, labels, scores: kind } = runner.model
   const rows = await request.rows(sequences, 'first')
   request.meter.enter('head')
   const logits = (classify as NonNullable<typeof classify>)(rows)
   return sequences.map((_, b) => {
     const values = logits.slice(b, b + 1).floats()
-    // One class is a yes or no, as transformers has it.
-    const scores = values.length === 1 ? [1 / (1 + Math.exp(-(values[0] as number)))] : probabilities(values)
+    const scores = scoresOf(values, kind)
     return largest(scores, topk).map(i => ({ label: labels?.[i] ?? `LABEL_${i}`, score: scores[i] as number }))
   })
+}
+
+function scoresOf(logits: Float32Array, kind: ClassScores = 'softmax'): number[] {
+  if (kind === 'softmax') return probabilities(logits)
+  return Array.from(logits, v => (kind === 'sigmoid' ? 1 / (1 + Math.exp(-v)) : v))
 }
 
 function needsClassifier(runner: Runner, task: string): void {
