@@ -152,6 +152,17 @@ describe.each(FAMILIES)('%s', family => {
   })
 })
 
+describe('ids and types', () => {
+  it.each([1.5, Number.NaN, Number.POSITIVE_INFINITY, 2 ** 32 + 1, -(2 ** 31) - 1, 2n ** 40n, '5', null, undefined])(
+    'are whole numbers of 32 bits, not %s',
+    value => {
+      const message = (what: string) => new InputError(`${what} ${value} (number 1) is not a whole number of 32 bits`)
+      expect(() => textPart([1, value as number])).toThrow(message('token id'))
+      expect(() => textPart([1, 2], [0, value as number])).toThrow(message('token type'))
+    },
+  )
+})
+
 describe('token types', () => {
   const bert = modelOf('bert')
   const gpt2 = modelOf('gpt2')
@@ -182,6 +193,32 @@ describe('an attention mask', () => {
       positions: Int32Array.of(0, 2),
     })
     expect(textPart([7, 8], undefined, [1, 1])).toEqual({ from: 0, to: 2, ids: Int32Array.of(7, 8) })
+  })
+
+  it('is of numbers, booleans or BigInts', () => {
+    const kept = textPart([7, 8, 9], undefined, [1, 0, 1])
+    expect(textPart([7, 8, 9], undefined, [true, false, true])).toEqual(kept)
+    expect(textPart([7n, 8n, 9n], undefined, BigInt64Array.of(1n, 0n, 1n))).toEqual(kept)
+    expect(textPart(BigInt64Array.of(7n, 9n), [0n, 1n])).toEqual(textPart([7, 9], [0, 1]))
+    for (const [value, named] of [
+      [2, '2'],
+      [Number.NaN, 'NaN'],
+      ['1', '1'],
+      [null, 'null'],
+      [-1n, '-1'],
+    ] as const)
+      expect(() => textPart([7, 8], undefined, [1, value as number])).toThrow(
+        new InputError(`the attention mask is ${named} for token 1, not 0 or 1`),
+      )
+  })
+
+  it('leaves out what stands in for tokens', () => {
+    expect(textPart([7, -100, Number.NaN], undefined, [1, 0, 0])).toEqual({
+      from: 0,
+      to: 1,
+      ids: Int32Array.of(7),
+      positions: Int32Array.of(0),
+    })
   })
 
   it('must have a value a token, as must the types', () => {

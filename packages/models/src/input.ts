@@ -30,20 +30,41 @@ export function wantedRows(want: Want, index: number, rows: number): readonly nu
   return sorted
 }
 
-/** A text as ids. `mask` (attention_mask) drops rows; the others keep their position ids. */
-export function textPart(ids: ArrayLike<number>, types?: ArrayLike<number>, mask?: ArrayLike<number>): Part {
+/**
+ * A text as ids. `mask` (attention_mask, of 0 and 1 or false and true) drops rows; the others keep their position ids. Throws
+ * {@link InputError} for other masks, and for ids and types that are not whole numbers of 32 bits.
+ */
+export function textPart(
+  ids: ArrayLike<number | bigint>,
+  types?: ArrayLike<number | bigint>,
+  mask?: ArrayLike<number | bigint | boolean>,
+): Part {
   for (const [name, values] of Object.entries({ 'token types': types, 'the attention mask': mask }))
     if (values && values.length !== ids.length)
       throw new InputError(`${ids.length} token ids, but ${name} has ${values.length} values`)
-  const kept = Array.from({ length: ids.length }, (_, i) => i).filter(i => mask?.[i] !== 0)
-  const pick = (values: ArrayLike<number>): Int32Array => Int32Array.from(kept, i => values[i] as number)
+  const kept = Array.from({ length: ids.length }, (_, i) => i).filter(i => !mask || isKept(mask[i], i))
+  const pick = (values: ArrayLike<number | bigint>, what: string): Int32Array =>
+    Int32Array.from(kept, i => wholeNumber(values[i], what, i))
   return {
     from: 0,
     to: kept.length,
-    ids: pick(ids),
-    ...(types && { types: pick(types) }),
+    ids: pick(ids, 'token id'),
+    ...(types && { types: pick(types, 'token type') }),
     ...(kept.length < ids.length && { positions: Int32Array.from(kept) }),
   }
+}
+
+function isKept(value: unknown, i: number): boolean {
+  const number = typeof value === 'boolean' || typeof value === 'bigint' ? Number(value) : value
+  if (number !== 0 && number !== 1) throw new InputError(`the attention mask is ${value} for token ${i}, not 0 or 1`)
+  return number === 1
+}
+
+function wholeNumber(value: unknown, what: string, i: number): number {
+  const number = typeof value === 'bigint' ? Number(value) : value
+  if (typeof number !== 'number' || (number | 0) !== number)
+    throw new InputError(`${what} ${value} (number ${i}) is not a whole number of 32 bits`)
+  return number
 }
 
 /** Rows [from, to) of a whole sequence; `prefixRows` of them come before the patches of `patchWidth` values. */
