@@ -307,8 +307,8 @@ describe('generation refuses', () => {
     [{ sampling: { temperature: -1 } }, 'sampling: temperature is -1, not a number ≥ 0'],
     [{ sampling: { temperature: Number.POSITIVE_INFINITY } }, 'sampling: temperature is Infinity, not a number ≥ 0'],
     [{ sampling: { topK: 2.5 } }, 'sampling: topK is 2.5, not a whole number ≥ 0'],
-    [{ sampling: { topP: 0 } }, 'sampling: topP is 0, not within (0, 1]'],
-    [{ sampling: { topP: 1.1 } }, 'sampling: topP is 1.1, not within (0, 1]'],
+    [{ sampling: { topP: -0.1 } }, 'sampling: topP is -0.1, not within [0, 1]'],
+    [{ sampling: { topP: 1.1 } }, 'sampling: topP is 1.1, not within [0, 1]'],
     [{ sampling: { repetitionPenalty: 0 } }, 'sampling: repetitionPenalty is 0, not positive'],
     [{ sampling: { seed: 0.1 } }, 'sampling: seed is 0.1, not a whole number'],
   ])('%o before it computes anything', async (options, message) => {

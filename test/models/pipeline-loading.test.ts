@@ -1,6 +1,7 @@
 /** What `pipeline()` tells while it loads, and how it is stopped. */
 import { fileURLToPath } from 'node:url'
-import { type ProgressInfo, pipeline } from 'prismal'
+import { InputError } from '@prismal/models'
+import { type ModelSource, type PipelineOptions, type ProgressInfo, pipeline } from 'prismal'
 import { expect, it } from 'vitest'
 
 const chronicle = fileURLToPath(new URL('../../models/gpt2-chronicle', import.meta.url))
@@ -23,4 +24,27 @@ it('is stopped by its signal, with the reason', async () => {
   const reason = new Error('enough')
   const options = { signal: abort.signal, progress_callback: () => abort.abort(reason) }
   await expect(pipeline('text-generation', chronicle, options)).rejects.toBe(reason)
+})
+
+it('takes null for absent: the default model, and no options', async () => {
+  const options = { warn: null, dtype: null, worker: null, signal: null, progress_callback: null }
+  for (const given of [null, undefined, options as unknown as PipelineOptions]) {
+    const generate = await pipeline('text-generation', null, given)
+    expect(generate.runner.model.location).toContain('gpt2-chronicle')
+    await generate.dispose()
+  }
+})
+
+it('refuses what is no model and what are no options, by their types', async () => {
+  for (const [name, source] of [
+    ['number', 42],
+    ['boolean', true],
+    ['Array', ['models/vit-cifar10']],
+  ] as const)
+    await expect(pipeline('text-generation', source as unknown as ModelSource)).rejects.toThrow(
+      new InputError(`a model is a folder, a URL, a package, its files or their URLs; ${name} was given`),
+    )
+  await expect(pipeline('text-generation', chronicle, 'q8' as PipelineOptions)).rejects.toThrow(
+    new InputError('options are an object; string was given'),
+  )
 })

@@ -40,8 +40,8 @@ describe('pixels', () => {
     ['Int8Array', Int8Array.from(grey)],
     ['Array', [...grey]],
     ['ArrayBuffer', grey.buffer],
-    ['String', 'pixels'],
-    ['Undefined', undefined],
+    ['string', 'pixels'],
+    ['undefined', undefined],
   ])('of another type are refused: %s', async (name, data) => {
     await expect(classify(image(data))).rejects.toThrow(
       new InputError(`pixels are bytes (Uint8Array or Uint8ClampedArray); ${name} was given`),
@@ -49,9 +49,9 @@ describe('pixels', () => {
   })
 
   it.each([
-    ['Undefined', undefined],
-    ['Null', null],
-    ['Number', 42],
+    ['undefined', undefined],
+    ['null', null],
+    ['number', 42],
     ['Object', {}],
     ['Float32Array', new Float32Array(3)],
   ])('and what is no image is refused: %s', async (name, input) => {

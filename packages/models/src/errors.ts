@@ -1,6 +1,13 @@
 /** Errors about models and what is put into them. */
 import { PrismalError } from '@prismal/tensor'
 
+/** What messages call a value by: `null`, `number`, `Array`, `Float32Array`, …, whichever frame or thread it is of. */
+export function kindOf(value: unknown): string {
+  if (value === null || (typeof value !== 'object' && typeof value !== 'function'))
+    return value === null ? 'null' : typeof value
+  return Object.prototype.toString.call(value).slice('[object '.length, -1)
+}
+
 /** A model's files are missing, damaged, contradictory or of a kind that is not supported. Code `bad-model`. */
 export class ModelError extends PrismalError {
   override readonly name: string = 'ModelError'

@@ -32,12 +32,19 @@ export * from './pipelines/classification.js'
 export * from './pipelines/features.js'
 export * from './pipelines/fill-mask.js'
 export * from './pipelines/generation.js'
+export {
+  type CountOptions,
+  encodeText,
+  givenOptions,
+  type TextInput,
+  type TruncationOptions,
+} from './pipelines/options.js'
 export type { BatchPipeline, CallOptions, Pipeline, Reported } from './pipelines/pipeline.js'
 export { expectRoom, firstSteps, type MemoryEstimate, rehearse } from './rehearse.js'
 export { type DeviceReport, type Report, type Stage, StageMeter, type TimedStage, totals } from './report.js'
 export { aloneRunner, cacheFor, type Request, type Runner, sequenceMeans, withTurns } from './runner.js'
 export { indexOfMax, type SamplingOptions } from './sampling.js'
-export { loadTokenizer, Tokenizer } from './text/tokenizer.js'
+export { type EncodeOptions, loadTokenizer, Tokenizer } from './text/tokenizer.js'
 export { patchify, type VitShape } from './vit.js'
 export type { Layout as StoredLayout, UsedTensor } from './weights/reader.js'
 export { parseSafetensors, type StoredArray } from './weights/safetensors.js'

@@ -6,7 +6,7 @@ export interface SamplingOptions {
   readonly temperature?: number
   /** Only the k most likely tokens; 0 (default): all. */
   readonly topK?: number
-  /** Only the most likely tokens that together reach this probability; 1 (default): all. */
+  /** Only the most likely tokens that together reach this probability, at least one; 1 (default): all. */
   readonly topP?: number
   /** Logits of tokens that occurred are divided (positive) or multiplied (negative) by it; 1 (default): none. */
   readonly repetitionPenalty?: number
@@ -25,7 +25,7 @@ export class Sampler {
     const rules: [boolean, string][] = [
       [temperature >= 0 && Number.isFinite(temperature), `temperature is ${temperature}, not a number ≥ 0`],
       [Number.isInteger(topK) && topK >= 0, `topK is ${topK}, not a whole number ≥ 0`],
-      [topP > 0 && topP <= 1, `topP is ${topP}, not within (0, 1]`],
+      [topP >= 0 && topP <= 1, `topP is ${topP}, not within [0, 1]`],
       [repetitionPenalty > 0, `repetitionPenalty is ${repetitionPenalty}, not positive`],
       [Number.isSafeInteger(seed), `seed is ${seed}, not a whole number`],
     ]
@@ -45,7 +45,8 @@ export class Sampler {
     const total = weights.reduce((a, b) => a + b, 0)
     let kept = 0
     let mass = 0
-    while (kept < weights.length && mass < topP * total) mass += weights[kept++] as number
+    do mass += weights[kept++] as number
+    while (kept < weights.length && mass < topP * total)
     let target = this.#random() * mass
     for (let i = 0; i < kept; i++) {
       target -= weights[i] as number

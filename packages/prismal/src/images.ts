@@ -1,6 +1,6 @@
 /** Images as people have them: a path, a URL, a Blob, bytes, pixels, or what a canvas can draw. */
 /// <reference path="./modules.d.ts" />
-import { addressOf, type Image, InputError } from '@prismal/models'
+import { addressOf, type Image, InputError, kindOf } from '@prismal/models'
 import { decodeByPlatform, isDrawable, pixelsOf, platformDecodes } from './decoders/platform.js'
 
 /** What a page's canvas can draw: an image element that is loaded, a canvas, an `ImageBitmap`. */
@@ -44,9 +44,6 @@ function givenPixels(input: unknown): Image {
   return { width, height, channels, data: new Uint8Array(data.buffer, data.byteOffset, data.length) }
 }
 
-/** `Float32Array`, `Array`, `Number`, `Null`, …: what a value is called, whichever frame or thread it is of. */
-const kindOf = (value: unknown): string => Object.prototype.toString.call(value).slice('[object '.length, -1)
-
 /**
  * Decodes a JPEG or a PNG as Pillow does, to the bit, upright as its EXIF orientation says, its channels the file's. In a
  * browser the platform decodes, whatever formats it knows, to 4 channels; colours under a partial alpha are then rounded.
@@ -71,9 +68,10 @@ async function bytesAt(location: string | URL): Promise<Uint8Array> {
     return new Uint8Array(await response.arrayBuffer())
   }
   const files = globalThis.process?.getBuiltinModule?.('node:fs/promises')
+  const path = /^file:/.test(String(location)) && URL.canParse(location) ? new URL(location) : location
   if (!files) throw new InputError(`${location} cannot be read: this runtime has no files, so give a URL or a Blob`)
   try {
-    return await files.readFile(location)
+    return await files.readFile(path)
   } catch (cause) {
     const why = (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'it does not exist' : (cause as Error).message
     throw new InputError(`${location} cannot be read: ${why}`, { cause })

@@ -1,5 +1,5 @@
 /** What people give as a model: a name or place, its files, or the URLs of its files as model packages export them. */
-import { linkedFiles, type ModelFiles, type ModelUrls } from '@prismal/models'
+import { InputError, kindOf, linkedFiles, type ModelFiles, type ModelUrls } from '@prismal/models'
 
 /**
  * A folder, a URL or an installed package; the URL of a folder; the files themselves (`memoryFiles`); or the URLs of the
@@ -8,8 +8,11 @@ import { linkedFiles, type ModelFiles, type ModelUrls } from '@prismal/models'
 export type ModelSource = string | URL | ModelFiles | ModelUrls
 
 /** A name or place that can be told to another thread or device, where there is one; else files. */
-export function placeOrFiles(source: ModelSource | undefined): string | ModelFiles | undefined {
-  if (source === undefined || typeof source === 'string') return source
+export function placeOrFiles(source: ModelSource | null | undefined): string | ModelFiles | undefined {
+  if (source === undefined || source === null) return undefined
+  if (typeof source === 'string') return source
+  if (typeof source !== 'object' || Array.isArray(source))
+    throw new InputError(`a model is a folder, a URL, a package, its files or their URLs; ${kindOf(source)} was given`)
   if (source instanceof URL) return placeOf(source.href)
   if (isFiles(source)) return source
   const folder = folderOfAll(source)
@@ -17,8 +20,8 @@ export function placeOrFiles(source: ModelSource | undefined): string | ModelFil
 }
 
 /** The addresses of a model's files, as another thread can be told them; undefined where the files themselves were given. */
-export function addressesOf(source: ModelSource | undefined): ModelUrls | undefined {
-  if (typeof source !== 'object' || source instanceof URL || isFiles(source)) return undefined
+export function addressesOf(source: ModelSource | null | undefined): ModelUrls | undefined {
+  if (typeof source !== 'object' || source === null || source instanceof URL || isFiles(source)) return undefined
   return Object.fromEntries(Object.entries(source).map(([name, url]) => [name, String(url)]))
 }
 

@@ -4,12 +4,16 @@ import {
   aloneRunner,
   type BatchPipeline,
   type ClassifyOptions,
+  type ClassifyTextOptions,
+  type EncodeOptions,
+  encodeText,
   type FeatureOptions,
   type Filled,
   type FillMaskOptions,
   featureExtraction,
   fillMask,
   type GenerationPipeline,
+  givenOptions,
   givenSides,
   InputError,
   imageClassification,
@@ -117,7 +121,7 @@ export interface Pipelines {
   'feature-extraction': Pipeline<string | readonly string[], FeatureOptions, NumberArray | NumberArray[]> &
     Telling &
     Reading<string>
-  'text-classification': BatchPipeline<TextInput, ClassifyOptions, Label[]> & Telling & Reading<TextInput>
+  'text-classification': BatchPipeline<TextInput, ClassifyTextOptions, Label[]> & Telling & Reading<TextInput>
   'fill-mask': BatchPipeline<string, FillMaskOptions, Filled[]> & Telling & Reading<string>
   'text-generation': GenerationPipeline & Telling & Reading<string>
 }
@@ -130,10 +134,11 @@ export interface Pipelines {
  */
 export async function pipeline<T extends Task>(
   task: T,
-  source?: ModelSource,
-  options: PipelineOptions = {},
+  source?: ModelSource | null,
+  given?: PipelineOptions | null,
 ): Promise<Pipelines[T]> {
   if (!TASKS.includes(task)) throw new InputError(`task "${task}" is unknown (${TASKS.join(', ')})`)
+  const options = givenOptions(given)
   const model = placeOrFiles(source)
   const { worker = false, devices } = options
   if (typeof worker !== 'boolean') throw new InputError(`worker is ${JSON.stringify(worker)}, not true or false`)
@@ -216,7 +221,7 @@ async function build(task: Task, runner: Runner, files: ModelFiles): Promise<obj
     case 'feature-extraction': {
       const read =
         model.family === 'vit' ? await imageReader(model, files) : textReader(await tokenizerOf(model, files))
-      const sequence = read as (source: string) => Promise<Part>
+      const sequence = read as ReturnType<typeof textReader>
       return Object.assign(featureExtraction(runner, sequence), { sequence })
     }
     case 'text-classification': {
@@ -237,8 +242,8 @@ async function build(task: Task, runner: Runner, files: ModelFiles): Promise<obj
 
 const textReader =
   (tokenizer: Tokenizer) =>
-  async (input: TextInput): Promise<Part> =>
-    typeof input === 'string' ? tokenizer.encode(input) : tokenizer.encode(input.text, { pair: input.text_pair })
+  async (input: TextInput, cut: Pick<EncodeOptions, 'maxTokens'> = {}): Promise<Part> =>
+    encodeText(tokenizer, input, cut)
 
 async function imageReader(model: Model, files: ModelFiles): Promise<(source: ImageInput) => Promise<Part>> {
   if (model.family !== 'vit')

@@ -4,6 +4,17 @@ import { ModelError } from '../errors.js'
 import type { Part } from '../input.js'
 import type { Request, Runner } from '../runner.js'
 import type { Tokenizer } from '../text/tokenizer.js'
+import {
+  COUNT_OPTIONS,
+  type CountOptions,
+  checkLength,
+  countOf,
+  encodeText,
+  type TextInput,
+  TRUNCATION_OPTIONS,
+  type TruncationOptions,
+  truncationOf,
+} from './options.js'
 import { type BatchPipeline, batchPipeline, largest, probabilities } from './pipeline.js'
 
 export interface Label {
@@ -11,13 +22,9 @@ export interface Label {
   /** Probability, 0…1: of one of the classes, or where `problem_type` says multi-label of each alone. Of a regression, the value. */
   readonly score: number
 }
-export interface ClassifyOptions {
-  /** How many labels to give, most likely first; image-classification 5, text-classification 1 by default. */
-  readonly topk?: number
-}
-
-/** A text, or a pair of texts. */
-export type TextInput = string | { readonly text: string; readonly text_pair: string }
+/** `top_k` is 5 for image-classification, 1 for text-classification by default. */
+export interface ClassifyOptions extends CountOptions {}
+export interface ClassifyTextOptions extends ClassifyOptions, TruncationOptions {}
 
 /** Image → labels. `read` makes a sequence of whatever an image is given as. */
 export function imageClassification<Source>(
@@ -25,10 +32,11 @@ export function imageClassification<Source>(
   read: (source: Source) => Promise<Part>,
 ): BatchPipeline<Source, ClassifyOptions, Label[]> {
   needsClassifier(runner, 'image-classification')
-  return batchPipeline(runner, async (request, sources, { topk = 5 }) => {
+  return batchPipeline(runner, COUNT_OPTIONS, async (request, sources, options: ClassifyOptions) => {
+    const count = countOf(options, 5)
     const sequences: Part[] = []
     for (const source of sources) sequences.push(await read(source))
-    return classify(request, runner, sequences, topk)
+    return classify(request, runner, sequences, count)
   })
 }
 
@@ -36,13 +44,14 @@ export function imageClassification<Source>(
 export function textClassification(
   runner: Runner,
   tokenizer: Tokenizer,
-): BatchPipeline<TextInput, ClassifyOptions, Label[]> {
+): BatchPipeline<TextInput, ClassifyTextOptions, Label[]> {
   needsClassifier(runner, 'text-classification')
-  return batchPipeline(runner, async (request, texts, { topk = 1 }) => {
-    const sequences = texts.map(t =>
-      typeof t === 'string' ? tokenizer.encode(t) : tokenizer.encode(t.text, { pair: t.text_pair }),
-    )
-    return classify(request, runner, sequences, topk)
+  const known = [...COUNT_OPTIONS, ...TRUNCATION_OPTIONS]
+  return batchPipeline(runner, known, async (request, texts, options: ClassifyTextOptions) => {
+    const count = countOf(options, 1)
+    const cut = truncationOf(runner.model, options)
+    const sequences = texts.map(text => checkLength(runner.model, encodeText(tokenizer, text, cut)))
+    return classify(request, runner, sequences, count)
   })
 }
 
@@ -50,7 +59,7 @@ async function classify(
   request: Request,
   runner: Runner,
   sequences: readonly Part[],
-  topk: number,
+  count: number,
 ): Promise<Label[][]> {
   const { classify, labels, scores: kind } = runner.model
   const rows = await request.rows(sequences, 'first')
@@ -59,7 +68,7 @@ async function classify(
   return sequences.map((_, b) => {
     const values = logits.slice(b, b + 1).floats()
     const scores = scoresOf(values, kind)
-    return largest(scores, topk).map(i => ({ label: labels?.[i] ?? `LABEL_${i}`, score: scores[i] as number }))
+    return largest(scores, count).map(i => ({ label: labels?.[i] ?? `LABEL_${i}`, score: scores[i] as number }))
   })
 }
 

@@ -3,9 +3,11 @@ import type { Tensor } from '@prismal/tensor'
 import { InputError } from '../errors.js'
 import type { Part } from '../input.js'
 import type { Request, Runner } from '../runner.js'
+import type { EncodeOptions } from '../text/tokenizer.js'
+import { checkLength, TRUNCATION_OPTIONS, type TruncationOptions, truncationOf } from './options.js'
 import { asList, type Pipeline, pipelineOf } from './pipeline.js'
 
-export interface FeatureOptions {
+export interface FeatureOptions extends TruncationOptions {
   /** `none` (default): every row; `mean` of the rows; `cls`: the first row. */
   readonly pooling?: 'none' | 'mean' | 'cls'
   /** Scale each vector to length 1; default false. */
@@ -21,14 +23,17 @@ export interface NumberArray {
   tolist(): unknown
 }
 
-/** Inputs → [inputs, D] (pooled), or one array a input (`none`). `read` makes a sequence of an input. */
+/** Inputs → [inputs, D] (pooled), or one array a input (`none`). `read` makes a sequence of an input, cut as it is told. */
 export function featureExtraction<Source>(
   runner: Runner,
-  read: (source: Source) => Promise<Part> | Part,
+  read: (source: Source, cut: Pick<EncodeOptions, 'maxTokens'>) => Promise<Part> | Part,
 ): Pipeline<Source | readonly Source[], FeatureOptions, NumberArray | NumberArray[]> {
-  return pipelineOf(runner, async (request, input, { pooling = 'none', normalize = false }) => {
+  const known = ['pooling', 'normalize', ...TRUNCATION_OPTIONS]
+  return pipelineOf(runner, known, async (request, input: Source | readonly Source[], options: FeatureOptions) => {
+    const { pooling = 'none', normalize = false } = options
+    const cut = truncationOf(runner.model, options)
     const sequences: Part[] = []
-    for (const source of asList(input)) sequences.push(await read(source))
+    for (const source of asList(input)) sequences.push(checkLength(runner.model, await read(source, cut)))
     const finish = normalize ? unit : (vectors: Float32Array): Float32Array => vectors
     if (pooling === 'none') {
       const arrays = await everyRow(request, sequences, finish)

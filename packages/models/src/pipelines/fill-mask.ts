@@ -2,12 +2,19 @@
 import { InputError, ModelError } from '../errors.js'
 import type { Runner } from '../runner.js'
 import type { Tokenizer } from '../text/tokenizer.js'
+import {
+  COUNT_OPTIONS,
+  type CountOptions,
+  checkLength,
+  countOf,
+  TRUNCATION_OPTIONS,
+  type TruncationOptions,
+  truncationOf,
+} from './options.js'
 import { type BatchPipeline, batchPipeline, largest, probabilities } from './pipeline.js'
 
-export interface FillMaskOptions {
-  /** How many tokens to give, most likely first; default 5. */
-  readonly topk?: number
-}
+/** `top_k` is 5 by default. */
+export interface FillMaskOptions extends CountOptions, TruncationOptions {}
 export interface Filled {
   readonly score: number
   readonly token: number
@@ -24,8 +31,11 @@ export function fillMask(runner: Runner, tokenizer: Tokenizer): BatchPipeline<st
     throw new ModelError(
       `${location} has no ${vocabulary ? 'mask token' : 'head over the vocabulary'}: it cannot do fill-mask`,
     )
-  return batchPipeline(runner, async (request, texts, { topk = 5 }) => {
-    const sequences = texts.map(text => tokenizer.encode(text))
+  const known = [...COUNT_OPTIONS, ...TRUNCATION_OPTIONS]
+  return batchPipeline(runner, known, async (request, texts, options: FillMaskOptions) => {
+    const count = countOf(options, 5)
+    const cut = truncationOf(runner.model, options)
+    const sequences = texts.map(text => checkLength(runner.model, tokenizer.encode(text, cut)))
     const masks = sequences.map((sequence, i) => {
       const places = [...(sequence.ids as Int32Array)].flatMap((id, row) => (id === maskId ? [row] : []))
       if (places.length !== 1)
@@ -40,7 +50,7 @@ export function fillMask(runner: Runner, tokenizer: Tokenizer): BatchPipeline<st
     return sequences.map((sequence, b) => {
       const scores = probabilities(logits.slice(b, b + 1).floats())
       const [mask] = masks[b] as number[]
-      return largest(scores, topk).map(token => {
+      return largest(scores, count).map(token => {
         const ids = [...(sequence.ids as Int32Array)]
         ids[mask as number] = token
         return {

@@ -1,6 +1,7 @@
 /** What pipelines share: a call owns one request, gives its memory back whatever happens, and can report its cost. */
 import type { Report } from '../report.js'
 import type { Request, Runner } from '../runner.js'
+import { givenOptions } from './options.js'
 
 export interface CallOptions {
   readonly signal?: AbortSignal
@@ -20,15 +21,17 @@ export interface Pipeline<Input, Options, Output> {
   dispose(): Promise<void>
 }
 
-/** Makes a pipeline of what one request does. */
+/** Makes a pipeline of what one request does; `known` are the names of its options. */
 export function pipelineOf<Input, Options extends object, Output>(
   runner: Runner,
+  known: readonly string[],
   work: (request: Request, input: Input, options: Options) => Promise<Output>,
 ): Pipeline<Input, Options, Output> {
   const withReport = async (input: Input, options?: Options & CallOptions): Promise<Reported<Output>> => {
-    const request = runner.begin(options?.signal)
+    const { signal, ...given } = givenOptions(options, known)
+    const request = runner.begin(signal)
     try {
-      const output = await work(request, input, (options ?? {}) as Options)
+      const output = await work(request, input, given as Options)
       return { output, report: request.report() }
     } finally {
       request.end()
@@ -50,12 +53,13 @@ export interface BatchPipeline<Item, Options, Output> {
   dispose(): Promise<void>
 }
 
-/** Makes a batch pipeline of what one request does with a list of inputs. */
+/** Makes a batch pipeline of what one request does with a list of inputs; `known` are the names of its options. */
 export function batchPipeline<Item, Options extends object, Output>(
   runner: Runner,
+  known: readonly string[],
   work: (request: Request, inputs: readonly Item[], options: Options) => Promise<Output[]>,
 ): BatchPipeline<Item, Options, Output> {
-  return pipelineOf(runner, async (request, input: Item | readonly Item[], options: Options) => {
+  return pipelineOf(runner, known, async (request, input: Item | readonly Item[], options: Options) => {
     const outputs = await work(request, asList(input), options)
     return Array.isArray(input) ? outputs : outputs[0]
   }) as BatchPipeline<Item, Options, Output>

@@ -1,6 +1,6 @@
 /** Texts to token ids and back, by `@huggingface/tokenizers` from tokenizer.json. */
 import { Tokenizer as HuggingFaceTokenizer } from '@huggingface/tokenizers'
-import { InputError, ModelError } from '../errors.js'
+import { InputError, kindOf, ModelError } from '../errors.js'
 import { type ModelFiles, readJson } from '../files.js'
 import { type Part, textPart } from '../input.js'
 import { asTheLibraryReads } from './tokenizer-json.js'
@@ -12,7 +12,7 @@ export interface EncodeOptions {
   readonly pair?: string
   /** Special tokens as the model's post-processor adds them; default true. */
   readonly specialTokens?: boolean
-  /** Cuts a longer text to this many tokens, keeping the special ones at its end; default: never. */
+  /** Cuts a longer text to this many tokens, special ones included; of a pair the longer text first. Default: never. */
   readonly maxTokens?: number
 }
 
@@ -31,13 +31,17 @@ export class Tokenizer {
     this.maskId = this.id(typeof mask === 'string' ? mask : (mask.content ?? '[MASK]'))
   }
 
-  /** Ids (and types) of a text as a whole sequence. */
+  /** Ids (and types) of a text as a whole sequence. Throws {@link InputError} for what is no text. */
   encode(text: string, options: EncodeOptions = {}): Part {
-    const { ids, token_type_ids: types } = this.#encode(text, options.pair, options.specialTokens ?? true)
-    const most = options.maxTokens ?? Number.POSITIVE_INFINITY
+    const { pair, specialTokens = true, maxTokens: most = Number.POSITIVE_INFINITY } = options
+    for (const one of [text, pair ?? ''])
+      if (typeof one !== 'string') throw new InputError(`a text is a string; ${kindOf(one)} was given`)
+    const { ids, token_type_ids: types } = this.#encode(text, pair, specialTokens)
     if (ids.length <= most) return textPart(ids, types)
+    if (pair !== undefined) return this.#cutPair(text, pair, specialTokens, most)
     const tail = this.#closingTokens()
-    if (!(most > tail)) throw new InputError(`maxTokens is ${most}; ${tail} go to the special tokens that end a text`)
+    if (!(most > tail))
+      throw new InputError(`a text cannot be cut to ${most} tokens: ${tail} go to the special ones that end it`)
     const keep = (values: readonly number[]): number[] => [
       ...values.slice(0, most - tail),
       ...(tail > 0 ? values.slice(-tail) : []),
@@ -69,9 +73,29 @@ export class Tokenizer {
         ...(pair !== undefined && { text_pair: pair }),
       })
     // The library takes an empty second text for none, and would leave out the token that ends it.
-    const tokens = this.#tokenizer.tokenize(text)
-    const whole = this.#tokenizer.post_processor?.post_process(tokens, [], specialTokens) ?? { tokens }
-    return { ids: whole.tokens.map((t: string) => this.id(t) as number), token_type_ids: whole.token_type_ids }
+    return this.#joined(this.#tokenizer.tokenize(text), [], specialTokens)
+  }
+
+  #joined(first: string[], second: string[], specialTokens: boolean): Pick<Encoding, 'ids' | 'token_type_ids'> {
+    const whole = this.#tokenizer.post_processor?.post_process(first, second, specialTokens)
+    const tokens: string[] = whole?.tokens ?? [...first, ...second]
+    const ids = tokens.map(t => this.id(t) ?? (this.#tokenizer.model.unk_token_id as number))
+    return { ids, token_type_ids: whole?.token_type_ids }
+  }
+
+  /** As `tokenizers` cuts pairs (`longest_first`). */
+  #cutPair(text: string, pair: string, specialTokens: boolean, most: number): Part {
+    const [first, second] = [text, pair].map(t => this.#tokenizer.tokenize(t)) as [string[], string[]]
+    const special = this.#joined([], [], specialTokens).ids.length
+    if (!(most >= special))
+      throw new InputError(`a pair cannot be cut to ${most} tokens: ${special} go to its special ones`)
+    const room = most - special
+    const shorter = Math.min(first.length, second.length, Math.floor(room / 2))
+    const longer = room - shorter
+    const isFirstShorter = first.length <= second.length
+    const [a, b] = isFirstShorter ? [shorter, longer] : [longer, shorter]
+    const { ids, token_type_ids: types } = this.#joined(first.slice(0, a), second.slice(0, b), specialTokens)
+    return textPart(ids, types)
   }
 
   /** How many special tokens the post-processor puts after a text. */

@@ -4,6 +4,7 @@ import {
   type GenerationOptions,
   type GenerationPipeline,
   generationOf,
+  givenOptions,
   type Model,
   type ModelUrls,
   type Reported,
@@ -84,7 +85,7 @@ function toolOf(task: Task, link: WorkerLink, facts: ModelFacts): Pipelines[Task
     dispose,
   }
   const withReport = async (input: unknown, options?: CallOptions): Promise<Reported<unknown>> => {
-    const { signal, ...rest } = options ?? {}
+    const { signal, ...rest } = givenOptions(options)
     signal?.throwIfAborted()
     const { value, transfer } = await packInput(input, facts.family === 'vit')
     const question = { ask: 'call', input: value, options: rest } as const
@@ -107,8 +108,8 @@ function toolOf(task: Task, link: WorkerLink, facts: ModelFacts): Pipelines[Task
 
 /** The worker computes a piece when it is asked for, as a generator does, and ends the request when nobody reads on. */
 function streamOver(link: WorkerLink): GenerationPipeline['stream'] {
-  return async function* (prompt: string, options: GenerationOptions = {}, onReport) {
-    const { signal, ...rest } = options
+  return async function* (prompt: string, options: GenerationOptions | undefined, onReport) {
+    const { signal, ...rest } = givenOptions(options)
     signal?.throwIfAborted()
     const { id: stream, answer } = link.begin({ ask: 'stream', prompt, options: rest }, [], signal)
     await answer
