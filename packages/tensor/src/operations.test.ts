@@ -12,6 +12,7 @@ import {
   innerProducts,
   layerNorm,
   linear,
+  MemoryError,
   matmul,
   OperandError,
   pack,
@@ -49,6 +50,16 @@ const amount = (a: Float32Array, b: Float32Array, m: number, k: number, n: numbe
   largest(product(a.map(Math.abs), b.map(Math.abs), m, k, n))
 const transposed = (x: Float32Array, m: number, n: number): Float32Array =>
   Float32Array.from({ length: m * n }, (_, at) => x[(at % m) * n + Math.floor(at / m)]!)
+
+/** What `act` gives, or undefined where memory does not suffice. */
+function attempt<T>(act: () => T): T | undefined {
+  try {
+    return act()
+  } catch (error) {
+    expect(error).toBeInstanceOf(MemoryError)
+    return undefined
+  }
+}
 
 describe.each(availableBuilds())('operations on %s', backend => {
   let engine: Engine
@@ -107,6 +118,41 @@ describe.each(availableBuilds())('operations on %s', backend => {
     linear(wide.slab(2, 6), matrix, { out: out.slab(3, 6) })
     expect(bits(out.slab(3, 6).floats())).toEqual(bits(linear(copy, matrix).floats()))
     expect([...out.slab(0, 3).floats(), ...out.slab(6, 10).floats()].every(v => v === 0)).toBe(true)
+  })
+
+  it('linear: writes beside what it reads, in rows and in columns of the same memory', () => {
+    const matrix = pack(scope, scope.tensor(normals(3 * 3, 2), [3, 3]), 'in,out')
+    const x = scope.tensor(normals(4 * 3, 1), [4, 3])
+    const want = bits(linear(x, matrix).floats())
+    const wide = scope.tensor(new Float32Array(4 * 9), [4, 9])
+    const tall = scope.tensor(new Float32Array(8 * 3), [8, 3])
+    for (const [from, to] of [
+      [wide.slab(0, 3), wide.slab(3, 6)],
+      [wide.slab(6, 9), wide.slab(2, 5)],
+      [tall.slice(4, 8), tall.slice(0, 4)],
+    ] as const) {
+      const values = x.floats()
+      if (from.contiguous) from.write(values)
+      else for (let r = 0; r < 4; r++) from.slice(r, r + 1).write(values.subarray(r * 3, r * 3 + 3))
+      expect(bits(linear(from, matrix, { out: to }).floats())).toEqual(want)
+    }
+  })
+
+  it('pack: gives its memory back whatever fails', async () => {
+    const large = scope.tensor([1, 70000], [1, 2])
+    const used = engine.arena.usedBytes
+    expect(() => pack(scope, large, 'in,out', undefined, 'f16')).toThrow(RangeOfFormatError)
+    expect(engine.arena.usedBytes).toBe(used)
+    for (const precision of ['f32', 'f16', 'q8'] as const)
+      for (let limit = 128; ; limit += 64) {
+        const small = await createEngine({ backend, memoryLimitBytes: limit })
+        const b = small.tensor(new Float32Array(32), [16, 2])
+        const before = small.arena.usedBytes
+        const packed = attempt(() => pack(small.root, b, 'in,out', undefined, precision))
+        if (!packed) expect(small.arena.usedBytes).toBe(before)
+        small.dispose()
+        if (packed) break
+      }
   })
 
   it('linear: the bits of a row do not depend on the rows beside it', () => {
@@ -274,6 +320,7 @@ describe.each(availableBuilds())('operations on %s', backend => {
     const zeros = (...shape: number[]): Tensor => scope.tensor(new Float32Array(shape.reduce((a, b) => a * b)), shape)
     const half = (...shape: number[]): Tensor => scope.empty(shape, 'f16')
     const matrix = () => pack(scope, zeros(3, 4), 'in,out')
+    const square = () => pack(scope, zeros(3, 3), 'in,out')
     const cases: [string, () => unknown, string][] = [
       ['matmul', () => matmul(zeros(2, 3), zeros(4, 5)), 'matmul: inner dimensions differ: [2,3] × [4,5]'],
       ['matmul', () => matmul(half(2, 3), zeros(3, 5)), 'matmul: f16 [2,3] is given where f32 is needed'],
@@ -294,6 +341,35 @@ describe.each(availableBuilds())('operations on %s', backend => {
         'linear',
         () => linear(zeros(2, 3), matrix(), { out: zeros(3, 4) }),
         'linear: out is f32 [3,4] where f32 [2,4] is needed',
+      ],
+      [
+        'linear',
+        () => linear(zeros(2, 3), matrix(), { activation: 'swish' as 'relu' }),
+        'linear: activation "swish" is not one of none, gelu, gelu-tanh, relu, tanh',
+      ],
+      [
+        'linear',
+        () => {
+          const x = zeros(2, 3)
+          linear(x, square(), { out: x })
+        },
+        'linear: out f32 [2,3] overlaps x f32 [2,3]',
+      ],
+      [
+        'linear',
+        () => {
+          const all = zeros(5, 3)
+          linear(all.slice(0, 3), square(), { out: all.slice(2, 5) })
+        },
+        'linear: out f32 [3,3] overlaps x f32 [3,3]',
+      ],
+      [
+        'linear',
+        () => {
+          const all = zeros(4, 8)
+          linear(all.slab(4, 7), square(), { out: all.slab(2, 5) })
+        },
+        'linear: out f32 [4,3] overlaps x f32 [4,3]',
       ],
       ['pack', () => pack(scope, zeros(3, 4), 'in,out', zeros(3)), 'pack: bias is f32 [1,3] where f32 [1,4] is needed'],
       [

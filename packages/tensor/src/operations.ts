@@ -2,7 +2,7 @@
  * Operations on tensors: each validates its operands, then calls the backend's kernel. The result belongs to the scope
  * of the first operand, unless an `out` is given. Shapes as [rows, columns].
  */
-import { type Activation, PANEL } from '@prismal/kernels/catalogue'
+import { ACTIVATIONS, type Activation, PANEL } from '@prismal/kernels/catalogue'
 import type { Engine } from './engine.js'
 import { OperandError, RangeOfFormatError } from './errors.js'
 import { emptyMatrix, gatherColumns, type Matrix, multiply, type Precision } from './matrix.js'
@@ -13,7 +13,7 @@ export interface LinearOptions {
   readonly activation?: Activation
   /** Added after the activation, [m, n]. */
   readonly residual?: Tensor
-  /** Where the result goes, [m, n]; may be `residual`. */
+  /** Where the result goes, [m, n]; may be `residual`, and must not lie in the memory of x. */
   readonly out?: Tensor
 }
 
@@ -27,6 +27,17 @@ const expect = (operation: string, x: Tensor, dtype: Dtype): void => {
 const expectShape = (operation: string, what: string, x: Tensor, rows: number, columns: number): void => {
   if (x.rows !== rows || x.columns !== columns || x.dtype !== 'f32')
     fail(operation, `${what} is ${describe(x)} where f32 [${rows},${columns}] is needed`)
+}
+/** Whether two f32 tensors have an element of memory in common. */
+function overlap(x: Tensor, y: Tensor): boolean {
+  if (x.size === 0 || y.size === 0) return false
+  const end = (t: Tensor): number => t.address + ((t.rows - 1) * t.rowStride + t.columns) * 4
+  if (x.address >= end(y) || y.address >= end(x)) return false
+  if (x.rowStride !== y.rowStride) return true
+  // Columns of the same rows, side by side.
+  const [left, right] = x.address <= y.address ? [x, y] : [y, x]
+  const apart = ((right.address - left.address) / 4) % left.rowStride
+  return apart < left.columns || apart + right.columns > left.rowStride
 }
 /** Addresses mean something in one engine's memory only; a rehearsal's kernels look at none. */
 const expectOneEngine = (operation: string, first: { engine: Engine }, ...others: (Tensor | undefined)[]): void => {
@@ -50,28 +61,32 @@ export function pack(
   const [k, n] = layout === 'in,out' ? [b.rows, b.columns] : [b.columns, b.rows]
   if (bias) expectShape('pack', 'bias', bias.reshape([1, bias.size]), 1, n)
   expectOneEngine('pack', scope, b, bias)
-  const matrix = emptyMatrix(scope, k, n, bias, precision)
-  const panels = precision === 'f32' ? matrix : emptyMatrix(scope, k, n)
-  const [rowStride, columnStride] = layout === 'in,out' ? [n, 1] : [1, k]
-  scope.engine.kernels.packPanels(b.address, panels.packed.address, k, n, rowStride, columnStride, PANEL * k)
-  if (panels === matrix) return matrix
+  const step = scope.child()
   try {
-    storePanels(panels, matrix, 0)
+    const matrix = emptyMatrix(step, k, n, bias, precision)
+    const panels = precision === 'f32' ? matrix : emptyMatrix(step, k, n)
+    const [rowStride, columnStride] = layout === 'in,out' ? [n, 1] : [1, k]
+    scope.engine.kernels.packPanels(b.address, panels.packed.address, k, n, rowStride, columnStride, PANEL * k)
+    if (panels !== matrix) storePanels(panels, matrix, 0)
+    for (const tensor of [matrix.packed, matrix.scales, matrix.sums]) tensor?.moveTo(scope)
+    return matrix
   } finally {
-    panels.packed.dispose()
+    step.dispose()
   }
-  return matrix
 }
 
 /** activation(x [m, k] · B [k, n] + bias) + residual → [m, n]. Counts 2·m·n·k operations. */
 export function linear(x: Tensor, matrix: Matrix, options: LinearOptions = {}): Tensor {
   const { activation = 'none', residual } = options
+  if (!ACTIVATIONS.includes(activation))
+    fail('linear', `activation ${JSON.stringify(activation)} is not one of ${ACTIVATIONS.join(', ')}`)
   if (x.dtype !== 'f32') fail('linear', `${describe(x)} is given where f32 is needed`)
   if (x.columns !== matrix.k) fail('linear', `inner dimensions differ: [${x.shape}] × [${matrix.k},${matrix.n}]`)
   const m = x.rows
   if (residual) expectShape('linear', 'residual', residual, m, matrix.n)
   if (options.out) expectShape('linear', 'out', options.out, m, matrix.n)
   expectOneEngine('linear', x, matrix.packed, matrix.bias, residual, options.out)
+  if (options.out && overlap(x, options.out)) fail('linear', `out ${describe(options.out)} overlaps x ${describe(x)}`)
   const out = options.out ?? x.scope.empty([m, matrix.n])
   multiply(x, matrix, { residual, out, activation })
   x.scope.meter?.count(2 * m * matrix.n * matrix.k)
@@ -83,17 +98,21 @@ export function matmul(a: Tensor, b: Tensor): Tensor {
   if (a.columns !== b.rows) fail('matmul', `inner dimensions differ: [${a.shape}] × [${b.shape}]`)
   if (a.dtype !== 'f32') fail('matmul', `${describe(a)} is given where f32 is needed`)
   const matrix = pack(a.scope, b, 'in,out')
-  const y = linear(a, matrix)
-  matrix.packed.dispose()
-  return y
+  try {
+    return linear(a, matrix)
+  } finally {
+    matrix.packed.dispose()
+  }
 }
 
 /** The inner products of the rows of x [m, k] with each other, x·xᵀ → [m, m]. Counts 2·m·m·k operations. */
 export function innerProducts(x: Tensor): Tensor {
   const matrix = pack(x.scope, x, 'out,in')
-  const y = linear(x, matrix)
-  matrix.packed.dispose()
-  return y
+  try {
+    return linear(x, matrix)
+  } finally {
+    matrix.packed.dispose()
+  }
 }
 
 /** (x − mean) / √(variance + eps) · gain + bias, row by row. gain and bias have as many elements as x has columns. */

@@ -86,6 +86,11 @@ describe.each(availableBuilds())('tensors and scopes on %s', backend => {
       [() => scope.tensor([1, 2, 3], [2, 2]), 'tensor: 3 values for shape [2,2], which has 4'],
       [() => scope.empty([2, -1]), 'tensor: [2,-1] is not a shape'],
       [() => scope.empty([1.5]), 'tensor: [1.5] is not a shape'],
+      [() => scope.tensor([1], [1], 'f64' as 'f32'), 'tensor: dtype "f64" is not one of f32, f16, i32, i8, u8'],
+      [
+        () => scope.empty([1], 'constructor' as 'f32'),
+        'tensor: dtype "constructor" is not one of f32, f16, i32, i8, u8',
+      ],
       [() => x.slice(1, 3), 'slice: rows 1…3 do not lie within the 2 rows of f32 [2,3]'],
       [() => x.slice(2, 1), 'slice: rows 2…1 do not lie within the 2 rows of f32 [2,3]'],
       [() => x.slice(0.5, 1), 'slice: rows 0.5…1 do not lie within the 2 rows of f32 [2,3]'],

@@ -219,6 +219,10 @@ export class Scope {
   /** A tensor whose values are undefined until they are written. Throws `MemoryError`. */
   empty(shape: readonly number[], dtype: Dtype = 'f32'): Tensor {
     this.#check()
+    if (!Object.hasOwn(BYTES_PER_ELEMENT, dtype))
+      throw new OperandError(
+        `tensor: dtype ${JSON.stringify(dtype)} is not one of ${Object.keys(BYTES_PER_ELEMENT).join(', ')}`,
+      )
     for (const n of shape)
       if (!(Number.isInteger(n) && n >= 0)) throw new OperandError(`tensor: [${shape}] is not a shape`)
     const bytes = shape.reduce((a, b) => a * b, 1) * BYTES_PER_ELEMENT[dtype]
