@@ -20,20 +20,37 @@ describe('a URL', () => {
   /** How GET of an existing file is answered. */
   let get: (request: IncomingMessage, response: ServerResponse, bytes: Buffer) => void
 
+  /** How HEAD of an existing file is answered; undefined: with its length. */
+  let head: ((request: IncomingMessage, response: ServerResponse) => void) | undefined
+
   const withRanges: typeof get = (request, response, bytes) => {
     const [, from, to] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? []
     if (from === undefined) response.end(bytes)
     else response.writeHead(206).end(bytes.subarray(Number(from), Number(to) + 1))
   }
   const withoutRanges: typeof get = (_, response, bytes) => response.end(bytes)
+  /** Chunked, so that only Content-Range tells a length. */
+  const withOpenRanges: typeof get = (request, response, bytes) => {
+    const [, from = '0', to = ''] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? []
+    const end = to === '' ? bytes.length : Number(to) + 1
+    response.writeHead(206, { 'content-range': `bytes ${from}-${end - 1}/${bytes.length}` })
+    response.write(bytes.subarray(Number(from), end))
+    response.end()
+  }
+  const inPieces: typeof get = (_, response, bytes) => {
+    response.write(bytes.subarray(0, 1000))
+    response.end(bytes.subarray(1000))
+  }
 
   beforeEach(async () => {
     requests = []
+    head = undefined
     server = createServer((request, response) => {
       const name = (request.url ?? '').replace('/models/tiny/', '')
       requests.push({ method: request.method ?? '', name, range: request.headers.range })
       const bytes = ['config.json', 'model.safetensors'].includes(name) ? readFileSync(join(folder, name)) : undefined
       if (!bytes) response.writeHead(404).end('no such file')
+      else if (request.method === 'HEAD' && head) head(request, response)
       else if (request.method === 'HEAD') response.setHeader('content-length', bytes.length).end()
       else get(request, response, bytes)
     })
@@ -107,6 +124,23 @@ describe('a URL', () => {
     await expect(loadModel(aborting, { engine, signal: abort.signal })).rejects.toBe(reason)
     expect(engine.arena.usedBytes).toBe(0)
     engine.dispose()
+  })
+
+  it.each<[string, NonNullable<typeof head>, typeof get]>([
+    ['refuses HEAD, with ranges', (_, response) => response.writeHead(405).end(), withRanges],
+    ['refuses HEAD, without ranges', (_, response) => response.writeHead(403).end(), withoutRanges],
+    ['tells no length, with ranges', (_, response) => response.writeHead(200).end(), withOpenRanges],
+    ['tells no length ever', (_, response) => response.writeHead(200).end(), inPieces],
+  ])('loads to the same bits from a server that %s', async (_, answerHead, answerGet) => {
+    head = answerHead
+    get = answerGet
+    const model = await loadModel(urlFiles(base()), { engine: await createEngine() })
+    expect(await answer(model)).toEqual(await answerOf(folder))
+    model.dispose()
+    expect(await urlFiles(base()).size('model.safetensors')).toBe(
+      readFileSync(join(folder, 'model.safetensors')).length,
+    )
+    expect(await urlFiles(base()).size('tokenizer.json')).toBeUndefined()
   })
 
   it('is read backwards too, from a server without ranges', async () => {

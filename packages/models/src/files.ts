@@ -86,6 +86,28 @@ export async function readJson(files: ModelFiles, name: string): Promise<Record<
   throw new ModelError(`${files.location}/${name} is not a JSON object`)
 }
 
+/** The size of the file that a response is about, as its head tells it; undefined where there is no such file. */
+function toldSize(response: Response): number | undefined | 'not told' {
+  const { status, ok, headers } = response
+  if (status === 404) return undefined
+  // An empty file has no first byte.
+  if (status === 416) return 0
+  if (ok && isPage(response)) return undefined
+  const length = headers.get('content-length') ?? /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1]
+  return ok && length !== undefined && length !== null ? Number(length) : 'not told'
+}
+
+/** Servers of pages answer with one of them for whatever they do not have. */
+const isPage = ({ headers }: Response): boolean => headers.get('content-type')?.startsWith('text/html') ?? false
+
+async function bodyLength({ body }: Response): Promise<number> {
+  let length = 0
+  const reader = body?.getReader()
+  for (let piece = await reader?.read(); piece && !piece.done; piece = await reader?.read())
+    length += piece.value.length
+  return length
+}
+
 /** A file that is on its way: its bytes from `at` on, the first of them in `rest`. */
 interface Incoming {
   readonly name: string
@@ -109,16 +131,17 @@ export function urlFiles(base: string | URL): ModelFiles {
 
   const size = async (name: string): Promise<number | undefined> => {
     // A range is never compressed: without one the length may be that of what was.
-    const response = await fetch(address(name), { method: 'HEAD', headers: { range: 'bytes=0-' } })
-    if (response.status === 404) return undefined
-    // An empty file has no first byte.
-    if (response.status === 416) return 0
-    // Servers of pages answer with one of them for whatever they do not have.
-    if (response.headers.get('content-type')?.startsWith('text/html')) return undefined
-    const length = Number(response.headers.get('content-length') ?? Number.NaN)
-    if (!response.ok || !Number.isFinite(length))
-      throw new ModelError(`${address(name)}: HTTP ${response.status}, content-length ${length}`)
-    return length
+    const headers = { range: 'bytes=0-' }
+    const told = toldSize(await fetch(address(name), { method: 'HEAD', headers }))
+    if (told !== 'not told') return told
+    // Some servers answer no HEAD, or without a length.
+    const response = await fetch(address(name), { headers })
+    const size = toldSize(response)
+    if (size === 'not told' && response.ok) return bodyLength(response)
+    await response.body?.cancel()
+    if (size === 'not told' && isPage(response)) return undefined
+    if (size === 'not told') throw new ModelError(`${address(name)}: HTTP ${response.status}`)
+    return size
   }
 
   /** The response that has byte `begin` ahead: the one that waits, or another. */
