@@ -1,5 +1,5 @@
 /** What `pipeline()` tells while it loads, and how it is stopped. */
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { InputError } from '@prismal/models'
 import { type ModelSource, type PipelineOptions, type ProgressInfo, pipeline } from 'prismal'
 import { expect, it } from 'vitest'
@@ -33,6 +33,12 @@ it('takes null for absent: the default model, and no options', async () => {
     expect(generate.runner.model.location).toContain('gpt2-chronicle')
     await generate.dispose()
   }
+})
+
+it.each([false, true])('finds a folder by its URL as a text, in a worker: %s', async worker => {
+  const generate = await pipeline('text-generation', pathToFileURL(chronicle).href, { worker })
+  expect(generate.runner.model.location).toBe(chronicle)
+  await generate.dispose()
 })
 
 it('refuses what is no model and what are no options, by their types', async () => {

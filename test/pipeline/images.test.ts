@@ -1,7 +1,7 @@
 /** Images as a pipeline is given them: what they may be, and what the preprocessor makes of them. */
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { InputError, ModelError } from '@prismal/models'
 import { type ImageInput, type Pipelines, pipeline } from 'prismal'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -32,6 +32,17 @@ describe('pixels', () => {
     const labels = await classify(image(grey))
     for (const data of [new Uint8ClampedArray(grey), Buffer.from(grey)])
       expect(await classify(image(data))).toEqual(labels)
+  })
+
+  it('are read from a file by its URL, as a text too', async () => {
+    const cat = join(newFolder(), 'a cat.png')
+    cpSync(fileURLToPath(new URL('../../examples/images/cat.png', import.meta.url)), cat)
+    const labels = await classify(cat)
+    const url = pathToFileURL(cat)
+    for (const input of [url, url.href]) expect(await classify(input)).toEqual(labels)
+    await expect(classify('file:///nowhere/cat.png')).rejects.toThrow(
+      new InputError('file:///nowhere/cat.png cannot be read: it does not exist'),
+    )
   })
 
   it.each([

@@ -47,6 +47,7 @@ export function locateNamed(model: string): string {
   if (address !== undefined) return address
   const here = folders()
   if (!here) throw new ModelError(`there is no model at ${model}: this runtime has no folders, so name a URL`)
+  if (/^file:/.test(model) && URL.canParse(model)) return locateNamed(here.fileURLToPath(model))
   if (here.existsSync(model)) return model
   const installed = installedPackage(model)
   if (installed) return here.existsSync(here.join(installed, 'config.json')) ? installed : here.join(installed, 'model')
