@@ -26,20 +26,9 @@ export interface GenerationOptions extends CallOptions {
   /** Give the prompt too; default true, as transformers.js. */
   readonly return_full_text?: boolean
 }
-const KNOWN: readonly string[] = [
-  ...[
-    'max_new_tokens',
-    'max_length',
-    'do_sample',
-    'temperature',
-    'top_k',
-    'top_p',
-    'repetition_penalty',
-    'seed',
-    'stop',
-  ],
-  'return_full_text',
-]
+const SAMPLING = ['do_sample', 'temperature', 'top_k', 'top_p', 'repetition_penalty', 'seed']
+const KNOWN = [...SAMPLING, 'max_new_tokens', 'max_length', 'stop', 'return_full_text']
+
 export interface Generated {
   readonly generated_text: string
 }
