@@ -94,12 +94,17 @@ describe('bounds', () => {
   it('of nothing that differs are a rule of three', () => {
     expect(severityBound(1000, 0, 0, 0.05).upper).toBeCloseTo(0.3, 2)
     expect(severityBound(1000, 0, 0, 0.05)).toMatchObject({ estimate: 0, lower: 0 })
-    expect(correlationLossBound(1, 1000, 0.05)).toEqual({ estimate: 0, lower: 0, upper: 0 })
+    const { upper, ...nothing } = correlationLossBound(1, 1000, 0.05)
+    expect(nothing).toEqual({ estimate: 0, lower: 0 })
+    expect(upper).toBeGreaterThan(0)
+    expect(upper).toBeLessThan(1e-5)
   })
 
   it('of too few inputs are none', () => {
     expect(ratioBound([1, 1], [10, 10], 0.05)).toEqual({ estimate: 10, lower: -Infinity, upper: Infinity })
     expect(correlationLossBound(0.9, 5, 0.05).upper).toBe(Infinity)
+    expect(correlationLossBound(0, 29, 0.05).lower).toBe(0)
+    expect(correlationLossBound(0, 30, 0.05).lower).toBeGreaterThan(50)
     expect(severityBound(2, 0, 0, 0.05).upper).toBe(100)
   })
 

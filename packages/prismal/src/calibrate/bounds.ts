@@ -80,15 +80,27 @@ export function ratioBound(more: readonly number[], base: readonly number[], alp
   return { estimate: 100 * ratio, lower: 100 * (ratio - reach), upper: 100 * (ratio + reach) }
 }
 
-/** Of 1 − a rank correlation r of n pairs: Fisher's z with the variance of Bonett and Wright (2000). */
+/** Fewer pairs tell no upper bound, or no lower one, of what rank agreement loses. */
+const LEAST_PAIRS = 10
+const LEAST_PAIRS_BELOW = 30
+
+/**
+ * Of 1 − a rank correlation r of n pairs: Fisher's z with the variance of Bonett and Wright (2000), as though two neighbours more had
+ * changed places, or two less: few pairs keep their order by chance, and at r = 1 an interval has no width.
+ */
 export function correlationLossBound(r: number, n: number, alpha: number): Bound {
-  if (n < 10) return { estimate: 100 * (1 - r), lower: 0, upper: Infinity }
+  const estimate = 100 * (1 - r)
+  if (n < LEAST_PAIRS) return { estimate, lower: 0, upper: Infinity }
   const error = Math.sqrt((1 + (r * r) / 2) / (n - 3))
   const reach = normalQuantile(1 - alpha) * error
-  // 1 − tanh(atanh r ± reach), which stays exact where r is almost 1.
-  const turned = (by: number): number => {
-    const odds = ((1 + r) / (1 - r)) * Math.exp(2 * by)
-    return Number.isFinite(odds) ? 200 / (1 + odds) : 0
-  }
-  return { estimate: 100 * (1 - r), lower: turned(reach), upper: turned(-reach) }
+  // What two neighbours that change places take from r.
+  const step = 12 / (n * (n * n - 1))
+  const lower = n < LEAST_PAIRS_BELOW ? 0 : turned(Math.min(1, r + step), reach)
+  return { estimate, lower, upper: turned(Math.max(-1, r - step), -reach) }
+}
+
+/** 100·(1 − tanh(atanh r + by)), which stays exact where r is almost 1. */
+function turned(r: number, by: number): number {
+  const odds = ((1 + r) / (1 - r)) * Math.exp(2 * by)
+  return Number.isFinite(odds) ? 200 / (1 + odds) : 0
 }

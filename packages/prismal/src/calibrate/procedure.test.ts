@@ -1,7 +1,8 @@
 /** The procedure's promises, on losses that are made up. */
 import { describe, expect, it } from 'vitest'
-import { randomFrom } from '../../../../test/random.js'
-import { type Bound, severityBound } from './bounds.js'
+import { normalFrom, randomFrom } from '../../../../test/random.js'
+import { spearmanOf } from '../evaluate/correlation.js'
+import { type Bound, correlationLossBound, severityBound } from './bounds.js'
 import { certify, neededInputs, race, type Tell } from './procedure.js'
 
 /** Candidates that differ from one device in these shares of the inputs, by half a point each; costlier ones where cheaper ones do too. */
@@ -40,6 +41,26 @@ describe('certify', () => {
     expect(none).toBe(0)
     // The cheapest that is allowed is number 4; the one beside it is reached on average.
     expect(bytes / (trials - wrong)).toBeLessThan(5.5)
+  })
+
+  it.each([20, 40, 100])('hardly ever chooses what changes ranks too much, of %i pairs', async inputs => {
+    const trials = 600
+    const rows = Array.from({ length: inputs }, (_, i) => i)
+    for (const rho of [0.99, 0.995, 0.998, 0.9995]) {
+      // The rank correlation of normal variables, and a little less than what is really lost.
+      const maxLoss = 0.99 * 100 * (1 - (6 / Math.PI) * Math.asin(rho / 2))
+      let wrong = 0
+      for (let seed = 1; seed <= trials; seed++) {
+        const normal = normalFrom.bind(null, randomFrom(seed))
+        const one = Array.from({ length: inputs }, normal)
+        const shared = one.map(v => rho * v + Math.sqrt(1 - rho * rho) * normal())
+        const tell: Tell<number> = async (_, count, alpha) =>
+          correlationLossBound(spearmanOf(one, shared, rows.slice(0, count)), count, alpha)
+        const [tested] = await certify([0], tell, { inputs, alpha: 0.05, maxLoss })
+        if (tested?.holds) wrong++
+      }
+      expect(wrong / trials, `ρ = ${rho}`).toBeLessThan(0.05)
+    }
   })
 
   it('ends at the first candidate that fails, and does not try what is cheaper', async () => {
