@@ -73,6 +73,35 @@ describe('losses', () => {
     if (noise === 0.02) expect(Math.max(...uppers)).toBeLessThan(0.5)
   })
 
+  it.each([1, 3, 10])(
+    'in accuracy stay below their bounds where answers are nearly by chance (logits change by %f)',
+    noise => {
+      const normal = normalFrom.bind(null, randomFrom(14))
+      const differences = (n: number) =>
+        Array.from({ length: n }, () => {
+          const one = Float32Array.from({ length: 2 }, () => 3 * normal())
+          return accuracyLoss.compare(
+            one,
+            one.map(v => v + noise * normal()),
+          )
+        })
+      const all = differences(50_000)
+      const really = (100 * all.reduce((sum, [lost]) => sum + lost, 0)) / all.length
+      for (const inputs of [20, 60, 400]) {
+        const uppers = Array.from({ length: 300 }, () => accuracyLoss.bound(differences(inputs), 0.05).upper)
+        expect(uppers.filter(upper => upper >= really).length / uppers.length).toBeGreaterThan(0.95)
+        expect(Math.max(...uppers)).toBeLessThanOrEqual(100)
+      }
+    },
+  )
+
+  it('in accuracy are told from amplified logits only where these lose little', () => {
+    const { upper: few } = accuracyLoss.bound(new Array(100).fill([0, 0.02]), 0.05)
+    const { upper: many } = accuracyLoss.bound(new Array(100).fill([0, 0.08]), 0.05)
+    expect(few).toBeLessThan(2)
+    expect(many).toBeCloseTo(1.15 * -Math.log(0.025), 1)
+  })
+
   it('in accuracy are bounded by more than the probabilities say, since these may be off', () => {
     const { estimate, upper } = accuracyLoss.bound(new Array(1000).fill([0, 0]), 0.05)
     expect(estimate).toBe(0)

@@ -42,6 +42,12 @@ const TRUST = 1.15
 const AMPLIFICATION = 4
 
 /**
+ * Points that may be lost with amplified logits for that to tell anything: nearer to answers by chance, what is lost grows more
+ * slowly than logits change.
+ */
+const MOST_AMPLIFIED = 10
+
+/**
  * Points of accuracy, by the classes of both and one device's own probabilities. Where both say the same nothing is lost whatever is true;
  * where they differ, what is expected to be lost is p(one's class) − p(the other's class). A difference is that, and the same where logits
  * change {@link AMPLIFICATION} times as much.
@@ -58,7 +64,7 @@ export const accuracyLoss: Loss<Float32Array> = {
     return [severityOf(one, shared), severityOf(one, amplified)]
   },
   bound(differences, alpha) {
-    // The lesser of two bounds: each has half of what may go wrong.
+    // The lesser of two bounds, where the second is one: each has half of what may go wrong.
     const plain = severitiesBound(
       differences.map(d => d[0]),
       alpha / 2,
@@ -67,8 +73,9 @@ export const accuracyLoss: Loss<Float32Array> = {
       differences.map(d => d[1]),
       alpha / 2,
     )
-    const least = Math.min(plain.upper, amplified.upper / AMPLIFICATION)
-    return { ...plain, upper: TRUST * Math.max(plain.estimate, least) }
+    const isNearChance = amplified.upper > MOST_AMPLIFIED
+    const least = isNearChance ? plain.upper : Math.min(plain.upper, amplified.upper / AMPLIFICATION)
+    return { ...plain, upper: Math.min(100, TRUST * Math.max(plain.estimate, least)) }
   },
 }
 
