@@ -15,7 +15,7 @@ import {
 import { folderFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
 import { pipeline } from 'prismal'
-import { DataError, type EvaluateOptions, evaluate, gridCells, Subject, type Way } from 'prismal/evaluate'
+import { DataError, type EvaluateOptions, evaluate, gridCells, Subject, summaries, type Way } from 'prismal/evaluate'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { cosine } from '../compare.js'
 import { temporaryFolder } from '../temporary-folder.js'
@@ -118,6 +118,44 @@ describe('texts', () => {
       model.dispose()
       await subject.dispose()
     }
+  })
+
+  it.each([
+    [
+      'weights',
+      [
+        [3, 1],
+        [1, 3],
+      ],
+    ],
+    ['padTo', [300]],
+  ] as const)('have one device and isolated scored on the same rows with %s', async (name, values) => {
+    const cells = gridCells({ devices: [2], axes: { strategy: ['full', 'means'], [name]: values } })
+    const options = {
+      task: 'language-modelling',
+      model: gpt2,
+      data: text,
+      settings: { window: 256 },
+      jobs: 1,
+      limit: 1,
+    }
+    const { cells: found, metrics } = await evaluate({ ...options, cells })
+    expect(found.map(c => c.method)).toEqual([
+      ...values.flatMap(v => ['one device', `isolated ${name}=${JSON.stringify(v)}`]),
+      ...['full', 'means'].flatMap(how => values.map(v => `${how} ${name}=${JSON.stringify(v)}`)),
+    ])
+    for (const { cell, change, recovered } of summaries(found, metrics[0] as string).filter(s => s.cell.devices > 1)) {
+      const one = found.find(c => c.devices === 1 && c.settings.cut === cell.settings.cut)
+      expect(cell.columns.tokens).toEqual(one?.columns.tokens)
+      if (cell.sharing.strategy === 'full') expect(change).toBeCloseTo(0, 4)
+      if (cell.sharing.strategy === 'isolated') expect(recovered).toBeCloseTo(0, 9)
+    }
+  })
+
+  it('of which no row lies beyond the first device cannot be scored', async () => {
+    const options = { task: 'language-modelling', model: gpt2, data: text, settings: { window: 64 }, jobs: 1, limit: 1 }
+    const cells = gridCells({ devices: [2], axes: { padTo: [128] } })
+    await expect(evaluate({ ...options, cells })).rejects.toThrow(/has no row beyond the first of 2 devices/)
   })
 
   it('that follow a prompt are decoded to what a prefill says of them', async () => {

@@ -1,6 +1,6 @@
 /** prismal/evaluate: what sharing costs, on data: tasks, grids of cells, and their files. */
 
-export type { Way } from './evaluate/asking.js'
+export type { Cut, Way } from './evaluate/asking.js'
 export * from './evaluate/bootstrap.js'
 export type * from './evaluate/cell.js'
 export * from './evaluate/compare.js'

@@ -17,6 +17,14 @@ export interface Tally extends CellCost {
   readonly requests: number
 }
 
+/** Where a sequence is cut, if not into even parts of its own rows. */
+export type Cut = Pick<SharingOptions, 'weights' | 'padTo'>
+
+export const cutOf = ({ weights, padTo }: SharingOptions): Cut => ({
+  ...(weights && { weights }),
+  ...(padTo && { padTo }),
+})
+
 /** How a cell's devices share. */
 export interface Way {
   /** P. */
@@ -24,7 +32,12 @@ export interface Way {
   readonly sharing: SharingOptions
   /** Into how many partitions rows count as cut, where they are scored by their distance from one: that of the cells compared with. */
   readonly cuts: number
+  /** Where, of one device: that of the cells compared with. Others are cut as they share. */
+  readonly cut?: Cut
 }
+
+/** Where a way's rows count as cut. */
+export const cutOfWay = ({ devices, sharing, cut = {} }: Way): Cut => (devices > 1 ? cutOf(sharing) : cut)
 
 const NOTHING: Tally = { requests: 0, bytesReceived: 0, bytesSent: 0, flops: 0, flopsAlone: 0 }
 
@@ -42,7 +55,7 @@ export class Asker {
 
   /** Asks one device, for what answers are compared with; it has an account of its own. */
   alone(): Asker {
-    return new Asker(this.#runner, { devices: 1, sharing: {}, cuts: this.way.cuts })
+    return new Asker(this.#runner, { devices: 1, sharing: {}, cuts: this.way.cuts, cut: cutOfWay(this.way) })
   }
 
   get model() {
@@ -55,10 +68,8 @@ export class Asker {
 
   /** Partitions of a sequence of `rows` rows that scoring goes by. */
   cuts(rows: number): readonly Run[] {
-    const { devices, sharing, cuts } = this.way
-    const { weights, padTo } = sharing as SharingOptions & { readonly padTo?: number }
-    const cut = devices > 1 ? { ...(weights && { weights }), ...(padTo !== undefined && { padTo }) } : {}
-    return this.#plan([rows], 'all', { ...cut, strategy: 'isolated' }, cuts).sequences[0]?.bounds ?? []
+    const sharing: SharingOptions = { ...cutOfWay(this.way), strategy: 'isolated' }
+    return this.#plan([rows], 'all', sharing, this.way.cuts).sequences[0]?.bounds ?? []
   }
 
   /** Rows of a sequence that lie beyond the first device, of the first `real` ones. */

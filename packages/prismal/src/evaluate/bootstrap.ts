@@ -51,7 +51,7 @@ export function sample(cells: readonly Resampled[], metric: Metric, options: Boo
   const found = new Map<Columns, Sampled>()
   for (const [name, group] of by(cells, dataOf)) {
     const documents = new Set<string>()
-    for (const cells of by(group, c => String(c.settings?.cuts)).values()) {
+    for (const cells of by(group, ({ settings }) => `${settings?.cuts} ${settings?.cut}`).values()) {
       const columns = [...new Set(cells.map(c => c.columns))]
       const [first] = columns as [Columns]
       for (const other of columns) expectSameItems(first, other, name)

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os'
 import { createPlan } from '@prismal/distribute'
 import { InputError } from '@prismal/models'
-import type { Tally } from './asking.js'
+import { cutOfWay, type Tally } from './asking.js'
 import type { Cell, CellCost, CellKey, Columns } from './cell.js'
 import { DataError } from './data/errors.js'
 import { type Environment, environment } from './environment.js'
@@ -93,8 +93,9 @@ async function evaluateCells(
   pool: Pool,
   keyed: readonly Pending[],
   items: readonly number[],
-  { out, signal, progress }: EvaluateOptions,
+  options: EvaluateOptions,
 ): Promise<Evaluation> {
+  const { out, signal, progress } = options
   const { facts } = pool
   const found = environment(facts.build)
   const metrics = metricsOf(facts.metrics)
@@ -124,6 +125,10 @@ async function evaluateCells(
     if (pending.left > 0) return tell()
     const all = joinColumns(pending.answers)
     const rows = Array.from({ length: Object.values(all)[0]?.length ?? 0 }, (_, i) => i)
+    if (rows.length === 0)
+      throw new DataError(
+        `${options.data} has no row beyond the first of ${pending.grid.cuts} devices (${pending.key.settings.cut ?? 'even parts'}): nothing can be scored`,
+      )
     const cell: Cell = {
       ...pending.key,
       method: pending.grid.method,
@@ -155,12 +160,11 @@ const runOf = (items: readonly number[], at: number, { together }: SubjectFacts)
 
 function* ordersOf(cells: readonly Pending[], items: readonly number[], facts: SubjectFacts): Generator<Order> {
   for (const pending of cells) {
-    const { devices, sharing, cuts } = pending.grid
+    const { method: _, ...way } = pending.grid
     const runs = Math.ceil(items.length / (facts.together * REQUESTS_A_RUN))
     pending.left = runs
     pending.started = performance.now()
-    for (let at = 0; at < runs; at++)
-      yield { pending, at, way: { devices, sharing, cuts }, items: runOf(items, at, facts) }
+    for (let at = 0; at < runs; at++) yield { pending, at, way, items: runOf(items, at, facts) }
   }
 }
 
@@ -175,14 +179,14 @@ function pendingCells(
   const some = items.length < facts.count ? { items: nameOfItems(items.length, options) } : {}
   const known = new Map<string, Pending>()
   for (const asked of cells) {
-    const grid = byDistance ? asked : { ...asked, cuts: asked.devices }
-    const { devices, sharing } = grid
+    const { method, devices, sharing } = asked
+    const grid: GridCell = byDistance ? asked : { method, devices, sharing, cuts: devices }
     const key: CellKey = {
       task,
       data: { ...facts.data, items: items.length },
       model: facts.model,
       ...{ devices, sharing },
-      settings: { ...facts.settings, ...(byDistance && { cuts: grid.cuts }), ...some },
+      settings: { ...facts.settings, ...(byDistance && cutSettings(grid)), ...some },
     }
     const { shape } = facts
     const plan = createPlan({ shape, rows: [shape.positions], want: 'all', devices }, sharing)
@@ -191,6 +195,12 @@ function pendingCells(
       known.set(digest, { grid, key, digest, answers: [], tally: undefined, left: 0, started: undefined })
   }
   return [...known.values()]
+}
+
+/** Where rows count as cut, in words where not into even parts. */
+function cutSettings(grid: GridCell): CellKey['settings'] {
+  const cut = Object.entries(cutOfWay(grid)).map(([name, value]) => `${name}=${JSON.stringify(value)}`)
+  return { cuts: grid.cuts, ...(cut.length > 0 && { cut: cut.join(' ') }) }
 }
 
 /** Which items, where not all of them. */

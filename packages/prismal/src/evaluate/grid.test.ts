@@ -1,7 +1,7 @@
 import { PlanError } from '@prismal/distribute'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type GridCell, gridCell, gridCells, parseGrid } from './grid.js'
+import { type GridCell, gridCell, gridCells, oneDevice, parseGrid } from './grid.js'
 import { clozeItems } from './tasks/cloze-items.js'
 
 const names = (cells: readonly GridCell[]): string[] => cells.map(c => `${c.devices}/${c.cuts} ${c.method}`)
@@ -41,6 +41,33 @@ describe('a grid', () => {
         },
       ),
     )
+  })
+
+  it('has one device and isolated for each cut', () => {
+    const cells = gridCells({
+      devices: [2],
+      axes: {
+        weights: [
+          [1, 2],
+          [2, 1],
+        ],
+        segments: [3, 4],
+      },
+    })
+    expect(cells.slice(0, 4)).toEqual([
+      oneDevice(2, { weights: [1, 2] }),
+      gridCell(2, { strategy: 'isolated', weights: [1, 2] }),
+      oneDevice(2, { weights: [2, 1] }),
+      gridCell(2, { strategy: 'isolated', weights: [2, 1] }),
+    ])
+    expect(cells).toHaveLength(8)
+    const listed = parseGrid([{ devices: 2 }, { devices: 2, sharing: { padTo: 256 } }], 'grid.json')
+    expect(listed.slice(0, 4)).toEqual([
+      oneDevice(2),
+      gridCell(2, { strategy: 'isolated' }),
+      oneDevice(2, { padTo: 256 }),
+      gridCell(2, { strategy: 'isolated', padTo: 256 }),
+    ])
   })
 
   it('has the readings of the published method: uniform means without sink rows', () => {

@@ -1,14 +1,10 @@
 /** The cells of an evaluation: every combination of the options that are asked for, and what they are compared with. */
 import { PlanError, PUBLISHED, parseSharing, type SharingOptions } from '@prismal/distribute'
+import { type Cut, cutOf, cutOfWay, type Way } from './asking.js'
 
-/** A cell to be evaluated: how devices share, under the name that tables give it. */
-export interface GridCell {
+/** A cell to be evaluated: how devices share, under the name that tables give it. `cuts` and `cut`: see {@link oneDevice}. */
+export interface GridCell extends Way {
   readonly method: string
-  /** P. */
-  readonly devices: number
-  readonly sharing: SharingOptions
-  /** The number of partitions that rows are scored by, where devices are fewer; see {@link oneDevice}. */
-  readonly cuts: number
 }
 
 /** Options of sharing under their names, with the values that each is to take. */
@@ -34,33 +30,51 @@ const WITHOUT_EFFECT: Readonly<Record<string, readonly string[]>> = {
 }
 
 /**
- * One device and `isolated` for each number of devices, then the published readings and `full` where asked for, then every combination
- * of the axes; no cell twice. Throws `PlanError` for an option that cannot be, or that there is not.
+ * One device and `isolated` for each number of devices (and each cut, where `weights` or `padTo` are axes), then the published readings
+ * and `full` where asked for, then every combination of the axes; no cell twice. Throws `PlanError` for an option that cannot be, or that
+ * there is not.
  */
 export function gridCells({ devices, axes = {}, fixed = {}, baselines = false }: GridOptions): GridCell[] {
   const shared = devices.filter(P => P > 1)
-  const cells = shared.length === 0 ? [oneDevice(1)] : []
-  for (const P of shared) cells.push(oneDevice(P), gridCell(P, { strategy: 'isolated', ...fixed }))
+  if (shared.length === 0) return [oneDevice(1)]
+  const cells: GridCell[] = []
   if (baselines)
     for (const P of shared) {
       cells.push(gridCell(P, { strategy: 'full', ...fixed }))
       cells.push(...published(P, (axes.segments ?? []) as readonly number[], fixed))
     }
   for (const P of shared) cells.push(...combinations(axes).map(sharing => gridCell(P, { ...sharing, ...fixed })))
-  return unique(cells)
+  return withCompared(shared, cells, fixed)
+}
+
+/** After one device and `isolated` for each of the numbers of devices, cut as each of its cells is. */
+function withCompared(counts: readonly number[], cells: readonly GridCell[], fixed: SharingOptions): GridCell[] {
+  const compared = counts.flatMap(P =>
+    cells
+      .filter(({ devices }) => devices === P)
+      .flatMap(({ sharing }) => {
+        const cut = cutOf(sharing)
+        return [oneDevice(P, cut), gridCell(P, { strategy: 'isolated', ...fixed, ...cut })]
+      }),
+  )
+  return unique([...compared, ...cells])
 }
 
 /** The first of each that come to the same. */
 function unique(cells: readonly GridCell[]): GridCell[] {
   const seen = new Set<string>()
-  return cells.filter(({ devices, cuts, sharing }) => {
-    const key = JSON.stringify([devices, cuts, Object.entries(sharing).sort()])
+  return cells.filter(cell => {
+    const { devices, cuts, sharing } = cell
+    const key = JSON.stringify([devices, cuts, Object.entries(sharing).sort(), cutOfWay(cell)])
     return !seen.has(key) && seen.add(key)
   })
 }
 
-/** One device, to be scored on the rows that `cuts` devices are scored on. */
-export const oneDevice = (cuts: number): GridCell => ({ method: 'one device', devices: 1, sharing: {}, cuts })
+/** One device, to be scored on the rows that `cuts` devices are scored on, which have as many as `cut` says. */
+export const oneDevice = (cuts: number, cut: Cut = {}): GridCell => ({
+  ...{ method: 'one device', devices: 1, sharing: {}, cuts },
+  ...(Object.keys(cut).length > 0 && { cut }),
+})
 
 /** Checks that there are such options (whether they can be, a plan says); `method` is made of them where it is not given. */
 export function gridCell(devices: number, options: SharingOptions, method?: string): GridCell {
@@ -85,8 +99,7 @@ export function parseGrid(json: unknown, where: string, fixed: SharingOptions = 
   const counts = [...new Set(cells.map(c => c.devices))].filter(P => P > 1)
   const shared = cells.filter(c => c.devices > 1)
   if (shared.length === 0) return [oneDevice(1)]
-  const compared = counts.flatMap(P => [oneDevice(P), gridCell(P, { strategy: 'isolated', ...fixed })])
-  return unique([...compared, ...shared])
+  return withCompared(counts, shared, fixed)
 }
 
 /** The method as published leaves open where means are taken and whether they count; `wire` f16 is the obvious saving. */

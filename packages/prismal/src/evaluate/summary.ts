@@ -1,4 +1,6 @@
 /** What a cell says beside the others: its change against one device, the share of what isolation costs that it wins back. */
+import { isDeepStrictEqual } from 'node:util'
+import { cutOf } from './asking.js'
 import type { Cell } from './cell.js'
 
 export interface Summary {
@@ -28,7 +30,7 @@ export function summaries(cells: readonly Cell[], metric: string): Summary[] {
   return cells.map(cell => {
     const value = (of: Cell | undefined): number | undefined => of?.metrics[metric]
     const one = value(oneDeviceOf(cell, cells))
-    const isolated = value(cells.find(c => c.devices === cell.devices && isIsolated(c) && isComparable(c, cell)))
+    const isolated = value(cells.find(c => isIsolatedOf(cell, c) && isComparable(c, cell)))
     const here = value(cell)
     const isShared = cell.devices > 1 && here !== undefined && one !== undefined
     return {
@@ -41,8 +43,11 @@ export function summaries(cells: readonly Cell[], metric: string): Summary[] {
   })
 }
 
-const isIsolated = ({ sharing }: Cell): boolean =>
-  sharing.strategy === 'isolated' && Object.keys(sharing).every(name => name === 'strategy' || name === 'padTo')
+/** Whether nothing is sent among as many devices, that have the same rows as the cell's. */
+function isIsolatedOf(cell: Cell, { devices, sharing }: Cell): boolean {
+  const { strategy, ...cut } = sharing
+  return devices === cell.devices && strategy === 'isolated' && isDeepStrictEqual(cut, cutOf(cell.sharing))
+}
 
 function beyondOf({ devices, columns }: Cell): number | undefined {
   const { rows, beyond } = columns

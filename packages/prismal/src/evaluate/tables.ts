@@ -35,12 +35,14 @@ export function textTable({ cells, metrics: names }: Evaluation): string {
   return [subjectOf(first), table([head, ...rows]), ...more].join('\n')
 }
 
-/** P, and for one device the number of those on whose rows it is scored. */
-const devicesOf = ({ devices, settings: { cuts } }: Cell): string =>
-  devices === 1 && cuts !== undefined && cuts !== 1 ? `1 (as ${cuts})` : String(devices)
+/** P, and for one device those on whose rows it is scored. */
+const devicesOf = ({ devices, settings: { cuts, cut } }: Cell): string =>
+  devices === 1 && cuts !== undefined && cuts !== 1
+    ? `1 (as ${cuts}${cut === undefined ? '' : `, ${cut}`})`
+    : String(devices)
 
 function subjectOf({ task, data, model, settings }: Cell): string {
-  const { cuts: _, ...others } = settings
+  const { cuts: _cuts, cut: _cut, ...others } = settings
   const more = Object.entries(others).map(([name, value]) => `${name} ${value}`)
   return [
     `${task}: ${data.name}, ${data.items} items`,
