@@ -1,5 +1,5 @@
 /** What an evaluation says, against requests made by hand, and its cells as files. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cost, createPlan, PlanError } from '@prismal/distribute'
@@ -267,6 +267,34 @@ describe('cells', () => {
       await expect(evaluate({ ...options, out })).rejects.toThrow(DataError)
     }
     expect(name).toMatch(/^[0-9a-f]{24}\.json$/)
+  })
+
+  it('are evaluated again where a file of the model or the tokenizer has changed', async () => {
+    const out = join(folder, 'changed')
+    const model = join(folder, 'vit')
+    cpSync(vit, model, { recursive: true })
+    const change = (file: string, at: (bytes: Buffer) => number): void => {
+      const bytes = readFileSync(join(model, file))
+      bytes[at(bytes)]! ^= 1
+      writeFileSync(join(model, file), bytes)
+    }
+    const reused = async (changed: Partial<EvaluateOptions> = {}) =>
+      (await evaluate({ ...options, model, limit: 1, out, ...changed })).reused
+    expect([await reused(), await reused()]).toEqual([0, 3])
+    // Within a tensor, where the model's digest does not look.
+    change('model.safetensors', bytes => bytes.length >> 1)
+    expect([await reused(), await reused()]).toEqual([0, 3])
+    change('preprocessor_config.json', bytes => bytes.indexOf('0.5') + 2)
+    expect([await reused(), await reused()]).toEqual([0, 3])
+
+    const words = join(folder, 'words')
+    mkdirSync(words)
+    const texts = { task: 'language-modelling', model: gpt2, data: text, tokenizer: words }
+    const tokenizer = readFileSync(join(gpt2, 'tokenizer.json'), 'utf8')
+    writeFileSync(join(words, 'tokenizer.json'), tokenizer)
+    expect([await reused(texts), await reused(texts)]).toEqual([0, 3])
+    writeFileSync(join(words, 'tokenizer.json'), `${tokenizer}\n`)
+    expect(await reused(texts)).toBe(0)
   })
 
   it('are the same from one thread and from two', async () => {

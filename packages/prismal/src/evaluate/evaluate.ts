@@ -10,6 +10,7 @@ import type { GridCell } from './grid.js'
 import type { JobOrder } from './job.js'
 import { Pool } from './pool.js'
 import { shuffled } from './random.js'
+import { digestOfFiles } from './read-files.js'
 import { digestOf, loadCell, storeCell } from './store.js'
 import type { SubjectFacts, SubjectOptions } from './subject.js'
 import { metricsOf, taskKind } from './tasks/index.js'
@@ -67,7 +68,7 @@ interface Pending {
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   const { jobs = availableParallelism(), signal } = options
   if (!(Number.isSafeInteger(jobs) && jobs >= 1)) throw new InputError(`jobs is ${jobs}, not a whole number ≥ 1`)
-  const kind = taskKind(options.task)
+  taskKind(options.task)
   signal?.throwIfAborted()
   const { task, model, tokenizer, data, split, settings, dtype } = options
   const subject: SubjectOptions = {
@@ -82,7 +83,8 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
   try {
     const { facts } = pool
     const items = chosenItems(facts.count, options)
-    const keyed = pendingCells(options, facts, items, kind.byDistance)
+    const files = options.out === undefined ? undefined : await digestOfFiles(subject, signal)
+    const keyed = pendingCells(options, facts, items, files)
     return await evaluateCells(pool, keyed, items, options)
   } finally {
     await pool.end()
@@ -173,9 +175,10 @@ function pendingCells(
   options: EvaluateOptions,
   facts: SubjectFacts,
   items: readonly number[],
-  byDistance: boolean,
+  files: string | undefined,
 ): Pending[] {
   const { task, cells } = options
+  const { byDistance } = taskKind(task)
   const some = items.length < facts.count ? { items: nameOfItems(items.length, options) } : {}
   const known = new Map<string, Pending>()
   for (const asked of cells) {
@@ -190,7 +193,7 @@ function pendingCells(
     }
     const { shape } = facts
     const plan = createPlan({ shape, rows: [shape.positions], want: 'all', devices }, sharing)
-    const digest = digestOf(key, plan)
+    const digest = digestOf(key, plan, files)
     if (!known.has(digest))
       known.set(digest, { grid, key, digest, answers: [], tally: undefined, left: 0, started: undefined })
   }

@@ -12,10 +12,13 @@ export interface StoredCell extends Cell {
   readonly environment: Environment
 }
 
-/** Hex digest of a key, and of a plan by it: where defaults of sharing have changed, so has the plan. */
-export function digestOf(key: CellKey, plan: Plan): string {
+/**
+ * Hex digest of a key, of a plan by it (where defaults of sharing have changed, so has the plan), and of the files that answers follow
+ * from: a key's model is known by the ends of its tensors only.
+ */
+export function digestOf(key: CellKey, plan: Plan, files: string | undefined): string {
   return createHash('sha256')
-    .update(JSON.stringify(sorted([key, plan])))
+    .update(JSON.stringify(sorted([key, plan, files])))
     .digest('hex')
     .slice(0, 24)
 }
