@@ -145,8 +145,22 @@ describe('text', () => {
     const generate = await pipeline('text-generation', 'models/gpt2-chronicle')
     try {
       await expect(calibrate(generate, ['a', 'b', 'c'], { devices: 2, maxLoss: 1 })).rejects.toThrow(
-        '0 inputs are too few',
+        '0 windows are too few',
       )
+    } finally {
+      await generate.dispose()
+    }
+  })
+
+  it('of few windows tells nothing, and it is said how many do', async () => {
+    const generate = await pipeline('text-generation', 'models/gpt2-chronicle')
+    try {
+      const readme = readFileSync('README.md', 'utf8')
+      const texts = Array.from({ length: 5 }, (_, i) => readme.slice(200 * i, 200 * i + 200))
+      const most = await calibrate(generate, texts, { devices: 2, maxLoss: 5 })
+      expect(most).toMatchObject({ isFallback: true, inputs: 5, inputsAre: 'windows', neededInputs: 8 })
+      const budget = await calibrate(generate, texts, { devices: 2, budgetBytes: 15_000 })
+      expect(budget).toMatchObject({ loss: { upper: Infinity }, neededInputs: 8 })
     } finally {
       await generate.dispose()
     }

@@ -62,6 +62,20 @@ describe('prismal calibrate', () => {
     expect(json.versions.prismal).toBeDefined()
   })
 
+  it('says that nothing is known where inputs are too few to tell, and how many do', async () => {
+    const line = 'In the beginning God created the heaven and the earth, and the earth was without form, and void.'
+    const texts = file('texts.json', JSON.stringify(Array.from({ length: 3 }, () => `${line} ${line}`)))
+    const args = ['calibrate', 'text-generation', '--inputs', texts, '--devices', '2']
+    const most = await prismal(...args, '--max-loss', '5')
+    expect(most.out).toMatch(
+      /loses nothing\nnothing cheaper could .*\nevery row, int8 .* may do: 3 windows are too few to tell, it takes at least 8\n$/,
+    )
+    const budget = await prismal(...args, '--budget', '10kB')
+    expect(budget.out).toMatch(
+      /\nnothing is known of what it loses: 3 windows are too few to tell, it takes at least 8\n$/,
+    )
+  })
+
   it('says what is wrong with a command', async () => {
     const lines = file('lines.txt', 'one\ntwo\n')
     const cases: [string[], number, string][] = [

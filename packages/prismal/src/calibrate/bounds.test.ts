@@ -101,8 +101,9 @@ describe('bounds', () => {
   })
 
   it('of too few inputs are none', () => {
-    expect(ratioBound([1, 1], [10, 10], 0.05)).toEqual({ estimate: 10, lower: -Infinity, upper: Infinity })
-    expect(correlationLossBound(0.9, 5, 0.05).upper).toBe(Infinity)
+    const none = { estimate: 10, lower: -Infinity, upper: Infinity, leastInputs: 8 }
+    expect(ratioBound([1, 1], [10, 10], 0.05)).toEqual(none)
+    expect(correlationLossBound(0.9, 5, 0.05)).toMatchObject({ upper: Infinity, leastInputs: 10 })
     expect(correlationLossBound(0, 29, 0.05).lower).toBe(0)
     expect(correlationLossBound(0, 30, 0.05).lower).toBeGreaterThan(50)
     expect(severityBound(2, 0, 0, 0.05).upper).toBe(100)

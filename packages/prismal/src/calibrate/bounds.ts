@@ -7,7 +7,12 @@
 export interface Bound {
   readonly estimate: number
   readonly lower: number
+  /** Infinite where the inputs are too few to tell anything. */
   readonly upper: number
+  /** What further inputs bring down, where that is less: they would be told from otherwise. */
+  readonly upperOfMore?: number
+  /** How many inputs there must be at least, where the upper bound is infinite. */
+  readonly leastInputs?: number
 }
 
 /** The normal distribution's p-quantile (Acklam; relative error below 1.2e−9), for p of 1e−9 to 1 − 1e−9. */
@@ -73,7 +78,7 @@ export function ratioBound(more: readonly number[], base: readonly number[], alp
   const n = more.length
   const total = base.reduce((a, b) => a + b, 0)
   const ratio = more.reduce((a, b) => a + b, 0) / total
-  if (n < leastUnits) return { estimate: 100 * ratio, lower: -Infinity, upper: Infinity }
+  if (n < leastUnits) return { estimate: 100 * ratio, lower: -Infinity, upper: Infinity, leastInputs: leastUnits }
   const squares = more.reduce((sum, d, i) => sum + (d - ratio * (base[i] as number)) ** 2, 0)
   const error = Math.sqrt((squares * n) / (n - 1)) / total
   const reach = studentQuantile(1 - alpha, n - 1) * error
@@ -90,7 +95,7 @@ const LEAST_PAIRS_BELOW = 30
  */
 export function correlationLossBound(r: number, n: number, alpha: number): Bound {
   const estimate = 100 * (1 - r)
-  if (n < LEAST_PAIRS) return { estimate, lower: 0, upper: Infinity }
+  if (n < LEAST_PAIRS) return { estimate, lower: 0, upper: Infinity, leastInputs: LEAST_PAIRS }
   const error = Math.sqrt((1 + (r * r) / 2) / (n - 3))
   const reach = normalQuantile(1 - alpha) * error
   // What two neighbours that change places take from r.

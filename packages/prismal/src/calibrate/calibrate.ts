@@ -37,12 +37,14 @@ export interface Calibration {
   readonly bytes: number
   readonly bytesFull: number
   readonly unit: string
+  /** What `inputs` counts. */
+  readonly inputsAre: Loss['inputsAre']
   /** Asked for. */
   readonly maxLoss?: number
   readonly budgetBytes?: number
   /**
    * Of what the choice loses: 0 of `full`, which is exact. With `maxLoss` what holds with `confidence`, whatever was tried, is
-   * `maxLoss`; the upper bound is that of the choice's own last test.
+   * `maxLoss`; the upper bound is that of the choice's own last test, infinite (in JSON null) where nothing is known.
    */
   readonly loss: Bound
   readonly confidence: number
@@ -51,8 +53,9 @@ export interface Calibration {
   readonly triedOn: number
   /** Whether nothing cheaper than `full` was shown to hold. */
   readonly isFallback: boolean
-  /** The next cheaper candidate where it failed, and about how many inputs could have shown that it holds. */
+  /** The next cheaper candidate where it failed. */
   readonly next?: { readonly sharing: SharingOptions; readonly bytes: number; readonly loss: Bound }
+  /** About how many inputs could have shown that it holds; where nothing is known of a loss, how many there must be at least. */
   readonly neededInputs?: number
   /** All that were tried, in the order of the tests. */
   readonly tried: readonly (Candidate & {
@@ -78,9 +81,10 @@ async function calibrateItems(
   const { confidence = 0.95, seed = 1, pooling, limit = items.length } = options
   const devices = options.devices ?? (runner instanceof SharedRunner ? runner.devices : 1)
   for (const goal of goals) checkOptions(goal, confidence, devices)
-  if (items.length < 2) throw new InputError(`calibrate: ${items.length} inputs are too few to tell anything`)
   const { model } = runner
   const loss = lossOf(task, devices, pooling)
+  if (items.length < 2)
+    throw new InputError(`calibrate: ${items.length} ${loss.inputsAre} are too few to tell anything: some hundreds do`)
   const order = shuffled(items.length, seed).slice(0, limit)
   const tried = order.map(i => items[i] as Item)
   const requests: Requests = { model, devices, lengths: tried.flatMap(i => i.lengths), want: loss.want }
@@ -110,14 +114,15 @@ async function choose(
   const chosen = maxLoss === undefined ? tested[0] : tested.findLast(t => t.holds)
   const failed = maxLoss === undefined ? undefined : tested.find(t => !t.holds)
   const { sharing, bytes } = chosen?.candidate ?? all
+  const needed = failed?.neededInputs ?? chosen?.bound.leastInputs
   return {
-    ...{ devices: requests.devices, sharing, bytes, bytesFull: all.bytes, unit: trial.unit },
+    ...{ devices: requests.devices, sharing, bytes, bytesFull: all.bytes, ...trial.facts },
     ...(maxLoss !== undefined && { maxLoss }),
     ...(budgetBytes !== undefined && { budgetBytes }),
     ...{ loss: chosen?.bound ?? EXACT_LOSS, confidence, inputs: limits.inputs, triedOn: chosen?.inputs ?? 0 },
     isFallback: maxLoss !== undefined && !chosen,
     ...(failed && { next: { sharing: failed.candidate.sharing, bytes: failed.candidate.bytes, loss: failed.bound } }),
-    ...(failed?.neededInputs !== undefined && { neededInputs: failed.neededInputs }),
+    ...(needed !== undefined && { neededInputs: needed }),
     tried: tested.map(({ candidate, inputs, bound, holds }) => ({ ...candidate, inputs, loss: bound, holds })),
   }
 }

@@ -15,6 +15,8 @@ export type Difference = readonly [number, number]
 export interface Loss<Answer = unknown> {
   /** As people read it after a number: `points of accuracy`. */
   readonly unit: string
+  /** What is compared one by one. */
+  readonly inputsAre: 'inputs' | 'pairs' | 'windows'
   /** Which rows requests ask for: what travels in the last layer depends on it. */
   readonly want: Want
   answers(model: Model, request: Request, items: readonly Sequences[]): Promise<Answer[]>
@@ -54,6 +56,7 @@ const MOST_AMPLIFIED = 10
  */
 export const accuracyLoss: Loss<Float32Array> = {
   unit: 'points of accuracy',
+  inputsAre: 'inputs',
   want: 'first',
   async answers({ classify }, request, items) {
     const rows = await request.rows(items.flat(), 'first')
@@ -73,9 +76,11 @@ export const accuracyLoss: Loss<Float32Array> = {
       differences.map(d => d[1]),
       alpha / 2,
     )
-    const isNearChance = amplified.upper > MOST_AMPLIFIED
-    const least = isNearChance ? plain.upper : Math.min(plain.upper, amplified.upper / AMPLIFICATION)
-    return { ...plain, upper: Math.min(100, TRUST * Math.max(plain.estimate, least)) }
+    const raised = (upper: number): number => Math.min(100, TRUST * Math.max(plain.estimate, upper))
+    const least = raised(Math.min(plain.upper, amplified.upper / AMPLIFICATION))
+    if (amplified.upper <= MOST_AMPLIFIED) return { ...plain, upper: least }
+    const upper = raised(plain.upper)
+    return amplified.estimate <= MOST_AMPLIFIED ? { ...plain, upper, upperOfMore: least } : { ...plain, upper }
   },
 }
 
@@ -101,6 +106,7 @@ export function severityOf(one: ArrayLike<number>, shared: ArrayLike<number>): n
  */
 export const similarityLoss = (pooling: 'mean' | 'cls'): Loss<number> => ({
   unit: 'points of rank correlation',
+  inputsAre: 'pairs',
   want: pooling === 'cls' ? 'first' : 'mean',
   async answers(_, request, items) {
     const vectors = rowsOf(await request.rows(items.flat(), pooling === 'cls' ? 'first' : 'mean'))
@@ -123,6 +129,7 @@ const HEAD_ROWS = 64
  */
 export const languageLoss = (devices: number): Loss<number> => ({
   unit: '% of the bits per byte',
+  inputsAre: 'windows',
   want: 'last',
   async answers({ vocabulary }, request, items) {
     const texts = items.map(([part]) => part as Part)

@@ -103,6 +103,7 @@ describe('needed inputs', () => {
     expect(neededInputs(bound(1, 1.5), 1000, 1)).toBeUndefined()
     expect(neededInputs(bound(0.9999, 1.5), 1000, 1)).toBeUndefined()
     expect(neededInputs(bound(0.5, Infinity), 5, 1)).toBeUndefined()
+    expect(neededInputs({ ...bound(1.5, Infinity), leastInputs: 8 }, 5, 1)).toBe(8)
   })
 })
 

@@ -76,10 +76,12 @@ async function test<Candidate>(
 /** More inputs than this are not suggested: the loss is too near to what may be lost. */
 const MOST_SUGGESTED = 1e6
 
-/** Bounds come closer with the root of the number of inputs; where nothing differed at all, with the number. */
-export function neededInputs({ estimate, upper }: Bound, inputs: number, maxLoss: number): number | undefined {
-  if (!(estimate < maxLoss) || !Number.isFinite(upper)) return undefined
-  const times = (upper - estimate) / (maxLoss - estimate)
+/** Bounds come closer with the root of the number of inputs; where nothing differed at all, with the number. What tells nothing yet takes `leastInputs`. */
+export function neededInputs(bound: Bound, inputs: number, maxLoss: number): number | undefined {
+  const { estimate, upper, upperOfMore = upper, leastInputs } = bound
+  if (!Number.isFinite(upper)) return leastInputs
+  if (!(estimate < maxLoss)) return undefined
+  const times = (upperOfMore - estimate) / (maxLoss - estimate)
   const needed = Math.ceil(inputs * (estimate === 0 ? times : times * times))
   // Two digits: it is an extrapolation.
   const digits = 10 ** Math.max(0, Math.floor(Math.log10(needed)) - 1)

@@ -35,8 +35,10 @@ export class Trial {
   get inputs(): number {
     return this.#items.length
   }
-  get unit(): string {
-    return this.#loss.unit
+  /** Of the loss. */
+  get facts(): Pick<Loss, 'unit' | 'inputsAre'> {
+    const { unit, inputsAre } = this.#loss
+    return { unit, inputsAre }
   }
 
   readonly tell: Tell<Candidate> = async (candidate, inputs, alpha) => {

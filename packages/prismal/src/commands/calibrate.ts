@@ -91,7 +91,7 @@ const count = (n: number): string => n.toLocaleString('en')
 
 /** What was tried, what was chosen, and how sure that is. */
 export function calibrationText(found: Calibration): string {
-  const { tried, sharing, unit, loss, confidence, inputs, bytesFull } = found
+  const { tried, sharing, unit, inputsAre, loss, confidence, inputs, bytesFull } = found
   const rows = tried.map(t => [
     describeSharing(t.sharing),
     bytes(t.bytes),
@@ -104,23 +104,34 @@ export function calibrationText(found: Calibration): string {
   const certain = `${Number((100 * confidence).toFixed(2))} % confidence`
   // What was tested is the limit, of all candidates; a race's bound is the winner's own.
   const most = found.maxLoss ?? figure(loss.upper)
+  const isKnown = Number.isFinite(loss.upper)
   const lines = [
     ...(tried.length > 0 ? [table([head, ...rows]), ''] : []),
     `${describeSharing(sharing)}: ${bytes(found.bytes)} received a device and input (full: ${bytes(bytesFull)})`,
     isExact
       ? 'loses nothing'
-      : `loses about ${figure(loss.estimate)} ${unit}, with ${certain} no more than ${most} (n = ${count(found.triedOn)} of ${count(inputs)} inputs)`,
+      : isKnown
+        ? `loses about ${figure(loss.estimate)} ${unit}, with ${certain} no more than ${most} (n = ${count(found.triedOn)} of ${count(inputs)} ${inputsAre})`
+        : `nothing is known of what it loses: ${tooFew(found)}`,
     ...whatIsMissing(found),
   ]
   return lines.join('\n')
 }
 
-function whatIsMissing({ isFallback, next, neededInputs, maxLoss, inputs }: Calibration): string[] {
+const tooFew = ({ inputs, inputsAre, neededInputs }: Calibration): string =>
+  `${count(inputs)} ${inputsAre} are too few to tell, it takes at least ${count(neededInputs as number)}`
+
+function whatIsMissing(found: Calibration): string[] {
+  const { isFallback, next, neededInputs, maxLoss, inputs, inputsAre } = found
   if (!next) return []
   const what = `${describeSharing(next.sharing)} (${bytes(next.bytes)})`
   const first = isFallback ? ['nothing cheaper could be shown to lose so little, so every row is sent'] : []
+  if (!Number.isFinite(next.loss.upper)) return [...first, `${what} may do: ${tooFew(found)}`]
   if (next.loss.lower > (maxLoss as number)) return [...first, `${what} loses more than ${maxLoss}`]
   if (neededInputs !== undefined && neededInputs > inputs)
-    return [...first, `${what} may do: about ${count(neededInputs)} inputs would show it, ${count(inputs)} are too few`]
+    return [
+      ...first,
+      `${what} may do: about ${count(neededInputs)} ${inputsAre} would show it, ${count(inputs)} are too few`,
+    ]
   return [...first, `${what} seems to lose ${figure(next.loss.estimate)}, which is too near to ${maxLoss} or above it`]
 }
