@@ -83,6 +83,10 @@ describe('prismal calibrate', () => {
       [[...IMAGES, PICTURE, '--devices', '2'], 2, 'plan: give either the most that may be lost'],
       [[...IMAGES, PICTURE, '--devices', '2', '--max-loss', 'little'], 2, 'It is like 0.5%.'],
       [[...IMAGES, PICTURE, '--devices', '2', '--budget', '5 apples'], 2, 'It is like 50kB.'],
+      [
+        [...IMAGES, PICTURE, '--devices', '2', '--max-loss', '1', '--out', join(folder, 'never', 'sharing.json')],
+        ...([2, 'There is no folder'] as const),
+      ],
       [[...IMAGES, 'nowhere', '--devices', '2', '--max-loss', '1'], 1, 'nowhere does not exist'],
       [[...IMAGES, lines, '--devices', '2', '--max-loss', '1'], 1, 'is not known to hold images'],
       [

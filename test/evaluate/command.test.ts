@@ -110,6 +110,19 @@ describe('prismal eval', () => {
       /^2 plan: there is no option ordr/,
     )
     expect(await refused('image-classification', ...data, '--items', '9')).toMatch(/^2 .*It is like 0-500/)
+  })
+
+  it('refuses to write where it cannot, before it computes', async () => {
+    for (const [option, path, message] of [
+      ['--csv', join(folder, 'never', 'a.csv'), `There is no folder ${join(folder, 'never')}`],
+      ['--csv', folder, 'It is a folder'],
+      ['--out', images, 'is a file; a folder is asked for'],
+      ['--out', join(images, 'cells'), 'is a file; a folder is asked for'],
+    ] as const) {
+      const { code, err, out } = await evaluate('image-classification', '--data', images, option, path)
+      expect({ code, out }).toEqual({ code: 2, out: '' })
+      expect(err).toContain(message)
+    }
     expect(existsSync(join(folder, 'never'))).toBe(false)
   })
 

@@ -11,6 +11,7 @@ import { type Pipelines, pipeline } from '../pipeline.js'
 import { versions } from '../versions.js'
 import { byteCount, percentage } from './calibrated.js'
 import { type EngineFlags, engineOptions, withDtype, withThreads } from './engine-flags.js'
+import { outputFile } from './output.js'
 import { task } from './run.js'
 import { atLeast, clusterOf, type DeviceFlags, whole, withDevices } from './sharing.js'
 import { bytes, table } from './units.js'
@@ -43,7 +44,7 @@ export function addCalibrate(program: Command): void {
     .option('--confidence <c>', 'probability that what is said of the loss is true', atLeast(0.5), 0.95)
     .option('--limit <n>', 'inputs to use at most', whole(2), 2000)
     .option('--seed <n>', 'start of the random order of the inputs', whole(0), 1)
-    .option('--out <file>', 'write the choice for prismal run --sharing')
+    .option('--out <file>', 'write the choice for prismal run --sharing', outputFile)
     .option('--json', 'print one JSON object')
   withDevices(withThreads(withDtype(command))).action(run)
 }

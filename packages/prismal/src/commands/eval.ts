@@ -10,6 +10,7 @@ import { csvOf, textTable } from '../evaluate/tables.js'
 import { EVALUATION_TASKS, taskKind } from '../evaluate/tasks/index.js'
 import type { TaskSettings } from '../evaluate/tasks/task.js'
 import { type EngineFlags, withDtype } from './engine-flags.js'
+import { outputFile, outputFolder } from './output.js'
 import { whole } from './sharing.js'
 import { duration } from './units.js'
 
@@ -74,9 +75,9 @@ export function addEval(program: Command): void {
     .option('--max-tokens <N>', "texts: longer ones are cut (default: the model's positions)", whole(1))
   withDtype(command)
     .option('--jobs <N>', 'threads, each with a model of its own', whole(1), availableParallelism())
-    .option('--out <dir>', 'keep finished cells here, and take those that are there')
+    .option('--out <dir>', 'keep finished cells here, and take those that are there', outputFolder)
     .option('--json', 'print one JSON object')
-    .option('--csv <file>', 'write a line for each cell')
+    .option('--csv <file>', 'write a line for each cell', outputFile)
     .addHelpText('after', `\nTasks:\n${tasks.join('\n')}`)
     .action(run)
 }
