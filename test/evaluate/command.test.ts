@@ -106,6 +106,8 @@ describe('prismal eval', () => {
     expect(await refused('cloze', ...data)).toMatch(/^1 .*test_batch.bin/)
     expect(await refused('image-classification', ...data, '--split', 'dev')).toMatch(/^1 .* has no split dev/)
     expect(await refused('image-classification', ...data, '--devices', 'two')).toMatch(/^2 plan: devices is two/)
+    for (const P of ['0', '-1'])
+      expect(await refused('image-classification', ...data, '--devices', P)).toMatch(/^2 plan: devices is -?\d, not a/)
     expect(await refused('image-classification', ...data, '--vary', 'ordr=a,b')).toMatch(
       /^2 plan: there is no option ordr/,
     )

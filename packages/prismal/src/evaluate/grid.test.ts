@@ -83,6 +83,10 @@ describe('a grid', () => {
     const refused = (options: object) => expect(() => gridCell(2, options))
     refused({ ordr: 'hilbert' }).toThrow(new PlanError('plan: there is no option ordr of sharing'))
     refused({ segments: 'three' }).toThrow(/segments is "three"/)
+    for (const P of [0, -1, 1.5])
+      expect(() => gridCells({ devices: [2, P] })).toThrow(
+        new PlanError(`plan: devices is ${P}, not a whole number ≥ 1`),
+      )
   })
 
   it('may be a list', () => {
@@ -90,6 +94,9 @@ describe('a grid', () => {
     expect(names(cells)).toEqual(['1/3 one device', '3/3 isolated', '3/3 ours'])
     expect(() => parseGrid({}, 'grid.json')).toThrow('grid.json is not a list')
     expect(() => parseGrid([{ devices: 0 }], 'grid.json')).toThrow('grid.json[0].devices is 0')
+    expect(() => parseGrid([{ devices: 2, method: 5 }], 'grid.json')).toThrow('grid.json[0].method is 5, not a text')
+    for (const sharing of [5, null, ['means']])
+      expect(() => parseGrid([{ devices: 2, sharing }], 'grid.json')).toThrow('grid.json[0].sharing is')
   })
 })
 

@@ -35,6 +35,7 @@ const WITHOUT_EFFECT: Readonly<Record<string, readonly string[]>> = {
  * there is not.
  */
 export function gridCells({ devices, axes = {}, fixed = {}, baselines = false }: GridOptions): GridCell[] {
+  for (const P of devices) expectCount(P, 'devices')
   const shared = devices.filter(P => P > 1)
   if (shared.length === 0) return [oneDevice(1)]
   const cells: GridCell[] = []
@@ -92,14 +93,22 @@ export function parseGrid(json: unknown, where: string, fixed: SharingOptions = 
   if (!Array.isArray(json)) throw new PlanError(`plan: ${where} is not a list of cells`)
   const cells = json.map((cell, i): GridCell => {
     const { devices, sharing = {}, method } = (cell ?? {}) as Partial<GridCell>
-    if (!Number.isSafeInteger(devices) || (devices as number) < 1)
-      throw new PlanError(`plan: ${where}[${i}].devices is ${JSON.stringify(devices)}, not a whole number ≥ 1`)
-    return gridCell(devices as number, { ...sharing, ...fixed }, method)
+    expectCount(devices, `${where}[${i}].devices`)
+    if (method !== undefined && typeof method !== 'string')
+      throw new PlanError(`plan: ${where}[${i}].method is ${JSON.stringify(method)}, not a text`)
+    if (typeof sharing !== 'object' || sharing === null || Array.isArray(sharing))
+      throw new PlanError(`plan: ${where}[${i}].sharing is ${JSON.stringify(sharing)}, not an object`)
+    return gridCell(devices, { ...sharing, ...fixed }, method)
   })
   const counts = [...new Set(cells.map(c => c.devices))].filter(P => P > 1)
   const shared = cells.filter(c => c.devices > 1)
   if (shared.length === 0) return [oneDevice(1)]
   return withCompared(counts, shared, fixed)
+}
+
+function expectCount(devices: unknown, where: string): asserts devices is number {
+  if (!Number.isSafeInteger(devices) || (devices as number) < 1)
+    throw new PlanError(`plan: ${where} is ${JSON.stringify(devices)}, not a whole number ≥ 1`)
 }
 
 /** The method as published leaves open where means are taken and whether they count; `wire` f16 is the obvious saving. */
