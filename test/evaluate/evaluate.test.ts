@@ -159,6 +159,24 @@ describe('texts', () => {
     await expect(evaluate({ ...options, cells })).rejects.toThrow(/has no row beyond the first of 2 devices/)
   })
 
+  it('count every token once where windows overlap, on any number of devices', async () => {
+    const load = (settings: object) => Subject.load({ task: 'language-modelling', model: gpt2, data: text, settings })
+    const [over, whole] = [await load({ window: 128, stride: 48 }), await load({ window: 512 })]
+    const tokens = async (subject: Subject, P: number) => {
+      const items = Array.from({ length: subject.facts.count }, (_, i) => i)
+      return (await subject.answers(way(1, {}, P), items)).columns.tokens!.reduce((a, b) => a + b)
+    }
+    try {
+      const all = await tokens(whole, 1)
+      expect([over.facts.count, whole.facts.count]).toEqual([1 + Math.ceil((all - 128) / 48), 1])
+      expect(await tokens(over, 1)).toBe(all)
+      // All but what the first device has of the first window.
+      expect(await tokens(over, 2)).toBe(all - 64)
+    } finally {
+      await Promise.all([over.dispose(), whole.dispose()])
+    }
+  })
+
   it('that follow a prompt are decoded to what a prefill says of them', async () => {
     const settings = { prompt: 48, continuation: 16 }
     const subject = await Subject.load({ task: 'generation', model: gpt2, data: text, settings })

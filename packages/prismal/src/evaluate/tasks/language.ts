@@ -30,10 +30,10 @@ export const languageModelling: TaskKind = {
         const parts = some.map(({ ids }): Part => textPart(ids.subarray(0, -1)))
         return ask.rows(parts, 'all', rows => {
           let start = 0
-          const scored = some.flatMap(({ document, ids }) => {
+          const scored = some.flatMap(({ document, ids, again }) => {
             const count = ids.length - 1
             const cuts = ask.cuts(count)
-            const first = cuts.length > 1 ? (cuts[0]?.[1] ?? 0) : 0
+            const first = Math.max(again, cuts.length > 1 ? (cuts[0]?.[1] ?? 0) : 0)
             const targets = ids.subarray(first + 1)
             const nats = surprises(rows.slice(start + first, start + count), texts.vocabulary, targets)
             start += count

@@ -47,11 +47,13 @@ export interface Window {
   readonly document: number
   /** One more than there are rows. */
   readonly ids: Int32Array
+  /** Leading rows that the window before has too, which are there as context. */
+  readonly again: number
 }
 
 /**
- * Windows of at most `rows` rows, one every `stride`, those shorter than `least` left out. A single document counts as pieces as long as a
- * window each.
+ * Windows of at most `rows` rows, one every `stride`, those shorter than `least` left out, and those that have no row of their own. A
+ * single document counts as pieces as long as a window each.
  */
 export function windowsOf(
   { documents, tokenizer, begin }: Texts,
@@ -60,11 +62,13 @@ export function windowsOf(
   const windows: Window[] = []
   for (const [d, text] of documents.entries()) {
     const ids = Int32Array.from([...begin, ...idsOf(tokenizer, text)])
-    for (let at = 0; at + least < ids.length; at += stride)
-      windows.push({
-        document: documents.length > 1 ? d : Math.floor(at / rows),
-        ids: ids.subarray(at, at + rows + 1),
-      })
+    let end = 0
+    for (let at = 0; at + least < ids.length && end < ids.length - 1; at += stride) {
+      const again = Math.max(0, end - at)
+      end = Math.min(at + rows, ids.length - 1)
+      const document = documents.length > 1 ? d : Math.floor(at / rows)
+      windows.push({ document, ids: ids.subarray(at, end + 1), again })
+    }
   }
   if (windows.length === 0) throw new DataError(`the documents are all shorter than ${least} tokens`)
   return windows
