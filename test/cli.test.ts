@@ -318,6 +318,15 @@ describe('when something is wrong', () => {
       1,
       /there is no model folder gpt2-xl; measuring needs the weights/,
     ],
+    [
+      'an option of another task',
+      ['run', 'image-classification', 'examples/images/ship.png', '--max-new-tokens', '3'],
+      2,
+      /^--max-new-tokens is for text-generation, not for image-classification/,
+    ],
+    ['sampling from nothing', ['run', 'text-generation', 'x', '--top-p', '0'], 2, /number above 0 and at most 1/],
+    ['no penalty', ['run', 'text-generation', 'x', '--repetition-penalty', '0'], 2, /number above 0\./],
+    ['a prompt that is too long', ['run', 'text-generation', 'and it '.repeat(2000)], 1, /positions/],
     ['an unknown option', ['run', 'fill-mask', 'x', '--modle', 'gpt2'], 2, /unknown option '--modle'/],
     ['an unknown command', ['pull'], 2, /unknown command 'pull'/],
   ]

@@ -100,6 +100,11 @@ describe('prismal calibrate', () => {
         'is not a list of texts',
       ],
       [
+        ['calibrate', 'fill-mask', '--inputs', lines, '--devices', '2', '--max-loss', '1'],
+        2,
+        'Tasks that can be calibrated are image-classification, text-classification,',
+      ],
+      [
         ['calibrate', 'image-classification', '--devices', '2'],
         2,
         "required option '--inputs <what...>' not specified",

@@ -101,7 +101,7 @@ describe('prismal eval', () => {
       return `${code} ${err}`
     }
     const data = ['--data', images]
-    expect(await refused('translation', ...data)).toMatch(/^1 task "translation" is unknown \(image-classification, /)
+    expect(await refused('translation', ...data)).toMatch(/^2 .*Tasks are image-classification, /)
     expect(await refused('image-classification')).toMatch(/^2 required option '--data/)
     expect(await refused('cloze', ...data)).toMatch(/^1 .*test_batch.bin/)
     expect(await refused('image-classification', ...data, '--split', 'dev')).toMatch(/^1 .* has no split dev/)
@@ -112,6 +112,24 @@ describe('prismal eval', () => {
       /^2 plan: there is no option ordr/,
     )
     expect(await refused('image-classification', ...data, '--items', '9')).toMatch(/^2 .*It is like 0-500/)
+  })
+
+  it('refuses options that would be ignored', async () => {
+    const grid = join(folder, 'one.json')
+    writeFileSync(grid, '[{ "devices": 2 }]')
+    for (const [option, message] of [
+      [['--window', '64'], '--window is for language-modelling, not for image-classification'],
+      [['--continuation', '4'], '--continuation is for generation, not for'],
+      [['--min-tokens', '9'], '--min-tokens is for sentence-similarity, text-classification, not for'],
+      [['--grid', grid, '--segments', '3'], '--grid says how devices share: leave --segments out'],
+      [['--seed', '3'], '--seed chooses the items of --limit'],
+    ] as const) {
+      const { code, err, out } = await evaluate('image-classification', '--data', images, ...option)
+      expect({ code, out }).toEqual({ code: 2, out: '' })
+      expect(err).toContain(message)
+    }
+    const { code, err } = await evaluate('sentence-similarity', '--data', images, '--pads', 'masked')
+    expect([code, err]).toEqual([2, expect.stringContaining('--pads is for --pad-to')])
   })
 
   it('refuses to write where it cannot, before it computes', async () => {

@@ -184,15 +184,23 @@ function cosine(a: Float32Array, b: Float32Array): number {
   return aa > 0 && bb > 0 ? ab / Math.sqrt(aa * bb) : 0
 }
 
+/** Tasks of which it is known what is lost. */
+export const CALIBRATED_TASKS = [
+  'image-classification',
+  'text-classification',
+  'feature-extraction',
+  'text-generation',
+] as const
+
 /** How what a task loses is measured. Throws `InputError` for a task of which that is not known. */
 export function lossOf(task: string, devices: number, pooling: 'mean' | 'cls' = 'mean'): Loss<never> {
-  const losses: Readonly<Record<string, Loss<never>>> = {
+  const losses: Readonly<Record<(typeof CALIBRATED_TASKS)[number], Loss<never>>> = {
     'image-classification': accuracyLoss as Loss<never>,
     'text-classification': accuracyLoss as Loss<never>,
     'feature-extraction': similarityLoss(pooling) as Loss<never>,
     'text-generation': languageLoss(devices) as Loss<never>,
   }
-  const found = losses[task]
-  if (found) return found
-  throw new InputError(`calibrate: ${task} cannot be calibrated (${Object.keys(losses).join(', ')})`)
+  const known = CALIBRATED_TASKS.find(name => name === task)
+  if (known) return losses[known]
+  throw new InputError(`calibrate: ${task} cannot be calibrated (${CALIBRATED_TASKS.join(', ')})`)
 }

@@ -5,7 +5,7 @@ import { InputError } from '@prismal/models'
 import type { Command } from 'commander'
 import { TASKS, type Task } from '../locate.js'
 import { atServer, type SessionFlags, untilEnded, withSession } from './nats-session.js'
-import { printOutput, summary, type TaskFlags, task, withTask } from './run.js'
+import { expectTaskOptions, printOutput, summary, type TaskFlags, task, withTask } from './run.js'
 import type { Answer } from './serve.js'
 import { atLeast } from './sharing.js'
 
@@ -27,7 +27,8 @@ export function addAsk(program: Command): void {
   withTask(withSession(command)).action(ask)
 }
 
-async function ask(name: Task, texts: readonly string[], flags: AskFlags): Promise<void> {
+async function ask(name: Task, texts: readonly string[], flags: AskFlags, command: Command): Promise<void> {
+  expectTaskOptions(command, name)
   const takesImages = name === 'image-classification' || flags.images === true
   const inputs = takesImages ? await Promise.all(texts.map(imageAt)) : texts
   const streams = name === 'text-generation' && !flags.json && texts.length === 1

@@ -5,14 +5,15 @@ import type { Command } from 'commander'
 import { type Calibration, calibrate } from '../calibrate/calibrate.js'
 import { describeSharing } from '../calibrate/describe.js'
 import { readInputs } from '../calibrate/inputs.js'
+import { CALIBRATED_TASKS } from '../calibrate/losses.js'
 import type { SharingFile } from '../calibrate/sharing-file.js'
 import type { Task } from '../locate.js'
 import { type Pipelines, pipeline } from '../pipeline.js'
 import { versions } from '../versions.js'
 import { byteCount, percentage } from './calibrated.js'
 import { type EngineFlags, engineOptions, withDtype, withThreads } from './engine-flags.js'
+import { oneOf } from './fitting.js'
 import { outputFile } from './output.js'
-import { task } from './run.js'
 import { atLeast, clusterOf, type DeviceFlags, whole, withDevices } from './sharing.js'
 import { bytes, table } from './units.js'
 
@@ -32,7 +33,7 @@ export function addCalibrate(program: Command): void {
   const command = program
     .command('calibrate')
     .description('choose how devices share, by trying it on inputs without labels')
-    .argument('<task>', 'image-classification, text-classification, feature-extraction, text-generation', task)
+    .argument('<task>', CALIBRATED_TASKS.join(', '), oneOf(CALIBRATED_TASKS, 'Tasks that can be calibrated'))
     .option('--model <location>', "a model folder, URL or installed package (default: the task's own)")
     .requiredOption(
       '--inputs <what...>',

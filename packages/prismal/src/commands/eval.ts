@@ -7,9 +7,10 @@ import { type EvaluateOptions, type Evaluation, type EvaluationProgress, evaluat
 import { type Axes, type GridCell, gridCells, parseGrid } from '../evaluate/grid.js'
 import { summaries } from '../evaluate/summary.js'
 import { csvOf, textTable } from '../evaluate/tables.js'
-import { EVALUATION_TASKS, taskKind } from '../evaluate/tasks/index.js'
+import { EVALUATION_TASKS, type EvaluationTask, taskKind } from '../evaluate/tasks/index.js'
 import type { TaskSettings } from '../evaluate/tasks/task.js'
 import { type EngineFlags, withDtype } from './engine-flags.js'
+import { expectFitting, isGiven, longName, oneOf } from './fitting.js'
 import { outputFile, outputFolder } from './output.js'
 import { whole } from './sharing.js'
 import { duration } from './units.js'
@@ -41,7 +42,7 @@ export function addEval(program: Command): void {
   const command = program
     .command('eval')
     .description('what sharing costs in accuracy, bytes and compute, on data')
-    .argument('<task>', `one of ${EVALUATION_TASKS.join(', ')}`)
+    .argument('<task>', `one of ${EVALUATION_TASKS.join(', ')}`, oneOf(EVALUATION_TASKS, 'Tasks'))
     .requiredOption('--data <where>', 'a data set: a file, or a folder of them')
     .option('--split <name>', "which of the folder's files (default: dev, else test)")
     .option('--model <location>', "a model folder, URL or package (default: the task's)")
@@ -82,7 +83,30 @@ export function addEval(program: Command): void {
     .action(run)
 }
 
-async function run(task: string, flags: EvalFlags): Promise<void> {
+const SENTENCES: readonly EvaluationTask[] = ['sentence-similarity', 'text-classification']
+/** Options that are not for all tasks. */
+const TASKS_OF: Readonly<Record<string, readonly EvaluationTask[]>> = {
+  tokenizer: EVALUATION_TASKS.filter(name => name !== 'image-classification'),
+  padTo: EVALUATION_TASKS.filter(name => name !== 'image-classification'),
+  ...{ window: ['language-modelling'], stride: ['language-modelling'] },
+  ...{ prompt: ['generation'], continuation: ['generation'] },
+  ...{ pads: SENTENCES, minTokens: SENTENCES, maxTokens: SENTENCES },
+}
+/** What a file of cells says instead. */
+const OF_GRID = ['devices', 'segments', 'sink', 'strategy', 'point', 'wire', 'vary', 'baselines']
+
+function expectFits(task: EvaluationTask, flags: EvalFlags, command: Command): void {
+  expectFitting(command, task, TASKS_OF)
+  const also = OF_GRID.find(name => isGiven(command, name))
+  if (flags.grid !== undefined && also !== undefined)
+    command.error(`error: --grid says how devices share: leave ${longName(command, also)} out`)
+  if (flags.pads !== undefined && flags.padTo === undefined) command.error('error: --pads is for --pad-to')
+  if (flags.seed !== undefined && flags.limit === undefined && task !== 'cloze')
+    command.error('error: --seed chooses the items of --limit, and what a cloze asks')
+}
+
+async function run(task: EvaluationTask, flags: EvalFlags, command: Command): Promise<void> {
+  expectFits(task, flags, command)
   const abort = new AbortController()
   const onInterrupt = (): void => abort.abort(new Error('interrupted: finished cells are kept where --out was given'))
   process.once('SIGINT', onInterrupt)

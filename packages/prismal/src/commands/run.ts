@@ -1,7 +1,7 @@
 /** `prismal run TASK INPUT…`: one inference, its answer and what it cost. */
 import { type Cluster, measured, PlanError } from '@prismal/distribute'
 import { type Filled, folderName, type Generated, type Label, type NumberArray, type Report } from '@prismal/models'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import { TASKS, type Task } from '../locate.js'
 import { type PipelineCapabilities, type Pipelines, pipeline } from '../pipeline.js'
 import { versions } from '../versions.js'
@@ -14,7 +14,8 @@ import {
   withDtype,
   withThreads,
 } from './engine-flags.js'
-import { atLeast, type DeviceFlags, whole, withDevices, withSharing } from './sharing.js'
+import { expectFitting, oneOf } from './fitting.js'
+import { above, atLeast, type DeviceFlags, whole, withDevices, withSharing } from './sharing.js'
 import { bytes, duration } from './units.js'
 
 /** How a task answers, as commands take it. */
@@ -46,10 +47,21 @@ export interface Outcome {
 }
 
 /** Parses a task's name. */
-export const task = (text: string): Task => {
-  if (!TASKS.includes(text as Task)) throw new InvalidArgumentError(`Tasks are ${TASKS.join(', ')}.`)
-  return text as Task
+export const task = oneOf(TASKS, 'Tasks')
+
+const GENERATION: readonly Task[] = ['text-generation']
+/** Which tasks the options of {@link withTask} are for. */
+const TASKS_OF: Readonly<Record<string, readonly Task[]>> = {
+  topk: ['image-classification', 'text-classification', 'fill-mask'],
+  pooling: ['feature-extraction'],
+  normalize: ['feature-extraction'],
+  pair: ['text-classification'],
+  ...{ maxNewTokens: GENERATION, temperature: GENERATION, topK: GENERATION, topP: GENERATION },
+  ...{ repetitionPenalty: GENERATION, seed: GENERATION, stop: GENERATION },
 }
+
+/** Ends the command where options of other tasks were given. */
+export const expectTaskOptions = (command: Command, name: Task): void => expectFitting(command, name, TASKS_OF)
 
 export function addRun(program: Command): void {
   const command = program
@@ -76,13 +88,14 @@ export function withTask(command: Command): Command {
     .option('--max-new-tokens <n>', 'tokens to generate', whole(1), 60)
     .option('--temperature <t>', 'sample, the hotter the more freely (default: the most likely token)', atLeast(0))
     .option('--top-k <n>', 'sample among the n most likely tokens', whole(0))
-    .option('--top-p <p>', 'sample among the most likely tokens that make up p', atLeast(0))
-    .option('--repetition-penalty <x>', 'above 1: tokens that occurred become less likely', atLeast(0))
+    .option('--top-p <p>', 'sample among the most likely tokens that make up p', above(0, 1))
+    .option('--repetition-penalty <x>', 'above 1: tokens that occurred become less likely', above(0))
     .option('--seed <n>', 'start of the random sequence', whole(0))
     .option('--stop <text...>', 'texts that end the generation')
 }
 
 async function run(name: Task, inputs: readonly string[], flags: RunFlags, command: Command): Promise<void> {
+  expectTaskOptions(command, name)
   if (command.getOptionValueSource('nats') === 'cli' && flags.devices === undefined)
     throw new PlanError('plan: --nats finds devices: say how many with --devices')
   const devices = measuredCluster(await calibratedCluster(flags), flags)
@@ -153,11 +166,14 @@ export async function callTool(
   }
 }
 
-/** Generates to the terminal. */
+/** Generates to the terminal, which shows nothing of a prompt that is refused. */
 async function streamed(tool: Pipelines['text-generation'], prompt: string, flags: TaskFlags): Promise<Outcome> {
-  process.stdout.write(prompt)
-  const outcome = await callStream(tool, prompt, flags, piece => process.stdout.write(piece))
-  process.stdout.write('\n')
+  let before = prompt
+  const outcome = await callStream(tool, prompt, flags, piece => {
+    process.stdout.write(before + piece)
+    before = ''
+  })
+  process.stdout.write(`${before}\n`)
   return outcome
 }
 

@@ -62,6 +62,15 @@ export const atLeast =
       throw new InvalidArgumentError(`It is a number ≥ ${least}.`)
     return value
   }
+/** Parses a number above `least`, and at most `most`. */
+export const above =
+  (least: number, most = Infinity) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (text.trim() === '' || !Number.isFinite(value) || value <= least || value > most)
+      throw new InvalidArgumentError(`It is a number above ${least}${most < Infinity ? ` and at most ${most}` : ''}.`)
+    return value
+  }
 const numbers = (text: string): number[] => text.split(',').map(atLeast(0))
 /** Parses one value, or several with commas between them: one a layer. */
 const oneOrEach =
