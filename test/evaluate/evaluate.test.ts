@@ -297,7 +297,7 @@ describe('cells', () => {
       expect(columns.predicted.length).toBe(columns.truth.length)
     }
     const [name] = readdirSync(out)
-    for (const broken of ['{"columns":', '{}']) {
+    for (const broken of ['{"columns":', '{}', 'null', '{"columns":{},"metrics":{},"cost":{}}']) {
       for (const other of readdirSync(out)) writeFileSync(join(out, other), broken)
       await expect(evaluate({ ...options, out })).rejects.toThrow(DataError)
     }

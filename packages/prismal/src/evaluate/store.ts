@@ -40,14 +40,23 @@ export async function loadCell(folder: string, digest: string): Promise<StoredCe
   })
   if (text === undefined) return undefined
   try {
-    const cell = JSON.parse(text) as StoredCell
-    if (cell.columns && cell.metrics && cell.cost) return cell
+    const cell: unknown = JSON.parse(text)
+    if (isCell(cell)) return cell
   } catch (cause) {
     throw new DataError(`${path} is not JSON: ${(cause as Error).message}; remove it to have it evaluated again`, {
       cause,
     })
   }
   throw new DataError(`${path} is not a cell of an evaluation; remove it to have it evaluated`)
+}
+
+/** Whether it has answers to items, and what they cost. */
+function isCell(value: unknown): value is StoredCell {
+  const { columns, metrics, cost } = (value ?? {}) as Partial<StoredCell>
+  if (!columns || !metrics || !cost) return false
+  const [first, ...others] = Object.values(columns)
+  const isWhole = Array.isArray(first) && first.length > 0 && others.every(c => c.length === first.length)
+  return isWhole && Object.keys(metrics).length > 0 && Number.isFinite(cost.bytesReceived)
 }
 
 /** Writes a finished cell: whole or not at all, whenever the process ends. */

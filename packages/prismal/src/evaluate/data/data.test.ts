@@ -145,6 +145,7 @@ describe('sentences', () => {
 
   it('without labels, columns or a known layout are refused', () => {
     expect(refusal(() => table('index\tsentence\n0\ta\n'))).toMatch('has no labels')
+    expect(refusal(() => table('sentence\tlabel\n\n'))).toMatch('dev.tsv has no rows')
     expect(refusal(() => table('sentence\tlabel\na\t1\nb\n'))).toMatch('dev.tsv:3: 1 columns')
     expect(refusal(() => table('just some words\nand more\n'))).toMatch('its first row: just some words')
     expect(refusal(() => table('caf\xe9', 'x').length)).toMatch('not a table')
@@ -189,6 +190,15 @@ describe('texts', () => {
     expect(articles).toHaveLength(2)
     expect(articles.join('')).toBe(text)
     expect(articles[1]).toBe(' = C = \n z\n')
+  })
+
+  it('are not cut within a character', () => {
+    for (let length = 2; length < 40; length++) {
+      const text = '😀'.repeat(length)
+      const [first, last] = TEXT_SPLITS.map(split => readDocuments(source('input.txt', text, split)))
+      for (const [part] of [first, last] as [string[], string[]]) expect(() => encodeURIComponent(part!)).not.toThrow()
+      expect([first, last].flat().join('')).toBe(text)
+    }
   })
 
   it('are cut into nine tenths and one, which together are the whole', () => {

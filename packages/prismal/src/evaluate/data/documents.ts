@@ -22,10 +22,16 @@ function documentsOf(file: SourceFile, split: string | undefined): string[] {
   const text = textOf(file)
   const [from, to] = SHARES[split ?? ''] ?? [0, 1]
   const at = (length: number): [number, number] => [Math.floor(from * length), Math.floor(to * length)]
-  if (!file.name.endsWith('.json')) return articles(text.slice(...at(text.length)))
+  if (!file.name.endsWith('.json')) {
+    const [begin, end] = at(text.length).map(i => wholeCharacter(text, i))
+    return articles(text.slice(begin, end))
+  }
   const documents = parsed(text, file)
   return documents.slice(...at(documents.length))
 }
+
+/** The same place, or the one before it where it lies within a surrogate pair. */
+const wholeCharacter = (text: string, i: number): number => ((text.codePointAt(i - 1) ?? 0) > 0xffff ? i - 1 : i)
 
 function parsed(text: string, { path }: SourceFile): string[] {
   try {

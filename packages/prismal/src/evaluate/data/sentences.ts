@@ -30,6 +30,7 @@ function readTable(file: SourceFile): LabelledText[] {
   const [first = ''] = lines
   const headed = ofHeader(first.split('\t'), file)
   const layout = headed ?? ofColumns(lines, file)
+  if (headed && lines.slice(1).every(line => line.trim() === '')) throw new DataError(`${file.path} has no rows`)
   return lines.slice(headed ? 1 : 0).flatMap((line, i): LabelledText[] => {
     if (line.trim() === '') return []
     const cells = line.split('\t')
