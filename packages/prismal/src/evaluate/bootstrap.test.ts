@@ -88,6 +88,23 @@ describe('sample', () => {
     expect(() => sample([after(2, columnsOf(3)), after(2, columnsOf(5))], natsPerToken)).toThrow('other items')
   })
 
+  it('draws other items of the same data independently', () => {
+    const [one] = answers(400, [0.8], 4)
+    const of = (name: string, items: string): Resampled => ({
+      ...one!,
+      columns: { ...one!.columns },
+      data: { ...one!.data, name },
+      settings: { items },
+    })
+    const [a, b, c, same] = sample(
+      [of('d/dev', '0-9'), of('d/test', '0-9'), of('d/dev', '9-18'), of('d/dev', '0-9')],
+      accuracy,
+    )
+    const spread = (x: typeof a): number => interval(loss(a!, x!, accuracy)).standardError
+    expect(spread(same)).toBe(0)
+    for (const other of [b, c]) expect(spread(other)).toBeGreaterThan(1.3 * interval(a!).standardError)
+  })
+
   it('knows the standard errors that there are formulas for', () => {
     const [one, other] = answers(2000, [0.8, 0.75], 4)
     const [a, b] = sample([one!, other!], accuracy)

@@ -40,7 +40,7 @@ const REPLICATES = 2000
 const LEAST_REPLICATES = 100
 
 /**
- * The metric of each cell. Cells with the same task and data are paired, row by row, or by document where they are scored after
+ * The metric of each cell. Cells with the same task and items of the same data are paired, row by row, or by document where they are scored after
  * other cuts; those of different data are drawn independently. Throws {@link EvaluationError} where cells of the same data do not
  * have the same items.
  */
@@ -49,7 +49,12 @@ export function sample(cells: readonly Resampled[], metric: Metric, options: Boo
   if (!(Number.isSafeInteger(replicates) && replicates >= LEAST_REPLICATES))
     throw new EvaluationError(`bootstrap: replicates is ${replicates}, not a whole number ≥ ${LEAST_REPLICATES}`)
   const found = new Map<Columns, Sampled>()
-  for (const [name, group] of by(cells, dataOf)) {
+  const drawn = new Set<string>()
+  for (const [items, group] of by(cells, itemsOf)) {
+    const data = dataOf(group[0] as Resampled)
+    // Other items of the same data have draws of their own.
+    const name = drawn.has(data) ? items : data
+    drawn.add(name)
     const documents = new Set<string>()
     for (const cells of by(group, ({ settings }) => `${settings?.cuts} ${settings?.cut}`).values()) {
       const columns = [...new Set(cells.map(c => c.columns))]
@@ -75,6 +80,8 @@ export function sample(cells: readonly Resampled[], metric: Metric, options: Boo
 }
 
 const dataOf = ({ task, data }: Resampled): string => `${task} ${data.digest} ${data.items}`
+/** With the split, and which items of it. */
+const itemsOf = (cell: Resampled): string => `${dataOf(cell)} ${cell.data.name} ${cell.settings?.items ?? ''}`
 
 function by(cells: readonly Resampled[], keyOf: (cell: Resampled) => string): Map<string, Resampled[]> {
   const groups = new Map<string, Resampled[]>()
