@@ -297,6 +297,17 @@ describe('prismal-weights', () => {
     expect(run('quantise', join(from, 'nothing'), to)).toMatchObject({ status: 1, stdout: '' })
   })
 
+  it('refuses means that are none, and to list a folder', () => {
+    const folder = newFolder()
+    for (const option of ['--image-mean', '--image-std'])
+      expect(run('convert', 'x.pt', folder, option, '')).toMatchObject({ status: 2, stdout: '' })
+    const { status, stderr } = run('inspect', 'models/vit-cifar10')
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining('is a folder, not a checkpoint file: prismal inspect'),
+    ])
+  })
+
   it('converts a checkpoint to 8 bits in one step', async () => {
     const from = writeModel(newFolder(), tinyModel('vit'))
     const [whole, codes] = [newFolder(), newFolder()]

@@ -15,8 +15,10 @@ const FAILED = 1
 const WRONG_COMMAND = 2
 
 function numbers(text: string): number[] {
-  const values = text.split(',').map(Number)
-  if (!values.every(Number.isFinite)) throw new InvalidArgumentError('expected numbers with commas between them')
+  const parts = text.split(',')
+  const values = parts.map(Number)
+  if (!values.every(Number.isFinite) || parts.some(part => part.trim() === ''))
+    throw new InvalidArgumentError('expected numbers with commas between them')
   return values
 }
 

@@ -1,5 +1,15 @@
 /** Checkpoint files of any kind that is read, and model folders. */
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import type { ConvertedModel, StateDict } from './checkpoint.js'
 import { CheckpointError, ConversionError } from './errors.js'
@@ -24,6 +34,10 @@ const PICKLE_PROTOCOL = 0x80
  * Throws `CheckpointError`, `RefusedGlobalError`, and the file system's errors.
  */
 export function readCheckpoint(path: string): Checkpoint {
+  if (statSync(path).isDirectory())
+    throw new CheckpointError(
+      `${path} is a folder, not a checkpoint file: prismal inspect tells what a model folder holds`,
+    )
   const file = readFileSync(path)
   const bytes = new Uint8Array(file.buffer, file.byteOffset, file.byteLength)
   if (looksLikeZip(bytes)) return { container: 'pytorch', tensors: readPytorch(bytes) }

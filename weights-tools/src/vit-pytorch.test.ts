@@ -125,6 +125,7 @@ describe('vit-pytorch to Hugging Face', () => {
     ['heads that do not divide', {}, { heads: 4 }, /not 4 heads/],
     ['heads that cannot be guessed', {}, { heads: undefined }, /give their number/],
     ['a mean of another number of channels', {}, { imageMean: [0.5] }, /3 channels/],
+    ['pixels divided by nothing', {}, { imageStd: [0.5, 0, 0.5] }, /deviations are 0\.5, 0, 0\.5/],
     ['too few labels', {}, { labels: ['a'] }, /3 classes/],
   ])('refuses %s', (_, change, options, message) => {
     const refused = () => convertVitPytorch(checkpoint(change), { heads: 2, ...options })

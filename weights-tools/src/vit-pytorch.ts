@@ -101,6 +101,8 @@ export function convertVitPytorch(tensors: StateDict, options: VitPytorchOptions
   const labels = options.labels ?? Array.from({ length: classes }, (_, i) => String(i))
   if (mean.length !== C || std.length !== C)
     throw new ConversionError(`the model has ${C} channels, the mean ${mean.length} and the deviation ${std.length}`)
+  if (!std.every(value => value > 0))
+    throw new ConversionError(`the standard deviations are ${std.join(', ')}: pixels are divided by them`)
   if (labels.length !== classes)
     throw new ConversionError(`the model has ${classes} classes, ${labels.length} are named`)
 
