@@ -340,6 +340,23 @@ describe('cells', () => {
     }
   })
 
+  it('take no more threads than there is to do', async () => {
+    let threads = 0
+    const count = () => threads++
+    process.on('worker', count)
+    try {
+      await evaluate({ ...options, jobs: 9, limit: 1 })
+      expect(threads).toBe(3)
+      const out = join(folder, 'cells of one item')
+      await evaluate({ ...options, out, limit: 1 })
+      threads = 0
+      expect((await evaluate({ ...options, jobs: 9, out, limit: 1 })).reused).toBe(3)
+      expect(threads).toBe(1)
+    } finally {
+      process.off('worker', count)
+    }
+  })
+
   it('are refused before anything is computed where model, data and options do not fit', async () => {
     const refused = (changed: Partial<EvaluateOptions>) => expect(evaluate({ ...options, ...changed })).rejects
     await refused({ model: gpt2 }).toThrow(/does not classify images \(it is a gpt2 model\)/)

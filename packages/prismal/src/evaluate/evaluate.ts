@@ -66,7 +66,7 @@ interface Pending {
  * anything is computed.
  */
 export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
-  const { jobs = availableParallelism(), signal } = options
+  const { jobs = availableParallelism(), out, signal } = options
   if (!(Number.isSafeInteger(jobs) && jobs >= 1)) throw new InputError(`jobs is ${jobs}, not a whole number ≥ 1`)
   taskKind(options.task)
   signal?.throwIfAborted()
@@ -79,13 +79,13 @@ export async function evaluate(options: EvaluateOptions): Promise<Evaluation> {
     ...(settings && { settings }),
     ...(dtype && { dtype }),
   }
-  const pool = await Pool.start(jobs, subject)
+  const pool = await Pool.start(subject)
   try {
     const { facts } = pool
     const items = chosenItems(facts.count, options)
-    const files = options.out === undefined ? undefined : await digestOfFiles(subject, signal)
+    const files = out === undefined ? undefined : await digestOfFiles(subject, signal)
     const keyed = pendingCells(options, facts, items, files)
-    return await evaluateCells(pool, keyed, items, options)
+    return await evaluateCells(pool, keyed, items, { ...options, jobs })
   } finally {
     await pool.end()
   }
@@ -95,9 +95,9 @@ async function evaluateCells(
   pool: Pool,
   keyed: readonly Pending[],
   items: readonly number[],
-  options: EvaluateOptions,
+  options: EvaluateOptions & { readonly jobs: number },
 ): Promise<Evaluation> {
-  const { out, signal, progress } = options
+  const { jobs, out, signal, progress } = options
   const { facts } = pool
   const found = environment(facts.build)
   const metrics = metricsOf(facts.metrics)
@@ -144,6 +144,7 @@ async function evaluateCells(
     done.set(pending, cell)
     tell(cell)
   }
+  await pool.grow(Math.min(jobs, missing.length * countRuns(items, facts)))
   await pool.run(ordersOf(missing, items, facts), take, signal)
   const cells = keyed.map(pending => done.get(pending) as Cell)
   return { cells, reused, metrics: facts.metrics, environment: found }
@@ -160,10 +161,13 @@ const REQUESTS_A_RUN = 4
 const runOf = (items: readonly number[], at: number, { together }: SubjectFacts): readonly number[] =>
   items.slice(at * together * REQUESTS_A_RUN, (at + 1) * together * REQUESTS_A_RUN)
 
+const countRuns = (items: readonly number[], { together }: SubjectFacts): number =>
+  Math.ceil(items.length / (together * REQUESTS_A_RUN))
+
 function* ordersOf(cells: readonly Pending[], items: readonly number[], facts: SubjectFacts): Generator<Order> {
   for (const pending of cells) {
     const { method: _, ...way } = pending.grid
-    const runs = Math.ceil(items.length / (facts.together * REQUESTS_A_RUN))
+    const runs = countRuns(items, facts)
     pending.left = runs
     pending.started = performance.now()
     for (let at = 0; at < runs; at++) yield { pending, at, way, items: runOf(items, at, facts) }

@@ -12,23 +12,31 @@ interface Thread {
 
 export class Pool {
   readonly facts: SubjectFacts
-  readonly #threads: readonly Thread[]
+  readonly #options: SubjectOptions
+  readonly #threads: Thread[]
 
-  private constructor(facts: SubjectFacts, threads: readonly Thread[]) {
+  private constructor(facts: SubjectFacts, options: SubjectOptions, first: Thread) {
     this.facts = facts
-    this.#threads = threads
+    this.#options = options
+    this.#threads = [first]
   }
 
-  /** Starts `jobs` threads and waits until each has loaded. Throws what loading threw. */
-  static async start(jobs: number, options: SubjectOptions): Promise<Pool> {
-    const threads = Array.from({ length: jobs }, () => startThread(options))
+  /** Starts a thread and waits until it has loaded: what it loaded tells how many there is work for. Throws what loading threw. */
+  static async start(options: SubjectOptions): Promise<Pool> {
+    const first = startThread(options)
     try {
-      const ready = await Promise.all(threads.map(async thread => expect(await thread.next(), 'ready')))
-      return new Pool(ready[0] as SubjectFacts, threads)
+      return new Pool(expect(await first.next(), 'ready'), options, first)
     } catch (error) {
-      await end(threads)
+      await first.worker.terminate()
       throw error
     }
+  }
+
+  /** Starts further threads, up to `jobs`, and waits until each has loaded. Throws what loading threw. */
+  async grow(jobs: number): Promise<void> {
+    const more = Array.from({ length: Math.max(0, jobs - this.#threads.length) }, () => startThread(this.#options))
+    this.#threads.push(...more)
+    await Promise.all(more.map(async thread => expect(await thread.next(), 'ready')))
   }
 
   /** Has the threads do all orders and gives each answer, in the order in which they come. */
@@ -60,12 +68,8 @@ export class Pool {
   }
 
   async end(): Promise<void> {
-    await end(this.#threads)
+    await Promise.all(this.#threads.map(({ worker }) => worker.terminate()))
   }
-}
-
-async function end(threads: readonly Thread[]): Promise<void> {
-  await Promise.all(threads.map(({ worker }) => worker.terminate()))
 }
 
 function expect<K extends 'ready' | 'answers'>(
