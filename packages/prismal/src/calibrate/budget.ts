@@ -17,8 +17,8 @@ export function budgeted(cluster: Cluster, budgetBytes: number, { onChoice }: Bu
   if (devices < 2) throw new PlanError('plan: a budget of bytes is for 2 devices or more')
   return {
     ...cluster,
-    runner: async model => {
-      const runner = await cluster.runner(model)
+    runner: async (model, joining) => {
+      const runner = await cluster.runner(model, joining)
       const known = new Map<string, SharingOptions>()
       return runner.deciding(async ({ rows, want }) => {
         const key = JSON.stringify([rows, want])
