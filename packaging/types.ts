@@ -1,18 +1,18 @@
 /**
  * The declarations of the package in the working folder: one file beside each module that its exports' types lead to, in
- * `dist`. Where the package ships its `src`, each has a map to it, so that an editor goes to the TypeScript. Types of the
- * kernels' catalogue, which is no package of its own, come along in `dist/kernels`.
+ * `dist`. With `--sources` each has a map to its TypeScript, which comes along in `dist/src`, so that an editor goes there.
+ * Types of the kernels' catalogue, which is no package of its own, come along in `dist/kernels`.
  */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const catalogue = `${root}kernels-as/`
-const { exports, files = [] } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+const hasSources = process.argv.includes('--sources')
+const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
   exports: Record<string, string | { types?: string }>
-  files?: string[]
 }
 const source = (declarations: string): string => resolve(declarations.replace('dist/', 'src/').replace('.d.ts', '.ts'))
 const entries = Object.values(exports).flatMap(e => (typeof e === 'object' && e.types ? [e.types] : []))
@@ -24,7 +24,7 @@ const options: ts.CompilerOptions = {
   noEmit: false,
   declaration: true,
   emitDeclarationOnly: true,
-  declarationMap: files.includes('src'),
+  declarationMap: hasSources,
   // As a package its declarations would be another's.
   paths: { '@prismal/kernels/*': [`${catalogue}*.ts`] },
   rootDir: root,
@@ -38,15 +38,17 @@ const here = (path: string): string =>
     : resolve('dist', relative('src', path))
 
 /** What was made of each module, by the path of its declarations. */
-const made = new Map<string, { text: string; map?: string }>()
+const made = new Map<string, { text: string; map?: string; module?: string }>()
+/** Where a module's TypeScript comes along. */
+const shipped = (module: string): string => resolve('dist/src', relative('src', module))
 const { diagnostics } = program.emit(undefined, (path, text, _mark, _fail, sources) => {
   const module = sources?.[0]?.fileName
   if (!module) return
   const target = here(module).replace(/\.ts$/, '.d.ts')
   const found = made.get(target) ?? { text: '' }
   if (path.endsWith('.map')) {
-    const map = { ...JSON.parse(text), sources: [relative(dirname(target), module)] }
-    made.set(target, { ...found, map: JSON.stringify(map) })
+    const map = { ...JSON.parse(text), sources: [relative(dirname(target), shipped(module))] }
+    made.set(target, { ...found, map: JSON.stringify(map), module })
   } else made.set(target, { ...found, text: withOwnKernels(text, dirname(target)) })
 })
 const problems = [...program.getOptionsDiagnostics(), ...program.getDeclarationDiagnostics(), ...diagnostics]
@@ -79,7 +81,12 @@ function write(target: string): void {
   // Whoever compiles for less than ESNext lacks it.
   const lib = /\bSymbol\.(async)?dispose\b/i.test(found.text) ? '/// <reference lib="esnext.disposable" />\n' : ''
   writeFileSync(target, lib + (mapped ? found.text : found.text.replace(/\/\/# sourceMappingURL=.*\n?/, '')))
-  if (mapped) writeFileSync(`${target}.map`, lib ? oneLineDown(found.map as string) : (found.map as string))
+  if (mapped) {
+    writeFileSync(`${target}.map`, lib ? oneLineDown(found.map as string) : (found.map as string))
+    const source = shipped(found.module as string)
+    mkdirSync(dirname(source), { recursive: true })
+    copyFileSync(found.module as string, source)
+  }
   for (const [, , name] of found.text.matchAll(/(from|import\()\s*['"](\.[^'"]+)\.js['"]/g))
     write(resolve(dirname(target), `${name}.d.ts`))
 }
