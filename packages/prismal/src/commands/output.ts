@@ -3,9 +3,13 @@ import { statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import { InvalidArgumentError } from 'commander'
 
-const kindOf = (path: string): 'folder' | 'file' | undefined => {
-  const found = statSync(path, { throwIfNoEntry: false })
-  return found && (found.isDirectory() ? 'folder' : 'file')
+/** What is there, where anything is. */
+function kindOf(path: string): 'folder' | 'file' | undefined {
+  try {
+    return statSync(path).isDirectory() ? 'folder' : 'file'
+  } catch {
+    return undefined
+  }
 }
 
 /** Parses a file's path, whose folder must exist. */
