@@ -43,14 +43,25 @@ describe.each(generators.slice(0, 1))('requests that devices do not take ($name)
   })
 })
 
-test('a device that has ended is missed by those requests that use it', async () => {
-  const { runner } = await inMemory(generators[0]!, 3)
+test.each([1, 2, 4])('a device that has ended is missed by those requests that use it (at message %i)', async at => {
+  let onDelivery = (): void => {}
+  const schedule = (deliver: () => void): void =>
+    queueMicrotask(() => {
+      onDelivery()
+      deliver()
+    })
+  const { runner } = await inMemory(generators[0]!, 3, { schedule })
   const one = sequenceFor(runner.model, 9, 4)
-  const want = bits(await rowsOf(runner.with({}, 2), [one], 'last'))
-  await runner.members[2]!.end()
+  const two = runner.with({}, 2)
+  const want = bits(await rowsOf(two, [one], 'last'))
+  let delivered = 0
+  onDelivery = () => {
+    if (++delivered === at) void runner.members[2]!.end()
+  }
+  const meanwhile = rowsOf(two, [one], 'last')
   await runner.members[2]!.control.closed
   await expect(rowsOf(runner, [one], 'last')).rejects.toThrow(/^device 2 \(memory\) ended: /)
-  expect(bits(await rowsOf(runner.with({}, 2), [one], 'last'))).toEqual(want)
+  for (const request of [meanwhile, rowsOf(two, [one], 'last')]) expect(bits(await request)).toEqual(want)
   await runner.dispose()
 })
 

@@ -29,6 +29,8 @@ const REMEMBERED = 1024
 interface Running {
   readonly abort: AbortController
   readonly mailbox: Mailbox
+  /** P: the first devices, which share it. */
+  readonly devices: number
 }
 
 export interface DeviceOptions {
@@ -71,7 +73,7 @@ export class Device {
       const error = new ConnectionError(`the connection to device ${peer} closed: ${reason}`)
       if (this.#peers.get(peer) === channel) this.#peers.set(peer, error)
       this.#prober.fail(peer, error)
-      this.#failAll(error)
+      this.#failWith(peer, error)
     })
   }
 
@@ -130,8 +132,9 @@ export class Device {
     if (!running) this.#end(request)
   }
 
-  #failAll(error: Error): void {
-    for (const { mailbox } of this.#running.values()) mailbox.fail(error)
+  /** Fails the requests that a device has a share in. */
+  #failWith(device: number, error: Error): void {
+    for (const { mailbox, devices } of this.#running.values()) if (device < devices) mailbox.fail(error)
   }
 
   #end(request: number): void {
@@ -158,7 +161,7 @@ export class Device {
   /** Runs a request and says how it ended, once its memory is back. */
   async #run(control: Channel, f: Frame, message: RunMessage): Promise<void> {
     const { request } = f
-    const running = { abort: new AbortController(), mailbox: this.#mailbox(request) }
+    const running = { abort: new AbortController(), mailbox: this.#mailbox(request), devices: message.devices }
     this.#running.set(request, running)
     const meter = new StageMeter()
     const scope = this.model.engine.scope(meter)
