@@ -14,6 +14,7 @@ import { ANY_SERVER, connectNats, natsAddress, parseNatsAddress, SCHEMES, withSe
 import { subjectsOf } from '../nats/subjects.js'
 import { shownAddress } from '../shown-address.js'
 import type { Arrival, Connection, DialOptions, Listener, ListenOptions, Transport } from '../transport.js'
+import { unlessAborted } from '../unless-aborted.js'
 
 /** What both sides of a dial must speak alike. */
 const VERSION = 1
@@ -328,7 +329,7 @@ async function dialled(
   })
   try {
     const asked = server.nc.request(subject, greeting(server, inbox), { timeout: timeoutMs })
-    const answer = await (signal ? Promise.race([asked, aborted(signal)]) : asked)
+    const answer = await unlessAborted(asked, signal)
     const theirs = readGreeting(answer.data)
     if ('refused' in theirs) throw new ConnectionError(`${address} refused: ${theirs.refused}`)
     link = new NatsLink(server, inbox, theirs, subscription)
@@ -439,9 +440,3 @@ function readGreeting(bytes: Uint8Array): Greeting | Refusal {
 const randomInbox = (): string => `_INBOX.${randomId()}`
 
 const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes.subarray(0, REASON_BYTES)) || 'closed'
-
-const aborted = (signal: AbortSignal): Promise<never> =>
-  new Promise((_, reject) => {
-    if (signal.aborted) reject(signal.reason)
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-  })
