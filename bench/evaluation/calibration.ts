@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import { aloneRunner, loadModel, loadTokenizer, type Model, type TextInput } from '@prismal/models'
+import { aloneRunner, encodeText, loadModel, loadTokenizer, type Model, type TextInput } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
 import { createEngine } from '@prismal/tensor'
 import { type Calibrated, type Calibration, calibrateEach, pipeline } from 'prismal'
@@ -186,8 +186,7 @@ async function toolOf({ task, model, tokenizer }: CalibrationSubject, threads: n
   const words = await loadTokenizer(await openFiles(tokenizer))
   if (!words) throw new Error(`${tokenizer} has no tokenizer`)
   const runner = aloneRunner(await loadModel(await openFiles(model), { engine, warn: () => {} }))
-  const sequence = (input: TextInput) =>
-    typeof input === 'string' ? words.encode(input) : words.encode(input.text, { pair: input.text_pair })
+  const sequence: Calibrated<TextInput>['sequence'] = (input, cut) => encodeText(words, input, cut)
   return { tool: { task: PIPELINES[task], runner, sequence } as Calibrated<never>, end: async () => engine.dispose() }
 }
 

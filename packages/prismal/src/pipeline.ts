@@ -112,8 +112,8 @@ interface Telling {
 /** What a pipeline gives its model. */
 interface Reading<Input> {
   readonly task: Task
-  /** The sequence that the model is given for an input. Throws `UnavailableError` where the pipeline is in a worker. */
-  sequence(input: Input): Promise<Part>
+  /** The sequence that the model is given for an input, a text cut as it is told. Throws `UnavailableError` where the pipeline is in a worker. */
+  sequence(input: Input, cut?: Pick<EncodeOptions, 'maxTokens'>): Promise<Part>
 }
 
 export interface Pipelines {

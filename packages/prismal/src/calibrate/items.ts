@@ -1,5 +1,5 @@
 /** What calibration tries: the sequences that a pipeline makes of its inputs. */
-import { InputError, type Model, type Part, type Runner, textPart } from '@prismal/models'
+import { type EncodeOptions, InputError, type Part, type Runner } from '@prismal/models'
 import type { Task } from '../locate.js'
 
 /** One input: a sequence, or two that are compared. Images are read when they are needed, each time: all of them may be gigabytes. */
@@ -13,8 +13,8 @@ export interface Item {
 export interface Calibrated<Input> {
   readonly task: Task
   readonly runner: Runner
-  /** The sequence that the model is given for an input. */
-  readonly sequence: (input: Input) => Promise<Part> | Part
+  /** The sequence that the model is given for an input, cut as it is told. */
+  readonly sequence: (input: Input, cut?: Pick<EncodeOptions, 'maxTokens'>) => Promise<Part> | Part
 }
 
 /** A window of text has as many tokens, or as many as the model has positions. */
@@ -52,24 +52,16 @@ function groupsOf<Input>(task: Task, inputs: readonly (Input | readonly [Input, 
 }
 
 async function itemOf<Input>({ task, runner, sequence }: Calibrated<Input>, group: readonly Input[]): Promise<Item> {
+  const { family, shape } = runner.model
+  // A longer text than the model takes is cut; one for text-generation becomes windows.
+  const cut = task === 'text-generation' ? {} : { maxTokens: shape.positions }
   const read = async (): Promise<Part[]> => {
     const parts: Part[] = []
-    for (const input of group) parts.push(fitting(await sequence(input), runner.model, task))
+    for (const input of group) parts.push(await sequence(input, cut))
     return parts
   }
-  const { family, shape } = runner.model
   if (family === 'vit') return { lengths: group.map(() => shape.positions), read }
   return kept(await read())
-}
-
-/** A longer text than the model takes is cut, as `prismal eval` cuts it: what ends a text stays. One for text-generation becomes windows. */
-function fitting(part: Part, { family, shape }: Model, task: Task): Part {
-  const { ids, types } = part
-  if (!ids || ids.length <= shape.positions || task === 'text-generation') return part
-  const ending = family === 'bert' ? 1 : 0
-  const keep = (values: Int32Array): Int32Array =>
-    Int32Array.from([...values.subarray(0, shape.positions - ending), ...values.subarray(values.length - ending)])
-  return textPart(keep(ids), types && keep(types))
 }
 
 const kept = (parts: readonly Part[]): Item => ({ lengths: parts.map(p => p.to), read: async () => parts })
