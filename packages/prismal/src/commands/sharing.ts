@@ -44,33 +44,27 @@ export interface NatsFlags {
   readonly via?: 'nats'
 }
 
+/** Parses a number that `isOne` takes, which is described by `what`. */
+const numberThat =
+  (isOne: (value: number) => boolean, what: string) =>
+  (text: string): number => {
+    const value = Number(text)
+    if (text.trim() === '' || !Number.isFinite(value) || !isOne(value))
+      throw new InvalidArgumentError(`It is a ${what}.`)
+    return value
+  }
 /** Parses a whole number of at least `least`. */
-export const whole =
-  (least: number) =>
-  (text: string): number => {
-    const value = Number(text)
-    if (text.trim() === '' || !Number.isSafeInteger(value) || value < least)
-      throw new InvalidArgumentError(`It is a whole number ≥ ${least}.`)
-    return value
-  }
+export const whole = (least: number): ((text: string) => number) =>
+  numberThat(value => Number.isSafeInteger(value) && value >= least, `whole number ≥ ${least}`)
 /** Parses a number of at least `least`. */
-export const atLeast =
-  (least: number) =>
-  (text: string): number => {
-    const value = Number(text)
-    if (text.trim() === '' || !Number.isFinite(value) || value < least)
-      throw new InvalidArgumentError(`It is a number ≥ ${least}.`)
-    return value
-  }
+export const atLeast = (least: number): ((text: string) => number) =>
+  numberThat(value => value >= least, `number ≥ ${least}`)
 /** Parses a number above `least`, and at most `most`. */
-export const above =
-  (least: number, most = Infinity) =>
-  (text: string): number => {
-    const value = Number(text)
-    if (text.trim() === '' || !Number.isFinite(value) || value <= least || value > most)
-      throw new InvalidArgumentError(`It is a number above ${least}${most < Infinity ? ` and at most ${most}` : ''}.`)
-    return value
-  }
+export const above = (least: number, most = Infinity): ((text: string) => number) =>
+  numberThat(
+    value => value > least && value <= most,
+    `number above ${least}${most < Infinity ? ` and at most ${most}` : ''}`,
+  )
 const numbers = (text: string): number[] => text.split(',').map(atLeast(0))
 /** Parses one value, or several with commas between them: one a layer. */
 const oneOrEach =
