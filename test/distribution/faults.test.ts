@@ -19,7 +19,17 @@ import { aloneRunner, type Model } from '@prismal/models'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { bits } from '../compare.js'
 import { temporaryFolder } from '../temporary-folder.js'
-import { families, generators, inMemory, load, rowsOf, sequenceFor, tokensOf, usedBytes } from './subjects.js'
+import {
+  families,
+  generators,
+  inMemory,
+  load,
+  rowsOf,
+  sequenceFor,
+  tokensOf,
+  toldDeliveries,
+  usedBytes,
+} from './subjects.js'
 
 const LIMIT_MS = 5000
 /** The error of a request that must fail; it may take `LIMIT_MS`. */
@@ -142,16 +152,11 @@ describe.each(generators)('$name: a thread fails while it generates', subject =>
 
 describe.each(families)('$name: abort', subject => {
   const DEVICES = 3
-  let onDelivery = (): void => {}
+  const deliveries = toldDeliveries()
   let runner: SharedRunner
   let models: readonly Model[]
   beforeAll(async () => {
-    const schedule = (deliver: () => void): void =>
-      queueMicrotask(() => {
-        onDelivery()
-        deliver()
-      })
-    ;({ runner, models } = await inMemory(subject, DEVICES, { schedule }))
+    ;({ runner, models } = await inMemory(subject, DEVICES, deliveries))
   })
   afterAll(() => runner.dispose())
 
@@ -163,14 +168,14 @@ describe.each(families)('$name: abort', subject => {
     for (let at = 1; ; at++) {
       const controller = new AbortController()
       let delivered = 0
-      onDelivery = () => {
+      deliveries.onDelivery = () => {
         if (++delivered === at) controller.abort(new Error(`aborted at message ${at}`))
       }
       const error = await run(controller.signal).then(
         () => undefined,
         (e: unknown) => e as Error,
       )
-      onDelivery = () => {}
+      deliveries.onDelivery = () => {}
       expect(bits(await rowsOf(runner, [sequence], 'all'))).toEqual(bits(want))
       // All devices have heard of the abort, but one may be letting events through before it stops.
       await vi.waitUntil(() => usedBytes(models).join() === idle.join(), { timeout: 5000, interval: 1 })
@@ -208,11 +213,11 @@ describe.each(families)('$name: abort', subject => {
 
   test('before it begins: nothing is sent', async () => {
     let delivered = 0
-    onDelivery = () => delivered++
+    deliveries.onDelivery = () => delivered++
     const request = runner.begin(AbortSignal.abort(new Error('too late')))
     await expect(request.rows([sequenceFor(runner.model, subject.rows.max, 1)], 'all')).rejects.toThrow('too late')
     request.end()
-    onDelivery = () => {}
+    deliveries.onDelivery = () => {}
     expect(delivered).toBe(0)
   })
 })

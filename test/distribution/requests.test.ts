@@ -2,7 +2,7 @@
 import { aloneRunner, type Emitted, type GenerateOptions } from '@prismal/models'
 import { describe, expect, test } from 'vitest'
 import { bits } from '../compare.js'
-import { generators, inMemory, rowsOf, sequenceFor, tokensOf } from './subjects.js'
+import { generators, inMemory, rowsOf, sequenceFor, tokensOf, toldDeliveries } from './subjects.js'
 
 describe.each(generators.slice(0, 1))('requests that devices do not take ($name)', subject => {
   const taken = { maxNewTokens: 3 }
@@ -44,18 +44,13 @@ describe.each(generators.slice(0, 1))('requests that devices do not take ($name)
 })
 
 test.each([1, 2, 4])('a device that has ended is missed by those requests that use it (at message %i)', async at => {
-  let onDelivery = (): void => {}
-  const schedule = (deliver: () => void): void =>
-    queueMicrotask(() => {
-      onDelivery()
-      deliver()
-    })
-  const { runner } = await inMemory(generators[0]!, 3, { schedule })
+  const deliveries = toldDeliveries()
+  const { runner } = await inMemory(generators[0]!, 3, deliveries)
   const one = sequenceFor(runner.model, 9, 4)
   const two = runner.with({}, 2)
   const want = bits(await rowsOf(two, [one], 'last'))
   let delivered = 0
-  onDelivery = () => {
+  deliveries.onDelivery = () => {
     if (++delivered === at) void runner.members[2]!.end()
   }
   const meanwhile = rowsOf(two, [one], 'last')

@@ -68,6 +68,19 @@ export async function load({ location }: Pick<Subject, 'location'>): Promise<Mod
   return loadModel(await openFiles(location), { engine: await createEngine(), warn: () => {} })
 }
 
+/** Tells of each message within this thread when it is delivered. */
+export function toldDeliveries(): Required<Pick<MemoryOptions, 'schedule'>> & { onDelivery: () => void } {
+  const told = {
+    onDelivery: (): void => {},
+    schedule: (deliver: () => void): void =>
+      queueMicrotask(() => {
+        told.onDelivery()
+        deliver()
+      }),
+  }
+  return told
+}
+
 /** A cluster of `devices` devices within this thread, each with an engine of its own, and their models. */
 export async function inMemory(
   subject: Subject,
