@@ -94,7 +94,7 @@ function toldSize(response: Response): number | undefined | 'not told' {
   if (status === 416) return 0
   if (ok && isPage(response)) return undefined
   const length = headers.get('content-length') ?? /\/(\d+)$/.exec(headers.get('content-range') ?? '')?.[1]
-  return ok && length !== undefined && length !== null ? Number(length) : 'not told'
+  return ok && length !== undefined ? Number(length) : 'not told'
 }
 
 /** Servers of pages answer with one of them for whatever they do not have. */

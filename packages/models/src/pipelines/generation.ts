@@ -26,8 +26,18 @@ export interface GenerationOptions extends CallOptions {
   /** Give the prompt too; default true, as transformers.js. */
   readonly return_full_text?: boolean
 }
-const NAMES =
-  'max_new_tokens max_length do_sample temperature top_k top_p repetition_penalty seed stop return_full_text'
+const NAMES: readonly string[] = [
+  'max_new_tokens',
+  'max_length',
+  'do_sample',
+  'temperature',
+  'top_k',
+  'top_p',
+  'repetition_penalty',
+  'seed',
+  'stop',
+  'return_full_text',
+]
 
 export interface Generated {
   readonly generated_text: string
@@ -57,7 +67,7 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
   }
 
   const withReport: GenerationPipeline['withReport'] = async (prompts, given) => {
-    const options = checkedOptions(givenOptions(given, NAMES.split(' ')))
+    const options = checkedOptions(givenOptions(given, NAMES))
     const texts = asList(prompts)
     const request = runner.begin(options.signal)
     try {
@@ -76,7 +86,7 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
   }
 
   const stream: GenerationPipeline['stream'] = async function* (prompt, given, onReport) {
-    const options = checkedOptions(givenOptions(given, NAMES.split(' ')))
+    const options = checkedOptions(givenOptions(given, NAMES))
     const request = runner.begin(options.signal)
     try {
       const { tokens, writers } = begin(request, [prompt], options)
