@@ -33,8 +33,12 @@ test.each(EXPERIMENTS.map(e => [e.name, e] as const))(
 )
 
 /** Cells of 4,000 items, right with a chance each, wrong where the one before is wrong: a method's errors contain those of better ones. */
-function resultOf(name: string, chances: readonly (readonly [Role, bytes: number, chance: number])[]): Finding {
-  const experiment = { ...EXPERIMENTS[0]!, name, devices: [2], rows: [3] }
+function resultOf(
+  name: string,
+  chances: readonly (readonly [Role, bytes: number, chance: number])[],
+  more: Partial<Experiment> = {},
+): Finding {
+  const experiment = { ...EXPERIMENTS[0]!, name, devices: [2], rows: [3], ...more }
   const random = randomFrom(7)
   const luck = Array.from({ length: 4000 }, random)
   const truth = luck.map((_, i) => i % 10)
@@ -111,6 +115,23 @@ describe('comparisons', () => {
     expect(meanRatio([good.system.bytes, never.system.bytes])!.upper).toBe(Number.POSITIVE_INFINITY)
   })
 
+  const findings = (...found: Finding[]): Findings => ({
+    ...NOTHING,
+    experiments: Object.fromEntries(found.map(f => [f.about.name, f])),
+  })
+
+  test('published is the reading that counts for the task', () => {
+    const cells = rows({ isolated: 0.2, published: 0.08, method: 0.02, system: [0.05] })
+    const other: Role = { ...published, reading: 'input, no counts' }
+    const both = [...cells, [other, 1000, 0.76] as const]
+    const found = resultOf('its own', both, { reading: other.reading })
+    expect(found.method.compared[0]!.published).toBeCloseTo(4, 0)
+    expect(resultOf('the family’s', both).method.compared[0]!.published).toBeCloseTo(8, 0)
+    expect(overBytes(found)[0]!.series[0]!.points).toEqual([[1000, found.cells.at(-1)!.value]])
+    const report = evaluationMarkdown(findings(good, close, found), { memory: '' })
+    expect(report).toContain('development data: “normed, counts”; “input, no counts” of its own.')
+  })
+
   test('a task where isolation costs nothing does not count; where the published method hardly loses, ours must not be worse', () => {
     expect(idle.method.compared).toEqual([])
     const { ratio, compared } = close.method
@@ -136,11 +157,6 @@ describe('comparisons', () => {
       [800, 'system'],
     ])
     expect(overBytes(good)[0]!.series.find(s => s.name.startsWith('ours, int4'))!.points).toHaveLength(4)
-  })
-
-  const findings = (...found: Finding[]): Findings => ({
-    ...NOTHING,
-    experiments: Object.fromEntries(found.map(f => [f.about.name, f])),
   })
 
   test('the report says of each bar whether it was reached', () => {

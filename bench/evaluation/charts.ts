@@ -1,6 +1,6 @@
 /** The charts of the evaluation report: accuracy over bytes with its Pareto front, shares recovered, and losing a device. */
 import type { Chart, Curves } from '../chart-data.js'
-import { BEST_READING, type Role } from './experiments.js'
+import { type Role, readingOf } from './experiments.js'
 import { type Finding, type FoundCell, lostDevices, oneOf } from './finding.js'
 
 const slug = (name: string): string =>
@@ -26,7 +26,7 @@ export function overBytes(finding: Finding): Curves[] {
         .toSorted((a, b) => a[0] - b[0])
       return { name, points }
     }
-    const best = BEST_READING[about.family]
+    const best = readingOf(about)
     const series = [
       curve('published, f32', r => r.kind === 'published' && r.reading === best && r.wire === 'f32'),
       curve('published, f16', r => r.kind === 'published' && r.reading === best && r.wire === 'f16'),

@@ -40,7 +40,10 @@ export interface FoundCell {
 export interface Finding {
   /** Digest of what was run: another model, other data or other cells have another. */
   readonly key: string
-  readonly about: Pick<Experiment, 'name' | 'family' | 'task' | 'devices' | 'rows' | 'isVariation' | 'inParts'>
+  readonly about: Pick<
+    Experiment,
+    'name' | 'family' | 'task' | 'devices' | 'rows' | 'isVariation' | 'inParts' | 'reading'
+  >
   readonly metric: Pick<Metric, 'name' | 'unit' | 'better'>
   readonly data: Named & { readonly items: number }
   readonly model: Named
@@ -54,10 +57,14 @@ export interface Finding {
 export function findingOf(result: Result, key: string, references: readonly Reference[]): Finding {
   const { experiment, metric, environment, cells } = result
   const [first] = cells as readonly [RoleCell, ...RoleCell[]]
-  const { name, family, task, devices, rows, isVariation, inParts } = experiment
+  const { name, family, task, devices, rows, isVariation, inParts, reading } = experiment
+  const counted = reading !== undefined && { reading }
   return {
     key,
-    about: { name, family, task, devices, rows, ...(isVariation && { isVariation }), ...(inParts && { inParts }) },
+    about: {
+      ...{ name, family, task, devices, rows, ...(isVariation && { isVariation }), ...(inParts && { inParts }) },
+      ...counted,
+    },
     metric: { name: metric.name, unit: metric.unit, better: metric.better },
     data: first.cell.data,
     model: { name: first.cell.model.name, digest: first.cell.model.digest },

@@ -12,7 +12,7 @@ import {
   SYSTEM_BYTES_BAR,
   SYSTEM_LOSS_BAR,
 } from './comparisons.js'
-import { FINETUNED } from './experiments.js'
+import { FINETUNED, readingOf } from './experiments.js'
 import { type Finding, type FoundCell, oneOf } from './finding.js'
 import type { Findings } from './findings.js'
 import { bytesMeaning, lostMeaning } from './meaning.js'
@@ -84,17 +84,27 @@ export function evaluationCharts({ experiments }: Pick<Findings, 'experiments'>)
 
 /** What was run where: a sentence for each machine, the names of what ran on it where there are several. */
 function machines(findings: readonly Finding[]): string {
-  const by = new Map<string, string[]>()
-  for (const { about, environment } of findings) {
-    const { machine, versions, build } = environment
-    const name =
+  const { usual, others } = namesOf(
+    findings,
+    ({ environment: { machine, versions, build } }) =>
       `${machine.cpu}, ${machine.cores} cores, ${machine.platform}, ` +
-      `Node ${versions.node}, prismal ${versions.prismal}, ${build} kernels`
-    by.set(name, [...(by.get(name) ?? []), about.name])
+      `Node ${versions.node}, prismal ${versions.prismal}, ${build} kernels`,
+  )
+  return [`${usual}.`, ...others.map(([name, ran]) => `On ${name}: ${ran.join('; ')}.`)].join(' ')
+}
+
+/** What goes for most findings, and what for the others, with their tasks. */
+function namesOf(
+  findings: readonly Finding[],
+  nameOf: (finding: Finding) => string,
+): { readonly usual: string; readonly others: readonly (readonly [name: string, tasks: readonly string[]])[] } {
+  const by = new Map<string, string[]>()
+  for (const finding of findings) {
+    const name = nameOf(finding)
+    by.set(name, [...(by.get(name) ?? []), finding.about.name])
   }
   const [[usual] = ['']] = [...by].toSorted((a, b) => b[1].length - a[1].length)
-  const others = [...by].filter(([name]) => name !== usual)
-  return [`${usual}.`, ...others.map(([name, ran]) => `On ${name}: ${ran.join('; ')}.`)].join(' ')
+  return { usual, others: [...by].filter(([name]) => name !== usual) }
 }
 
 const verdict = (ok: boolean): string => (ok ? 'reached' : '**short**')
@@ -133,8 +143,14 @@ function shortly(findings: readonly Finding[]): string[] {
         `${inferior.length > 0 ? ` but ${inferior.length} (${inferior.join('; ')})` : ''}.`,
     ].join('\n'),
     'Ratios are geometric means over tasks, numbers of devices and L, wherever isolation costs more than 5 standard errors and the published ' +
-      'method loses more than 5. “Published” is the reading of the paper that does best on development data.',
+      `method loses more than 5. “Published” is the reading of the paper that does best on development data: ${readings(findings)}.`,
   ]
+}
+
+/** Where means are taken, and whether they count: by the tasks for which each does best. */
+function readings(findings: readonly Finding[]): string {
+  const { usual, others } = namesOf(findings, ({ about }) => readingOf(about))
+  return [`“${usual}”`, ...others.map(([name, of]) => `“${name}” of ${of.join(', ')}`)].join('; ')
 }
 
 const points = (value: number): string => value.toFixed(2)
