@@ -81,6 +81,13 @@ describe('a budget', () => {
     )
   })
 
+  it('of a language model has a way for texts unlike its own', () => {
+    const model = { family: 'gpt2', shape: { ...shape, causal: true } } as const
+    const found = within(2000, { ...asked, model, want: 'last' })
+    expect(found.map(({ sharing: { point, gain = 1 } }) => [point, gain])).toContainEqual(['input', 0.7])
+    expect(within(2000, asked).map(({ sharing }) => sharing.point)).toEqual(['normed', 'normed', 'normed'])
+  })
+
   it('of more than everything takes is exact sharing', () => {
     expect(within(1e9, asked).map(c => c.sharing)).toEqual([EXACT])
     expect(within(exact(asked).mostBytes - 1, asked)[0]?.sharing).toMatchObject({ strategy: 'full', wire: 'int8' })
@@ -96,6 +103,9 @@ describe('a budget', () => {
 describe('descriptions', () => {
   it('say what people would', () => {
     expect(describeSharing({ segments: 16, wire: 'int8', sink: 0 })).toBe('16 means a device, int8')
+    expect(describeSharing({ segments: 2, point: 'input', gain: 0.7 })).toBe(
+      '2 means a device of the block input, f32, gain 0.7',
+    )
     expect(describeSharing({ segments: 1, sink: 1 })).toBe('1 mean a device, f32, sink 1')
     expect(describeSharing({ strategy: 'full', wire: 'int8', point: 'normed' })).toBe('every row, int8')
     expect(describeSharing({ strategy: 'isolated' })).toBe('nothing sent')
