@@ -124,12 +124,13 @@ describe('comparisons', () => {
     const cells = rows({ isolated: 0.2, published: 0.08, method: 0.02, system: [0.05] })
     const other: Role = { ...published, reading: 'input, no counts' }
     const both = [...cells, [other, 1000, 0.76] as const]
-    const found = resultOf('its own', both, { reading: other.reading })
+    const found = resultOf('its own', both, { reading: 'input, no counts', remark: 'Mind the text.' })
     expect(found.method.compared[0]!.published).toBeCloseTo(4, 0)
     expect(resultOf('the family’s', both).method.compared[0]!.published).toBeCloseTo(8, 0)
     expect(overBytes(found)[0]!.series[0]!.points).toEqual([[1000, found.cells.at(-1)!.value]])
     const report = evaluationMarkdown(findings(good, close, found), { memory: '' })
     expect(report).toContain('development data: “normed, counts”; “input, no counts” of its own.')
+    expect(report).toContain('\nMind the text.\n')
   })
 
   test('a task where isolation costs nothing does not count; where the published method hardly loses, ours must not be worse', () => {

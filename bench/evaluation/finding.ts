@@ -37,13 +37,13 @@ export interface FoundCell {
   readonly beyond?: number
 }
 
+/** What of an experiment the report goes by. */
+const ABOUT = ['name', 'family', 'task', 'devices', 'rows', 'isVariation', 'inParts', 'reading', 'remark'] as const
+
 export interface Finding {
   /** Digest of what was run: another model, other data or other cells have another. */
   readonly key: string
-  readonly about: Pick<
-    Experiment,
-    'name' | 'family' | 'task' | 'devices' | 'rows' | 'isVariation' | 'inParts' | 'reading'
-  >
+  readonly about: Pick<Experiment, (typeof ABOUT)[number]>
   readonly metric: Pick<Metric, 'name' | 'unit' | 'better'>
   readonly data: Named & { readonly items: number }
   readonly model: Named
@@ -57,14 +57,9 @@ export interface Finding {
 export function findingOf(result: Result, key: string, references: readonly Reference[]): Finding {
   const { experiment, metric, environment, cells } = result
   const [first] = cells as readonly [RoleCell, ...RoleCell[]]
-  const { name, family, task, devices, rows, isVariation, inParts, reading } = experiment
-  const counted = reading !== undefined && { reading }
   return {
     key,
-    about: {
-      ...{ name, family, task, devices, rows, ...(isVariation && { isVariation }), ...(inParts && { inParts }) },
-      ...counted,
-    },
+    about: aboutOf(experiment),
     metric: { name: metric.name, unit: metric.unit, better: metric.better },
     data: first.cell.data,
     model: { name: first.cell.model.name, digest: first.cell.model.digest },
@@ -74,6 +69,11 @@ export function findingOf(result: Result, key: string, references: readonly Refe
     system: systemComparison(result),
     references: referenceRows(result, references),
   }
+}
+
+const aboutOf = (experiment: Experiment): Finding['about'] => {
+  const said = ABOUT.map(name => [name, experiment[name]] as const).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(said) as unknown as Finding['about']
 }
 
 function foundCell(it: RoleCell, cells: readonly RoleCell[], metric: Metric): FoundCell {

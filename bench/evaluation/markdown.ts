@@ -228,6 +228,7 @@ function taskSection(finding: Finding): string {
     `${about.task}, ${data.name} (${data.items} items, ${data.digest.slice(0, 8)}…), ` +
       `${model.name} (${model.digest.slice(0, 8)}…), ${metric.name}${metric.better === 'lower' ? ', lower is better' : ''}. ` +
       '★: nothing else does better with as few bytes.',
+    ...(about.remark === undefined ? [] : [about.remark]),
     ...figures.flatMap(([{ file, title }, meaning]) => [`![${title}](evaluation/${file}.svg)`, meaning]),
     tableOf(['P', 'method', 'kB received', 'MF', metric.name, 'loses', '± ', 'recovered', ''], rows),
   ].join('\n\n')
