@@ -116,8 +116,8 @@ const LANGUAGE: readonly Experiment[] = [
     ...{ limit: 200, devices: [2, 4], readings: true, reading: ON_WIKITEXT },
     remark:
       'An encyclopaedia is unlike the old books that the model was trained on, and it predicts it badly. Means of normed rows come as close to ' +
-      'what rows give attention as on its own texts, means of the block input do not: they make far rows count less. Of a model that is wrong that is no ' +
-      'loss. So what is lost here tells how much hangs on far rows, not how well means stand for them; Tiny Shakespeare tells that.',
+      'what rows give attention as on its own texts, means of the block input do not: they make far rows count less (weights-tools/python/ablations/attention_error.py). ' +
+      'Of a model that is wrong that is no loss. So what is lost here tells how much hangs on far rows, not how well means stand for them; Tiny Shakespeare tells that.',
   },
   {
     ...text('WikiText-2, windows of 1,024', 'wikitext-2', 'test', { window: 1024 }),
