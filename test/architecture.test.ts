@@ -228,3 +228,13 @@ describe('errors', () => {
     for (const [, name, first] of classes) expect(first).toBe(`  override readonly name: string = '${name}'`)
   })
 })
+
+it('commands are files that a fresh clone has: npm links no others', () => {
+  const commands = Object.keys(MAY_IMPORT).flatMap(workspace => {
+    const { bin = {} } = JSON.parse(text(join(workspace, 'package.json'))) as { bin?: Record<string, string> }
+    return Object.values(bin).map(file => join(workspace, file))
+  })
+  expect(commands).toHaveLength(2)
+  for (const file of commands) expect([file, text(file).split('\n')[0]]).toEqual([file, '#!/usr/bin/env node'])
+  expect(commands.filter(file => file.includes('dist'))).toEqual([])
+})
