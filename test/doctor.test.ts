@@ -1,6 +1,6 @@
 /** `prismal doctor`, in this runtime and in ones that lack something. */
 import { spawn } from 'node:child_process'
-import { cpSync, mkdirSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
@@ -28,12 +28,13 @@ it('says what to do about what is missing', async () => {
   for (const name of ['tensor', 'models', 'distribute', 'prismal']) {
     const folder = join(lonely, 'node_modules', name === 'prismal' ? name : `@prismal/${name}`)
     mkdirSync(folder, { recursive: true })
-    cpSync(`packages/${name}/package.json`, join(folder, 'package.json'))
-    cpSync(`packages/${name}/dist`, join(folder, 'dist'), { recursive: true })
+    const { files } = JSON.parse(readFileSync(`packages/${name}/package.json`, 'utf8')) as { files: string[] }
+    for (const part of ['package.json', ...files])
+      cpSync(`packages/${name}/${part}`, join(folder, part), { recursive: true })
   }
   const doctor = (...flags: string[]) =>
     ended(
-      spawn(process.execPath, [...flags, 'node_modules/prismal/dist/cli.js', 'doctor'], {
+      spawn(process.execPath, [...flags, 'node_modules/prismal/bin/prismal.js', 'doctor'], {
         ...{ cwd: lonely, stdio: ['ignore', 'pipe', 'pipe'] },
       }),
     )

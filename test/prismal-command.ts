@@ -1,5 +1,10 @@
-/** The command as a person runs it: a process, and what it leaves when it ends. */
+/** The commands as a person runs them: a process, and what it leaves when it ends. */
 import { type ChildProcess, spawn } from 'node:child_process'
+
+/** `prismal`, in the repository after a build. */
+export const CLI = 'packages/prismal/bin/prismal.js'
+/** `prismal-weights`. */
+export const WEIGHTS_CLI = 'weights-tools/bin/prismal-weights.js'
 
 export interface Ended {
   readonly code: number | null
@@ -8,9 +13,9 @@ export interface Ended {
   readonly err: string
 }
 
-/** Starts `prismal …` in the repository, after a build. */
+/** Starts `prismal …`. */
 export const startPrismal = (...args: string[]): ChildProcess =>
-  spawn(process.execPath, ['packages/prismal/dist/cli.js', ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+  spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
 
 /** What a process wrote until its end. Rejects where it could not be started. */
 export function ended(child: ChildProcess): Promise<Ended> {

@@ -9,7 +9,7 @@ import { LineProcess } from '../line-process.js'
 import type { WeightDtype } from '../peer-cases.js'
 import type { Host } from './namespaces.js'
 
-const COMMAND = fileURLToPath(new URL('../../packages/prismal/dist/cli.js', import.meta.url))
+const COMMAND = fileURLToPath(new URL('../../packages/prismal/bin/prismal.js', import.meta.url))
 
 export interface WorkerStart {
   readonly folder: string

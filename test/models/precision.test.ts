@@ -10,6 +10,7 @@ import fc from 'fast-check'
 import { verifyFolder } from 'prismal'
 import { describe, expect, it } from 'vitest'
 import { bits } from '../compare.js'
+import { CLI, WEIGHTS_CLI } from '../prismal-command.js'
 import { randomFrom } from '../random.js'
 import { RUNS } from '../runs.js'
 import { failure } from './loading.js'
@@ -261,11 +262,9 @@ describe('a trained model in 8 bits', () => {
     for await (const result of verifyFolder(folder, { builds: ['simd'], threads: [1] })) results.push(result)
     expect(results.map(({ precision, failure }) => [precision, failure])).toEqual([['q8', undefined]])
     const classify = (...args: string[]) =>
-      spawnSync(
-        process.execPath,
-        ['packages/prismal/dist/cli.js', 'run', 'image-classification', 'examples/images/cat.png', '--model', ...args],
-        { encoding: 'utf8' },
-      ).stdout.split('\n')
+      spawnSync(process.execPath, [CLI, 'run', 'image-classification', 'examples/images/cat.png', '--model', ...args], {
+        encoding: 'utf8',
+      }).stdout.split('\n')
     const [alone, shared] = [classify(folder), classify(folder, '--devices', '2', '--strategy', 'full')]
     expect(alone[0]).toMatch(/^cat 0\.\d+ /)
     expect(alone[1]).toContain(' · q8 ')
@@ -277,7 +276,7 @@ describe('a trained model in 8 bits', () => {
 
 describe('prismal-weights', () => {
   const run = (...args: string[]) => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['weights-tools/dist/cli.js', ...args], {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [WEIGHTS_CLI, ...args], {
       encoding: 'utf8',
     })
     return { status, stdout, stderr }

@@ -27,8 +27,9 @@ import {
   tokensOf,
 } from '../distribution/subjects.js'
 import { runProgram } from '../pipeline/ended-process.js'
+import { CLI } from '../prismal-command.js'
 import { temporaryFolder } from '../temporary-folder.js'
-import { CLI, prismal, type Running, start, startWorker } from './processes.js'
+import { prismal, type Running, start, startWorker } from './processes.js'
 
 const [subject] = families
 const VIT = 'models/vit-cifar10'

@@ -1,8 +1,7 @@
 /** Processes of the command, as people start them, and how they end. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { afterEach } from 'vitest'
-
-export const CLI = 'packages/prismal/dist/cli.js'
+import { CLI } from '../prismal-command.js'
 
 export interface Ended {
   readonly code: number | null

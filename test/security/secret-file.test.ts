@@ -4,30 +4,15 @@ import { chmodSync, closeSync, openSync, readFileSync, statSync, writeFileSync }
 import { join } from 'node:path'
 import { HandshakeError, readSecretFile } from 'prismal/distribute'
 import { describe, expect, test } from 'vitest'
+import { CLI, type Ended, ended } from '../prismal-command.js'
 import { temporaryFolder } from '../temporary-folder.js'
 
 const SECRET = /prismal-secret-1\.[\w-]{48}/
 const folder = temporaryFolder()
 
 /** Runs `prismal …`; standard output goes to the file where one is given. */
-const prismal = (
-  args: readonly string[],
-  stdout?: number,
-): Promise<{ code: number | null; out: string; err: string }> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ['packages/prismal/dist/cli.js', ...args], {
-      stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
-    })
-    let [out, err] = ['', '']
-    child.stdout?.on('data', chunk => {
-      out += chunk
-    })
-    child.stderr?.on('data', chunk => {
-      err += chunk
-    })
-    child.once('error', reject)
-    child.once('close', code => resolve({ code, out, err }))
-  })
+const prismal = (args: readonly string[], stdout?: number): Promise<Ended> =>
+  ended(spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', stdout ?? 'pipe', 'pipe'] }))
 
 const file = (name: string, text: string, mode = 0o600): string => {
   const path = join(folder, name)
@@ -50,7 +35,7 @@ const mode = (path: string): number => statSync(path).mode & 0o777
 describe('prismal secret', () => {
   test('prints another one each time', async () => {
     const [a, b] = [await prismal(['secret']), await prismal(['secret'])]
-    expect(a).toEqual({ code: 0, out: expect.stringMatching(SECRET), err: '' })
+    expect(a).toMatchObject({ code: 0, out: expect.stringMatching(SECRET), err: '' })
     expect(a.out).not.toBe(b.out)
   })
 
@@ -63,7 +48,7 @@ describe('prismal secret', () => {
     const text = readFileSync(path, 'utf8')
     expect((await readSecretFile(path)).reveal()).toBe(text.trim())
     const again = await prismal(['secret', '--out', path])
-    expect(again).toEqual({ code: 1, out: '', err: expect.stringContaining('exists already') })
+    expect(again).toMatchObject({ code: 1, out: '', err: expect.stringContaining('exists already') })
     expect(readFileSync(path, 'utf8')).toBe(text)
   })
 

@@ -4,11 +4,10 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { cifarFile } from '../evaluate/data.js'
-import { CLI } from '../network/processes.js'
+import { CLI, WEIGHTS_CLI } from '../prismal-command.js'
 import { temporaryFolder } from '../temporary-folder.js'
 import { commandsIn, kindOf, SNIPPETS, snippetsOf, withChecks } from './read.js'
 
-const WEIGHTS_CLI = 'weights-tools/dist/cli.js'
 const TOLD = './test/snippets/told.mjs'
 
 // Beside the repository's packages, so that they are found as an installed package would be; not TypeScript in any line.

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** The `prismal-weights` command. */
 import { mkdtempSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'

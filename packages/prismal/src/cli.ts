@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 /** The `prismal` command. Exit codes: 0 fine, 1 the work failed, 2 the command was wrong. */
 import { PlanError } from '@prismal/distribute'
 import { Command, CommanderError } from 'commander'
