@@ -26,9 +26,23 @@ const vit = join(models, 'vit-cifar10')
 const image = (name: string): string => join(REPOSITORY, 'test/fixtures/images', name)
 const [jpeg, png] = [image('baseline-420.jpg'), image('rgb-8.png')]
 
+type Labels = readonly { readonly label: string; readonly score: number }[]
 interface Answer {
-  readonly output: readonly { readonly label: string; readonly score: number }[]
+  readonly output: Labels
   readonly report: { readonly strategy: string; readonly devices: readonly unknown[] }
+}
+
+/** The command, as npm links it. */
+const COMMAND = 'node_modules/prismal/bin/prismal.js'
+/** What it says of several pictures. */
+interface Classified extends Pick<Answer, 'report'> {
+  readonly output: readonly Labels[]
+}
+const SHARED = ['--devices', '2', '--strategy', 'full', '--topk', '5', '--json'] as const
+/** Of what its doctor says. */
+interface Told {
+  readonly runtime: { readonly runtime: string }
+  readonly engine: { readonly build: string; readonly fused: boolean }
 }
 
 let packed: Packed
@@ -126,6 +140,17 @@ describe.each(PROCESS_RUNTIMES)('%s', runtime => {
     expectSame(labels.join())
     expectFirstAnswer(runtime, installSeconds, milliseconds / 1000)
     images = { works: true, note: 'JPEG, PNG' }
+  })
+
+  it('has the command, which tells what is fast and shares an inference', async () => {
+    const told = await runForJson<Told>(runtime, [COMMAND, 'doctor', '--json'], { cwd: project })
+    expect(told.runtime.runtime).toContain(found.version)
+    const { works, note } = foundBy(checked).relaxedSimd
+    expect(told.engine).toMatchObject({ build: works ? 'relaxed-simd' : 'simd', fused: works && note === undefined })
+    const shared = [COMMAND, 'run', 'image-classification', jpeg, png, ...SHARED] as const
+    const { output, report } = await runForJson<Classified>(runtime, shared, { cwd: project })
+    expectSame(output.map(([best]) => best?.label).join())
+    expectShared({ output: output[0] ?? [], report })
   })
 
   it('asks a device in another process', async () => {

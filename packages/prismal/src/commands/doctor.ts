@@ -4,6 +4,7 @@ import {
   type Capabilities,
   capabilities,
   createEngine,
+  type Engine,
   type Lack,
   productRate,
   type RuntimeCapabilities,
@@ -28,6 +29,12 @@ const OPTIONAL = {
   nats: ['@nats-io/transport-node', '@nats-io/jetstream', '@nats-io/obj'],
 } as const
 
+interface Examined extends Capabilities {
+  readonly gigaflops: number
+  /** Whether products are added up in one rounding: with relaxed SIMD that is up to the runtime and the processor. */
+  readonly fused: boolean
+}
+
 interface Examination {
   readonly versions: Record<string, string>
   readonly machine: {
@@ -38,7 +45,7 @@ interface Examination {
   }
   readonly runtime: RuntimeCapabilities
   /** What an engine runs on by default, and its f32 matrix product on one thread; or why there is none. */
-  readonly engine: (Capabilities & { readonly gigaflops: number }) | { readonly failed: string }
+  readonly engine: Examined | { readonly failed: string }
   /** Models that tasks run by default: versions, null where not installed. */
   readonly models: Readonly<Record<string, string | null>>
   /** Transports: the packages that they lack. */
@@ -73,7 +80,7 @@ async function engineHere(): Promise<Examination['engine']> {
   try {
     const engine = await createEngine()
     try {
-      return { ...engine.capabilities(), gigaflops: productRate(engine) }
+      return { ...engine.capabilities(), gigaflops: productRate(engine), fused: await fuses(engine) }
     } finally {
       engine.dispose()
     }
@@ -83,9 +90,20 @@ async function engineHere(): Promise<Examination['engine']> {
   }
 }
 
+/** Whether results differ from plain SIMD's, which rounds products before it adds them. */
+async function fuses(engine: Engine): Promise<boolean> {
+  if (engine.build !== 'relaxed-simd') return false
+  const plain = await createEngine({ backend: 'simd' })
+  const digestOf = (e: Engine): string | undefined => e.numericsClass().split('/').at(-1)
+  const differs = digestOf(plain) !== digestOf(engine)
+  plain.dispose()
+  return differs
+}
+
 function shown({ versions: v, machine, runtime, engine, models, transports }: Examination): string {
   const { webassembly, simd, threads } = runtime
-  const simds = { relaxed: 'relaxed: products are fused', plain: 'plain', none: 'none' }
+  const isFused = 'fused' in engine && engine.fused
+  const simds = { relaxed: `relaxed: products are ${isFused ? '' : 'not '}fused here`, plain: 'plain', none: 'none' }
   const rows = [
     [
       'machine',
