@@ -35,7 +35,7 @@ const mode = (path: string): number => statSync(path).mode & 0o777
 describe('prismal secret', () => {
   test('prints another one each time', async () => {
     const [a, b] = [await prismal(['secret']), await prismal(['secret'])]
-    expect(a).toMatchObject({ code: 0, out: expect.stringMatching(SECRET), err: '' })
+    expect(a).toEqual({ code: 0, signal: null, out: expect.stringMatching(SECRET), err: '' })
     expect(a.out).not.toBe(b.out)
   })
 
@@ -48,7 +48,7 @@ describe('prismal secret', () => {
     const text = readFileSync(path, 'utf8')
     expect((await readSecretFile(path)).reveal()).toBe(text.trim())
     const again = await prismal(['secret', '--out', path])
-    expect(again).toMatchObject({ code: 1, out: '', err: expect.stringContaining('exists already') })
+    expect(again).toEqual({ code: 1, signal: null, out: '', err: expect.stringContaining('exists already') })
     expect(readFileSync(path, 'utf8')).toBe(text)
   })
 
