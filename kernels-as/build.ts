@@ -8,8 +8,8 @@ import asc from 'assemblyscript/asc'
 import { KERNEL_NAMES } from './catalogue.js'
 import { catalogueDigest, DIGEST_SECTION } from './digest.js'
 
-// Every engine's memory has a page. Where the runtime checks bounds in code (Deno, workerd), a module that knows of none
-// has two checks for each access instead of one.
+// Every engine's memory has a page. Where the runtime checks bounds in code, as Deno does, a module that knows of none has
+// two checks for each access instead of one.
 const MEMORY = ['--importMemory', '--noExportMemory', '--initialMemory', '1']
 const RELAXED = ['--enable', 'relaxed-simd']
 const SHARED = ['--enable', 'threads', '--sharedMemory', '--maximumMemory', '65536']
