@@ -65,7 +65,7 @@ const FINISH = [
   derived('cStride', s => at(s, 'n')),
 ]
 /** Rows of a register tile at most, 0: as many as the build has. No bit depends on it, but speed does, by engine. */
-const TILE = size('tile', [0, 4, 6], 6)
+const TILE = size('tile', [0, 4, 5, 6], 6)
 /** Of a look-up of columns in a packed matrix: which, where to, and sizes. */
 const GATHERED = [
   buffer('ids', 'i32', 'in', s => at(s, 'm'), {

@@ -14,7 +14,7 @@ const MODEL = here('../../models/vit-cifar10')
 const CACHE = here('../.cache/')
 
 /** Register tiles that are tried beside what a browser gets. */
-const TILES = [4, 6]
+const TILES = [4, 5, 6]
 
 /** Milliseconds a call. */
 export interface Speeds {

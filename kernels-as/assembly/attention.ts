@@ -192,12 +192,7 @@ function scoreTile(rows: i32, q: usize, qRow: usize, panels: usize, d: i32, scor
   const panel = (<usize>d) << 5
   const row: usize = KEY_CHUNK << 2
   for (let j = 0; j < seen; j += 8) {
-    if (rows == 6) Tile.product(6, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
-    else if (rows == 5) Tile.product(5, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
-    else if (rows == 4) Tile.product(4, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
-    else if (rows == 3) Tile.product(3, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
-    else if (rows == 2) Tile.product(2, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
-    else Tile.product(1, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
+    Tile.product(rows, STORE, q, qRow, panels, d, scores, row, 8, 0, 0, 0, 0)
     panels += panel
     scores += 32
   }
@@ -258,16 +253,7 @@ function valueTile(
   const row: usize = KEY_CHUNK << 2
   for (let e = 0; e < d; e += 8) {
     const columns = min(8, d - e)
-    if (rows == 6) Tile.product(6, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
-    else if (rows == 5)
-      Tile.product(5, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
-    else if (rows == 4)
-      Tile.product(4, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
-    else if (rows == 3)
-      Tile.product(3, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
-    else if (rows == 2)
-      Tile.product(2, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
-    else Tile.product(1, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
+    Tile.product(rows, FOLD, weights, row, panels, seen, weighted, weightedRow, columns, rescale, 0, 0, 0)
     panels += panel
     weighted += 32
   }

@@ -1,7 +1,8 @@
 // The matrix product with B stored in 16 bits: the same sums in the same order as of its values in 32 bits.
 import { gemm } from './gemm'
 import { Lanes } from './lanes'
-import { FINISH, Line, partLength } from './tile'
+import { Line } from './line'
+import { FINISH, partLength } from './tile'
 
 /** Panels that one row meets at a time. */
 const WIDE = 5

@@ -1,7 +1,7 @@
 // The matrix product in 8 bits: codes of a row of A times codes of a column of B are summed exactly, in 32-bit integers,
 // and scaled once. So every build and machine gives the same sums.
 import { Dot, WIDENED } from './dot'
-import { Line } from './tile'
+import { Line } from './line'
 
 /** Rows of a full tile. */
 const TILE_ROWS: i32 = 5

@@ -1,6 +1,7 @@
 // The matrix product. Six panels of B at a time are drawn into the second-level cache, where blocks of A's rows meet them;
 // a panel, or a part of it, stays in the first.
-import { FINISH, Tile, tileRows, WIDE } from './tile'
+import { FINISH, Tile, tileRows } from './tile'
+import { WIDE, Wide } from './wide'
 
 /** Elements of A in a block of rows: a quarter of a second-level cache of 1 MB. */
 const BLOCK: i32 = 1 << 16
@@ -47,7 +48,7 @@ export function gemm(
       for (; drawn < ahead; drawn++) {
         const row = <usize>drawn
         const kept: usize = residual == 0 ? 0 : residual + row * rRow
-        Tile.wide(a + row * aRow, packed, panel, k, c + row * cRow, 8, bias, kept, activation)
+        Wide.product(a + row * aRow, packed, panel, k, c + row * cRow, 8, bias, kept, activation)
       }
     }
     // Blocks of whole tiles, all about as high as each other; so are the tiles of a block.
@@ -120,12 +121,7 @@ function finish(
   rRow: usize,
   activation: i32,
 ): void {
-  if (rows == 6) Tile.product(6, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
-  else if (rows == 5) Tile.product(5, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
-  else if (rows == 4) Tile.product(4, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
-  else if (rows == 3) Tile.product(3, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
-  else if (rows == 2) Tile.product(2, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
-  else Tile.product(1, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
+  Tile.product(rows, FINISH, a, aRow, b, k, c, cRow, columns, bias, residual, rRow, activation)
 }
 
 /** Decoding: one row, limited by how fast B arrives. */
@@ -143,14 +139,14 @@ function oneRow(
   const isStreamed = panel <= STREAMED_PANEL && <usize>n * <usize>k >= STREAMED
   let j = 0
   for (; !isStreamed && j + 8 * (WIDE - 1) < n; j += 8 * WIDE) {
-    Tile.wide(a, packed, panel, k, c, min(8, n - j - 8 * (WIDE - 1)), bias, residual, activation)
+    Wide.product(a, packed, panel, k, c, min(8, n - j - 8 * (WIDE - 1)), bias, residual, activation)
     packed += <usize>WIDE * panel
     c += 32 * WIDE
     if (bias != 0) bias += 32 * WIDE
     if (residual != 0) residual += 32 * WIDE
   }
   for (; j < n; j += 8) {
-    Tile.product(1, FINISH, a, 0, packed, k, c, 0, min(8, n - j), bias, residual, 0, activation)
+    Tile.ofRows(1, FINISH, a, 0, packed, k, c, 0, min(8, n - j), bias, residual, 0, activation)
     packed += panel
     c += 32
     if (bias != 0) bias += 32

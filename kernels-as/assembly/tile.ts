@@ -3,7 +3,7 @@
 // Each element of the product is summed in one order over k, whatever the tile's height or width: that is why a row's
 // bits do not depend on how many rows are computed with it.
 import { Lanes } from './lanes'
-import { Functions, NONE } from './math'
+import { Line } from './line'
 
 /**
  * Rows of a full tile at most: as many as the 16 registers of x64 hold beside three operands. A fused multiply-add needs
@@ -15,9 +15,6 @@ const TILE_ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4
 export function tileRows(asked: i32): i32 {
   return asked > 0 ? min(asked, TILE_ROWS) : TILE_ROWS
 }
-
-/** Panels that one row meets at a time. */
-export const WIDE = 6
 
 /**
  * k is summed in up to eight parts, each by itself, which are then added in order: rounding errors of a chain grow with
@@ -33,13 +30,43 @@ export const FINISH = 0 // bias, activation, residual, store the columns that ex
 export const STORE = 1 // store 8
 export const FOLD = 2 // attention: to = to · rescale + sums, the columns that exist
 
-/**
- * rows × 8 sums over k. `a`: rows of A, `aStride` bytes apart; `b`: a panel [k][8]. The line of row r goes to
- * `to + r·toStride`, `columns` of it exist. FINISH: `extra` is the bias or 0, `residual` and its stride as `to`.
- * FOLD: `extra` holds one factor per row.
- */
+/** The sums of a tile, and what becomes of them. */
 export abstract class Tile {
+  /**
+   * rows × 8 sums over k. `a`: rows of A, `aStride` bytes apart; `b`: a panel [k][8]. The line of row r goes to
+   * `to + r·toStride`, `columns` of it exist. FINISH: `extra` is the bias or 0, `residual` and its stride as `to`.
+   * FOLD: `extra` holds one factor per row.
+   */
   @inline static product(
+    rows: i32,
+    job: i32,
+    a: usize,
+    aStride: usize,
+    b: usize,
+    k: i32,
+    to: usize,
+    toStride: usize,
+    columns: i32,
+    extra: usize,
+    residual: usize,
+    residualStride: usize,
+    activation: i32,
+  ): void {
+    if (TILE_ROWS >= 6 && rows == 6)
+      Tile.ofRows(6, job, a, aStride, b, k, to, toStride, columns, extra, residual, residualStride, activation)
+    else if (TILE_ROWS >= 5 && rows == 5)
+      Tile.ofRows(5, job, a, aStride, b, k, to, toStride, columns, extra, residual, residualStride, activation)
+    else if (rows == 4)
+      Tile.ofRows(4, job, a, aStride, b, k, to, toStride, columns, extra, residual, residualStride, activation)
+    else if (rows == 3)
+      Tile.ofRows(3, job, a, aStride, b, k, to, toStride, columns, extra, residual, residualStride, activation)
+    else if (rows == 2)
+      Tile.ofRows(2, job, a, aStride, b, k, to, toStride, columns, extra, residual, residualStride, activation)
+    else Tile.ofRows(1, job, a, aStride, b, k, to, toStride, columns, extra, residual, residualStride, activation)
+  }
+
+  /** The same of a number of rows that the compiler knows. */
+  @inline static ofRows(
     rows: i32,
     job: i32,
     a: usize,
@@ -88,6 +115,114 @@ export abstract class Tile {
     const part = (<usize>partLength(job, k)) << 5
     while (b < end) {
       const stop = min(b + part, end)
+      if (rows > 4) {
+        // Four steps of k a turn: an engine asks in each turn whether it shall stop, too. Where it checks the bounds of
+        // memory in code, a load costs a branch: of five rows, two have their elements spread from a vector, for which
+        // six rows leave no register.
+        while (stop - b >= 128) {
+          const four0 = Tile.four(rows == 5, a0)
+          const four1 = Tile.four(rows == 5, a1)
+          let left = v128.load(b)
+          let right = v128.load(b, 16)
+          let x = Tile.element(rows == 5, four0, a0, 0)
+          l0 = Lanes.madd(x, left, l0)
+          h0 = Lanes.madd(x, right, h0)
+          x = Tile.element(rows == 5, four1, a1, 0)
+          l1 = Lanes.madd(x, left, l1)
+          h1 = Lanes.madd(x, right, h1)
+          x = v128.load32_splat(a2)
+          l2 = Lanes.madd(x, left, l2)
+          h2 = Lanes.madd(x, right, h2)
+          x = v128.load32_splat(a3)
+          l3 = Lanes.madd(x, left, l3)
+          h3 = Lanes.madd(x, right, h3)
+          x = v128.load32_splat(a4)
+          l4 = Lanes.madd(x, left, l4)
+          h4 = Lanes.madd(x, right, h4)
+          if (rows > 5) {
+            x = v128.load32_splat(a5)
+            l5 = Lanes.madd(x, left, l5)
+            h5 = Lanes.madd(x, right, h5)
+          }
+
+          left = v128.load(b, 32)
+          right = v128.load(b, 48)
+          x = Tile.element(rows == 5, four0, a0, 1)
+          l0 = Lanes.madd(x, left, l0)
+          h0 = Lanes.madd(x, right, h0)
+          x = Tile.element(rows == 5, four1, a1, 1)
+          l1 = Lanes.madd(x, left, l1)
+          h1 = Lanes.madd(x, right, h1)
+          x = v128.load32_splat(a2, 4)
+          l2 = Lanes.madd(x, left, l2)
+          h2 = Lanes.madd(x, right, h2)
+          x = v128.load32_splat(a3, 4)
+          l3 = Lanes.madd(x, left, l3)
+          h3 = Lanes.madd(x, right, h3)
+          x = v128.load32_splat(a4, 4)
+          l4 = Lanes.madd(x, left, l4)
+          h4 = Lanes.madd(x, right, h4)
+          if (rows > 5) {
+            x = v128.load32_splat(a5, 4)
+            l5 = Lanes.madd(x, left, l5)
+            h5 = Lanes.madd(x, right, h5)
+          }
+
+          left = v128.load(b, 64)
+          right = v128.load(b, 80)
+          x = Tile.element(rows == 5, four0, a0, 2)
+          l0 = Lanes.madd(x, left, l0)
+          h0 = Lanes.madd(x, right, h0)
+          x = Tile.element(rows == 5, four1, a1, 2)
+          l1 = Lanes.madd(x, left, l1)
+          h1 = Lanes.madd(x, right, h1)
+          x = v128.load32_splat(a2, 8)
+          l2 = Lanes.madd(x, left, l2)
+          h2 = Lanes.madd(x, right, h2)
+          x = v128.load32_splat(a3, 8)
+          l3 = Lanes.madd(x, left, l3)
+          h3 = Lanes.madd(x, right, h3)
+          x = v128.load32_splat(a4, 8)
+          l4 = Lanes.madd(x, left, l4)
+          h4 = Lanes.madd(x, right, h4)
+          if (rows > 5) {
+            x = v128.load32_splat(a5, 8)
+            l5 = Lanes.madd(x, left, l5)
+            h5 = Lanes.madd(x, right, h5)
+          }
+
+          left = v128.load(b, 96)
+          right = v128.load(b, 112)
+          x = Tile.element(rows == 5, four0, a0, 3)
+          l0 = Lanes.madd(x, left, l0)
+          h0 = Lanes.madd(x, right, h0)
+          x = Tile.element(rows == 5, four1, a1, 3)
+          l1 = Lanes.madd(x, left, l1)
+          h1 = Lanes.madd(x, right, h1)
+          x = v128.load32_splat(a2, 12)
+          l2 = Lanes.madd(x, left, l2)
+          h2 = Lanes.madd(x, right, h2)
+          x = v128.load32_splat(a3, 12)
+          l3 = Lanes.madd(x, left, l3)
+          h3 = Lanes.madd(x, right, h3)
+          x = v128.load32_splat(a4, 12)
+          l4 = Lanes.madd(x, left, l4)
+          h4 = Lanes.madd(x, right, h4)
+          if (rows > 5) {
+            x = v128.load32_splat(a5, 12)
+            l5 = Lanes.madd(x, left, l5)
+            h5 = Lanes.madd(x, right, h5)
+          }
+
+          a0 += 16
+          a1 += 16
+          a2 += 16
+          a3 += 16
+          a4 += 16
+          if (rows > 5) a5 += 16
+          b += 128
+        }
+      }
       while (b < stop) {
         const left = v128.load(b)
         const right = v128.load(b, 16)
@@ -190,124 +325,20 @@ export abstract class Tile {
     }
   }
 
-  /** One row of A by six panels, `panel` bytes apart: twelve independent chains hide the latency of a multiply-add. */
-  @inline static wide(
-    a: usize,
-    b: usize,
-    panel: usize,
-    k: i32,
-    to: usize,
-    columns: i32,
-    bias: usize,
-    residual: usize,
-    activation: i32,
-  ): void {
-    let l0 = Lanes.zero()
-    let h0 = Lanes.zero()
-    let l1 = Lanes.zero()
-    let h1 = Lanes.zero()
-    let l2 = Lanes.zero()
-    let h2 = Lanes.zero()
-    let l3 = Lanes.zero()
-    let h3 = Lanes.zero()
-    let l4 = Lanes.zero()
-    let h4 = Lanes.zero()
-    let l5 = Lanes.zero()
-    let h5 = Lanes.zero()
-    let low0 = Lanes.zero()
-    let high0 = Lanes.zero()
-    let low1 = Lanes.zero()
-    let high1 = Lanes.zero()
-    let low2 = Lanes.zero()
-    let high2 = Lanes.zero()
-    let low3 = Lanes.zero()
-    let high3 = Lanes.zero()
-    let low4 = Lanes.zero()
-    let high4 = Lanes.zero()
-    let low5 = Lanes.zero()
-    let high5 = Lanes.zero()
-    let b0 = b
-    let b1 = b0 + panel
-    let b2 = b1 + panel
-    let b3 = b2 + panel
-    let b4 = b3 + panel
-    let b5 = b4 + panel
-    const end = b + ((<usize>k) << 5)
-    const part = (<usize>partLength(FINISH, k)) << 5
-    while (b0 < end) {
-      const stop = min(b0 + part, end)
-      while (b0 < stop) {
-        const x = v128.load32_splat(a)
-        l0 = Lanes.madd(x, v128.load(b0), l0)
-        h0 = Lanes.madd(x, v128.load(b0, 16), h0)
-        l1 = Lanes.madd(x, v128.load(b1), l1)
-        h1 = Lanes.madd(x, v128.load(b1, 16), h1)
-        l2 = Lanes.madd(x, v128.load(b2), l2)
-        h2 = Lanes.madd(x, v128.load(b2, 16), h2)
-        l3 = Lanes.madd(x, v128.load(b3), l3)
-        h3 = Lanes.madd(x, v128.load(b3, 16), h3)
-        l4 = Lanes.madd(x, v128.load(b4), l4)
-        h4 = Lanes.madd(x, v128.load(b4, 16), h4)
-        l5 = Lanes.madd(x, v128.load(b5), l5)
-        h5 = Lanes.madd(x, v128.load(b5, 16), h5)
-        a += 4
-        b0 += 32
-        b1 += 32
-        b2 += 32
-        b3 += 32
-        b4 += 32
-        b5 += 32
-      }
-      low0 = f32x4.add(low0, l0)
-      high0 = f32x4.add(high0, h0)
-      l0 = Lanes.zero()
-      h0 = Lanes.zero()
-      low1 = f32x4.add(low1, l1)
-      high1 = f32x4.add(high1, h1)
-      l1 = Lanes.zero()
-      h1 = Lanes.zero()
-      low2 = f32x4.add(low2, l2)
-      high2 = f32x4.add(high2, h2)
-      l2 = Lanes.zero()
-      h2 = Lanes.zero()
-      low3 = f32x4.add(low3, l3)
-      high3 = f32x4.add(high3, h3)
-      l3 = Lanes.zero()
-      h3 = Lanes.zero()
-      low4 = f32x4.add(low4, l4)
-      high4 = f32x4.add(high4, h4)
-      l4 = Lanes.zero()
-      h4 = Lanes.zero()
-      low5 = f32x4.add(low5, l5)
-      high5 = f32x4.add(high5, h5)
-      l5 = Lanes.zero()
-      h5 = Lanes.zero()
-    }
-    const next: usize = bias != 0 ? 32 : 0
-    const kept: usize = residual != 0 ? 32 : 0
-    finishLine(low0, high0, to, 8, bias, residual, activation)
-    to += 32
-    bias += next
-    residual += kept
-    finishLine(low1, high1, to, 8, bias, residual, activation)
-    to += 32
-    bias += next
-    residual += kept
-    finishLine(low2, high2, to, 8, bias, residual, activation)
-    to += 32
-    bias += next
-    residual += kept
-    finishLine(low3, high3, to, 8, bias, residual, activation)
-    to += 32
-    bias += next
-    residual += kept
-    finishLine(low4, high4, to, 8, bias, residual, activation)
-    to += 32
-    bias += next
-    residual += kept
-    finishLine(low5, high5, to, columns, bias, residual, activation)
+  /** The next four elements of a row of A, where they are held. */
+  @inline static four(isHeld: bool, a: usize): v128 {
+    return isHeld ? v128.load(a) : Lanes.zero()
   }
 
+  /** The `i`th of them in each lane, from memory where they are not held. */
+  @inline static element(isHeld: bool, four: v128, a: usize, i: i32): v128 {
+    if (i == 0) return isHeld ? v128.shuffle<f32>(four, four, 0, 0, 0, 0) : v128.load32_splat(a)
+    if (i == 1) return isHeld ? v128.shuffle<f32>(four, four, 1, 1, 1, 1) : v128.load32_splat(a, 4)
+    if (i == 2) return isHeld ? v128.shuffle<f32>(four, four, 2, 2, 2, 2) : v128.load32_splat(a, 8)
+    return isHeld ? v128.shuffle<f32>(four, four, 3, 3, 3, 3) : v128.load32_splat(a, 12)
+  }
+
+  /** What becomes of the sums of row `r`. */
   @inline static line(
     job: i32,
     low: v128,
@@ -328,94 +359,10 @@ export abstract class Tile {
         v128.store(to, Lanes.madd(v128.load(to), rescale, low))
         v128.store(to, Lanes.madd(v128.load(to, 16), rescale, high), 16)
       } else {
-        foldColumns(low, high, to, columns, rescale)
+        Line.foldColumns(low, high, to, columns, rescale)
       }
     } else {
-      finishLine(low, high, to, columns, extra, residual, activation)
+      Line.finishAny(low, high, to, columns, extra, residual, activation)
     }
   }
-}
-
-/** What ends a line of 8 sums, of whatever they were made. */
-export abstract class Line {
-  /** Bias, activation and residual; stores the `columns` that exist. */
-  @inline static finish(
-    low: v128,
-    high: v128,
-    to: usize,
-    columns: i32,
-    bias: usize,
-    residual: usize,
-    activation: i32,
-  ): void {
-    if (columns == 8 && activation == NONE) {
-      if (bias != 0) {
-        low = f32x4.add(low, v128.load(bias))
-        high = f32x4.add(high, v128.load(bias, 16))
-      }
-      if (residual != 0) {
-        low = f32x4.add(low, v128.load(residual))
-        high = f32x4.add(high, v128.load(residual, 16))
-      }
-      v128.store(to, low)
-      v128.store(to, high, 16)
-    } else {
-      finishLine(low, high, to, columns, bias, residual, activation)
-    }
-  }
-}
-
-/** Stores the first `columns` of 8. */
-function storeColumns(low: v128, high: v128, to: usize, columns: i32): void {
-  if (columns >= 4) {
-    v128.store(to, low)
-    if (columns > 4) Lanes.storePart(to + 16, high, columns - 4)
-  } else {
-    Lanes.storePart(to, low, columns)
-  }
-}
-
-/** The `columns` < 8 elements at `from`: the first four of them, or the others, then zeros. */
-function loadLow(from: usize, columns: i32): v128 {
-  return columns >= 4 ? v128.load(from) : Lanes.loadPart(from, columns)
-}
-function loadHigh(from: usize, columns: i32): v128 {
-  return columns > 4 ? Lanes.loadPart(from + 16, columns - 4) : Lanes.zero()
-}
-
-function finishLine(
-  low: v128,
-  high: v128,
-  to: usize,
-  columns: i32,
-  bias: usize,
-  residual: usize,
-  activation: i32,
-): void {
-  const whole = columns == 8
-  if (bias != 0) {
-    low = f32x4.add(low, whole ? v128.load(bias) : loadLow(bias, columns))
-    high = f32x4.add(high, whole ? v128.load(bias, 16) : loadHigh(bias, columns))
-  }
-  if (activation != 0) {
-    low = Functions.activate(low, activation)
-    high = Functions.activate(high, activation)
-  }
-  if (residual != 0) {
-    low = f32x4.add(low, whole ? v128.load(residual) : loadLow(residual, columns))
-    high = f32x4.add(high, whole ? v128.load(residual, 16) : loadHigh(residual, columns))
-  }
-  if (whole) {
-    v128.store(to, low)
-    v128.store(to, high, 16)
-  } else {
-    storeColumns(low, high, to, columns)
-  }
-}
-
-/** As a whole line is folded, the first `columns` < 8. */
-function foldColumns(low: v128, high: v128, to: usize, columns: i32, rescale: v128): void {
-  low = Lanes.madd(loadLow(to, columns), rescale, low)
-  high = Lanes.madd(loadHigh(to, columns), rescale, high)
-  storeColumns(low, high, to, columns)
 }

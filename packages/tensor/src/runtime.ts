@@ -11,6 +11,14 @@ const agentOf = (globals: Globals): string => globals.navigator?.userAgent ?? ''
 export const isWorkerd = (globals: Globals = globalThis as Globals): boolean =>
   agentOf(globals) === 'Cloudflare-Workers'
 
+/** The version of Deno, where this is Deno. */
+const denoVersion = (globals: Globals): string | undefined =>
+  globals.process?.versions?.deno ?? /Deno\/([\d.]+)/.exec(agentOf(globals))?.[1]
+
+/** Whether V8 compares every address with the size of the memory here, as it does where it may not handle faults. */
+export const checksBounds = (globals: Globals = globalThis as Globals): boolean =>
+  isWorkerd(globals) || denoVersion(globals) !== undefined
+
 /** Browsers by what their user agent holds, the more particular ones first. */
 const BROWSERS: readonly (readonly [name: string, pattern: RegExp])[] = [
   ['Firefox', /Firefox\/([\d.]+)/],
@@ -26,7 +34,7 @@ export function runtimeName(globals: Globals = globalThis as Globals): string {
   if (isWorkerd(globals)) return 'workerd'
   // Both say that they are Node, too.
   if (versions.bun) return `Bun ${versions.bun}`
-  const deno = versions.deno ?? /Deno\/([\d.]+)/.exec(agent)?.[1]
+  const deno = denoVersion(globals)
   if (deno) return `Deno ${deno}`
   for (const [name, pattern] of BROWSERS) {
     const version = pattern.exec(agent)?.[1]
