@@ -324,6 +324,12 @@ describe('when something is wrong', () => {
       2,
       /^--max-new-tokens is for text-generation, not for image-classification/,
     ],
+    [
+      'an option that is taken for another',
+      ['run', 'image-classification', 'examples/images/ship.png', '--top-k', '3'],
+      2,
+      /^--top-k is for text-generation, not for image-classification, which has --topk$/m,
+    ],
     ['sampling from nothing', ['run', 'text-generation', 'x', '--top-p', '0'], 2, /number above 0 and at most 1/],
     ['no penalty', ['run', 'text-generation', 'x', '--repetition-penalty', '0'], 2, /number above 0\./],
     ['a prompt that is too long', ['run', 'text-generation', 'and it '.repeat(2000)], 1, /positions/],

@@ -1,10 +1,9 @@
 /** `prismal doctor`, in this runtime and in ones that lack something. */
-import { spawn } from 'node:child_process'
 import { cpSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { ended, prismal } from './prismal-command.js'
+import { prismal, start } from './prismal-command.js'
 import { temporaryFolder } from './temporary-folder.js'
 
 it('tells what is here in lines, and in one object', async () => {
@@ -33,11 +32,7 @@ it('says what to do about what is missing', async () => {
       cpSync(`packages/${name}/${part}`, join(folder, part), { recursive: true })
   }
   const doctor = (...flags: string[]) =>
-    ended(
-      spawn(process.execPath, [...flags, 'node_modules/prismal/bin/prismal.js', 'doctor'], {
-        ...{ cwd: lonely, stdio: ['ignore', 'pipe', 'pipe'] },
-      }),
-    )
+    start(process.execPath, [...flags, 'node_modules/prismal/bin/prismal.js', 'doctor'], { cwd: lonely }).ended
   const { code, out, err } = await doctor()
   expect({ code, err }).toEqual({ code: 0, err: '' })
   expect(out).toContain('→ @prismal/vit-cifar10 is not installed\n  npm install @prismal/vit-cifar10')

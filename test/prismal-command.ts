@@ -1,5 +1,6 @@
-/** The commands as a person runs them: a process, and what it leaves when it ends. */
+/** The commands as people run them: processes, what they say, and how they end. */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { afterEach } from 'vitest'
 
 /** `prismal`, in the repository after a build. */
 export const CLI = 'packages/prismal/bin/prismal.js'
@@ -13,24 +14,78 @@ export interface Ended {
   readonly err: string
 }
 
-/** Starts `prismal …`. */
-export const startPrismal = (...args: string[]): ChildProcess =>
-  spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-
-/** What a process wrote until its end. Rejects where it could not be started. */
-export function ended(child: ChildProcess): Promise<Ended> {
-  let [out, err] = ['', '']
-  child.stdout?.on('data', chunk => {
-    out += chunk
-  })
-  child.stderr?.on('data', chunk => {
-    err += chunk
-  })
-  return new Promise((resolve, reject) => {
-    child.once('error', reject)
-    child.once('close', (code, signal) => resolve({ code, signal, out, err }))
-  })
+/** A process that was started, and what it has said so far. */
+export interface Running {
+  readonly child: ChildProcess
+  readonly pid: number
+  readonly said: { out: string; err: string }
+  readonly ended: Promise<Ended>
+  /** Resolves with the match once its output or errors match. Rejects where it ends before. */
+  until(pattern: RegExp): Promise<RegExpExecArray>
+  /** Asks it to end and waits until it has. */
+  end(signal?: NodeJS.Signals): Promise<Ended>
 }
 
-/** Runs `prismal …` and waits for its end. */
-export const prismal = (...args: string[]): Promise<Ended> => ended(startPrismal(...args))
+const running = new Set<Running>()
+/** Whatever a test leaves running is ended after it. */
+afterEach(async () => {
+  await Promise.all([...running].map(each => each.end('SIGKILL')))
+})
+
+export interface StartOptions {
+  readonly env?: NodeJS.ProcessEnv
+  readonly cwd?: string
+  /** An open file that its output goes to. */
+  readonly stdout?: number | 'pipe'
+}
+
+/** Starts a command. */
+export function start(
+  file: string,
+  args: readonly string[],
+  { stdout = 'pipe', ...options }: StartOptions = {},
+): Running {
+  const child = spawn(file, args, { stdio: ['ignore', stdout, 'pipe'], ...options })
+  const said = { out: '', err: '' }
+  const watchers = new Set<() => void>()
+  child.stdout?.on('data', chunk => {
+    said.out += chunk
+    for (const look of watchers) look()
+  })
+  child.stderr?.on('data', chunk => {
+    said.err += chunk
+    for (const look of watchers) look()
+  })
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code, signal) => resolve({ code, signal, ...said }))
+  })
+  const process: Running = {
+    ...{ child, pid: child.pid as number, said, ended },
+    until: pattern =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          const match = pattern.exec(said.out) ?? pattern.exec(said.err)
+          if (!match) return
+          watchers.delete(look)
+          resolve(match)
+        }
+        watchers.add(look)
+        look()
+        ended.then(({ code, out, err }) => reject(new Error(`it ended with ${code} before: ${out}${err}`)), reject)
+      }),
+    end(signal = 'SIGTERM') {
+      child.kill(signal)
+      return ended
+    },
+  }
+  running.add(process)
+  void ended.finally(() => running.delete(process)).catch(() => {})
+  return process
+}
+
+/** Starts `prismal …`. */
+export const startPrismal = (...args: string[]): Running => start(process.execPath, [CLI, ...args])
+
+/** Runs `prismal …` to its end. */
+export const prismal = (...args: string[]): Promise<Ended> => startPrismal(...args).ended

@@ -1,9 +1,8 @@
 /** `prismal eval` as a person runs it: tables, files, messages, and what is left when it is ended. */
-import type { ChildProcess } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, watch, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { type Ended, ended, startPrismal } from '../prismal-command.js'
+import { type Ended, type Running, startPrismal } from '../prismal-command.js'
 import { temporaryFolder } from '../temporary-folder.js'
 import { cifarFile } from './data.js'
 
@@ -11,8 +10,8 @@ const folder = temporaryFolder()
 const images = join(folder, 'test_batch.bin')
 writeFileSync(images, cifarFile(16))
 
-const start = (...args: string[]): ChildProcess => startPrismal('eval', ...args)
-const evaluate = (...args: string[]): Promise<Ended> => ended(start(...args))
+const start = (...args: string[]): Running => startPrismal('eval', ...args)
+const evaluate = (...args: string[]): Promise<Ended> => start(...args).ended
 
 /** Resolves once a finished cell lies in the folder. */
 function firstCell(out: string): Promise<void> {
@@ -60,10 +59,8 @@ describe('prismal eval', () => {
     const [out, whole] = [join(folder, 'killed'), join(folder, 'whole')]
     const found = firstCell(out)
     const child = start(...grid, '--out', out)
-    const end = ended(child)
     await found
-    child.kill('SIGKILL')
-    expect((await end).signal).toBe('SIGKILL')
+    expect((await child.end('SIGKILL')).signal).toBe('SIGKILL')
     const finished = readdirSync(out).filter(name => name.endsWith('.json'))
     expect(finished.length).toBeLessThan(5)
     const [again, anew] = [await evaluate(...grid, '--out', out, '--json'), await evaluate(...grid, '--out', whole)]
@@ -79,10 +76,8 @@ describe('prismal eval', () => {
     const out = join(folder, 'interrupted')
     const found = firstCell(out)
     const child = start(...grid, '--out', out)
-    const end = ended(child)
     await found
-    child.kill('SIGINT')
-    const { code, err } = await end
+    const { code, err } = await child.end('SIGINT')
     expect({ code, err }).toEqual({ code: 1, err: 'interrupted: finished cells are kept where --out was given\n' })
     expect(readdirSync(out).filter(name => name.endsWith('.json')).length).toBeGreaterThan(0)
   })

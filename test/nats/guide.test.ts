@@ -5,8 +5,7 @@ import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { hasNatsServer } from '../nats-server.js'
-import { type Running, start } from '../network/processes.js'
-import { CLI } from '../prismal-command.js'
+import { CLI, type Running, start } from '../prismal-command.js'
 import { temporaryFolder } from '../temporary-folder.js'
 
 const guide = readFileSync('docs/nats.md', 'utf8')

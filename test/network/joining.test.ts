@@ -27,9 +27,9 @@ import {
   tokensOf,
 } from '../distribution/subjects.js'
 import { runProgram } from '../pipeline/ended-process.js'
-import { CLI } from '../prismal-command.js'
+import { CLI, prismal, type Running, start } from '../prismal-command.js'
 import { temporaryFolder } from '../temporary-folder.js'
-import { prismal, type Running, start, startWorker } from './processes.js'
+import { startWorker } from './worker-process.js'
 
 const [subject] = families
 const VIT = 'models/vit-cifar10'

@@ -8,7 +8,7 @@ import { bits } from '../compare.js'
 import { families, inMemory, load, rowsOf, sequenceFor, subjects } from '../distribution/subjects.js'
 import { hasNatsServer, type NatsServer, natsServer } from '../nats-server.js'
 import { sharedFolder } from '../shared-folder.js'
-import { startWorker } from './processes.js'
+import { startWorker } from './worker-process.js'
 
 const reference = sharedFolder('reference')
 /** The fastest build that this runtime has: the others are held to the same cases within one process. */

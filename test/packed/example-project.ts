@@ -10,7 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, delimiter, dirname, join } from 'node:path'
-import { type Running, start } from '../network/processes.js'
+import { type Running, start } from '../prismal-command.js'
 import { npm, PACKAGES, type PackageName, type Packed, REPOSITORY } from './pack.js'
 import { RUNTIMES, type Runtime } from './runtimes.js'
 

@@ -1,10 +1,9 @@
 /** `prismal secret` and the files that it writes: who may read them, and what is said where something is wrong. */
-import { spawn } from 'node:child_process'
 import { chmodSync, closeSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { HandshakeError, readSecretFile } from 'prismal/distribute'
 import { describe, expect, test } from 'vitest'
-import { CLI, type Ended, ended } from '../prismal-command.js'
+import { CLI, type Ended, start } from '../prismal-command.js'
 import { temporaryFolder } from '../temporary-folder.js'
 
 const SECRET = /prismal-secret-1\.[\w-]{48}/
@@ -12,7 +11,7 @@ const folder = temporaryFolder()
 
 /** Runs `prismal …`; standard output goes to the file where one is given. */
 const prismal = (args: readonly string[], stdout?: number): Promise<Ended> =>
-  ended(spawn(process.execPath, [CLI, ...args], { stdio: ['ignore', stdout ?? 'pipe', 'pipe'] }))
+  start(process.execPath, [CLI, ...args], { stdout: stdout ?? 'pipe' }).ended
 
 const file = (name: string, text: string, mode = 0o600): string => {
   const path = join(folder, name)
