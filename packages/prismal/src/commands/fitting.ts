@@ -17,9 +17,15 @@ export function expectFitting(
   task: string,
   tasksOf: Readonly<Record<string, readonly string[]>>,
 ): void {
-  for (const [name, tasks] of Object.entries(tasksOf))
-    if (isGiven(command, name) && !tasks.includes(task))
-      command.error(`error: ${longName(command, name)} is for ${tasks.join(', ')}, not for ${task}`)
+  for (const [name, tasks] of Object.entries(tasksOf)) {
+    if (!isGiven(command, name) || tasks.includes(task)) continue
+    // `--topk` and `--top-k` are taken for each other.
+    const alike = Object.keys(tasksOf).find(
+      other => other.toLowerCase() === name.toLowerCase() && tasksOf[other]?.includes(task),
+    )
+    const hint = alike ? `, which has ${longName(command, alike)}` : ''
+    command.error(`error: ${longName(command, name)} is for ${tasks.join(', ')}, not for ${task}${hint}`)
+  }
 }
 
 /** `--min-tokens` of `minTokens`. */
