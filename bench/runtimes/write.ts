@@ -28,8 +28,9 @@ function markdownOf(cold: ColdStartFindings, speeds: SpeedFindings): string {
     `${cpu}, ${cores} cores, ${platform}, ${date}. Medians of ${rounds} turns that alternate. Made by \`npm run bench:runtimes\`.`,
     '## Speed',
     `Milliseconds a call, the fastest of a turn; one thread, f32. Beside them the speed relative to ${STANDARD}'s, turn by turn (and the spread of it). Bun's engine, JavaScriptCore, ` +
-      'fuses no multiply-add, with relaxed SIMD either; Node 20 has no relaxed SIMD. Deno has V8 check the bounds of memory in code rather than by guard ' +
-      'pages, which some processors hide and others do not (node --disable-wasm-trap-handler shows what it costs). workerd is timed from outside.',
+      'fuses no multiply-add, with relaxed SIMD either; Node 20 has no relaxed SIMD. Deno and workerd have V8 check the bounds of memory in code rather ' +
+      'than by guard pages, which some processors hide and others do not (node --disable-wasm-trap-handler shows what it costs), and so compute by tiles of five rows, which ' +
+      'load less. workerd is timed from outside.',
     speedTable(speeds),
     '## Cold start',
     'From the start of a process to its end with a first answer: vit-cifar10, a JPEG, all files in memory; milliseconds. ' +
