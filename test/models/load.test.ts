@@ -419,6 +419,17 @@ describe('a folder', () => {
   })
 })
 
+it('says what it is given instead of files and an engine', async () => {
+  const load = loadModel as (files?: unknown, options?: unknown) => Promise<unknown>
+  const engine = await createEngine()
+  const noFiles = { code: 'bad-input', message: expect.stringContaining('openFiles() of @prismal/models/node') }
+  await expect(load('models/vit', { engine })).rejects.toMatchObject(noFiles)
+  await expect(load(undefined, { engine })).rejects.toMatchObject(noFiles)
+  const noEngine = { code: 'bad-input', message: expect.stringContaining('createEngine()') }
+  const files = await folderFiles(newFolder())
+  for (const options of [undefined, {}]) await expect(load(files, options)).rejects.toMatchObject(noEngine)
+})
+
 /** The weights dealt to three files, and an index of them. */
 function writeShards(folder: string, { config, weights }: TinyModel): string {
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config))

@@ -52,7 +52,10 @@ export interface LoadOptions {
  * On a rehearsal (`rehearsalEngine`) only config.json and the headers are read, and memory is counted.
  */
 export async function loadOneOf(families: Families, files: ModelFiles, options: LoadOptions): Promise<Model> {
-  const { engine, dtype, warn = console.warn, signal, progress } = options
+  expectFiles(files)
+  const { engine, dtype, warn = console.warn, signal, progress } = options ?? {}
+  if (!engine)
+    throw new InputError('a model is loaded for an engine, which is missing: { engine: await createEngine() }')
   if (dtype !== undefined && !PRECISIONS.includes(dtype))
     throw new InputError(`dtype is ${JSON.stringify(dtype)}, not one of ${PRECISIONS.join(', ')}`)
   const scope = engine.root.child()
@@ -74,6 +77,15 @@ export async function loadOneOf(families: Families, files: ModelFiles, options: 
   } finally {
     await files.close?.()
   }
+}
+
+/** Throws where `files` are none: a location looks like them to people who write without types. */
+function expectFiles(files: unknown): void {
+  if (typeof (files as Partial<ModelFiles> | undefined)?.size === 'function') return
+  const found = typeof files === 'string' ? JSON.stringify(files) : typeof files
+  throw new InputError(
+    `files is ${found}: openFiles() of @prismal/models/node, urlFiles() and memoryFiles() make a model's files`,
+  )
 }
 
 function precisionOf(files: ModelFiles, headers: readonly StoredTensor[], asked: Precision | undefined): Precision {
