@@ -26,6 +26,13 @@ it('is stopped by its signal, with the reason', async () => {
   await expect(pipeline('text-generation', chronicle, options)).rejects.toBe(reason)
 })
 
+it('refuses options that there are not', async () => {
+  for (const [name, value] of Object.entries({ device: 'webgpu', dytpe: 'q8', thread: 2 }))
+    await expect(pipeline('text-generation', chronicle, { [name]: value } as object)).rejects.toThrow(
+      new RegExp(`^there is no option ${name} \\(devices, backend, module, .*signal\\)$`),
+    )
+})
+
 it('takes null for absent: the default model, and no options', async () => {
   const options = { warn: null, dtype: null, worker: null, signal: null, progress_callback: null }
   for (const given of [null, undefined, options as unknown as PipelineOptions]) {

@@ -189,6 +189,32 @@ describe('a URL', () => {
     }
   })
 
+  it('of nobody that answers, by its address', async () => {
+    const nobody = createServer()
+    await new Promise<void>(resolve => nobody.listen(0, '127.0.0.1', resolve))
+    const url = `http://127.0.0.1:${(nobody.address() as AddressInfo).port}`
+    await new Promise(resolve => nobody.close(resolve))
+    const error = await failure(urlFiles(url))
+    expect(error).toBeInstanceOf(ModelError)
+    expect(error.message).toContain(`${url}/config.json: `)
+  })
+
+  it.each(['config.json', 'model.safetensors'])(
+    'of a server that never answers for %s, until a signal ends it',
+    async silent => {
+      get = withRanges
+      const abort = new AbortController()
+      const stuck = new Error('it takes too long')
+      head = (request, response) => {
+        if (request.url?.endsWith(silent)) abort.abort(stuck)
+        else response.setHeader('content-length', readFileSync(join(folder, 'config.json')).length).end()
+      }
+      const engine = await createEngine()
+      await expect(loadModel(urlFiles(base()), { engine, signal: abort.signal })).rejects.toBe(stuck)
+      engine.dispose()
+    },
+  )
+
   it('of a server that fails, or sends too little', async () => {
     get = (request, response, bytes) => {
       if (request.url?.endsWith('config.json')) withRanges(request, response, bytes)

@@ -1,5 +1,7 @@
 /** Images as a pipeline is given them: what they may be, and what the preprocessor makes of them. */
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { InputError, ModelError } from '@prismal/models'
@@ -57,6 +59,21 @@ describe('pixels', () => {
     await expect(classify(image(data))).rejects.toThrow(
       new InputError(`pixels are bytes (Uint8Array or Uint8ClampedArray); ${name} was given`),
     )
+  })
+
+  it('from an address whose server never answers, until a signal ends it', async () => {
+    const abort = new AbortController()
+    const stuck = new Error('it takes too long')
+    const silent = createServer(() => abort.abort(stuck))
+    await new Promise<void>(resolve => silent.listen(0, '127.0.0.1', resolve))
+    const address = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/cat.png`
+    await expect(classify(address, { signal: abort.signal })).rejects.toBe(stuck)
+    silent.closeAllConnections()
+    await new Promise(resolve => silent.close(resolve))
+  })
+
+  it('are called by the name of their file', async () => {
+    await expect(classify(new File(['no picture'], 'notes.txt'))).rejects.toThrow(/^notes\.txt is not /)
   })
 
   it.each([

@@ -1,5 +1,7 @@
 /** Devices that share requests, and the runner that has them do so. */
+
 import type { Model, Runner } from '@prismal/models'
+import { unlessAborted } from '@prismal/tensor'
 import { Device } from './device.js'
 import { type Answer, Devices, endAll } from './devices.js'
 import { DeviceError, PlanError } from './errors.js'
@@ -11,7 +13,6 @@ import { SharedRequest } from './shared-request.js'
 import type { Connection } from './transport.js'
 import { type MemoryOptions, memoryPair } from './transports/memory.js'
 import { portConnection, portPair } from './transports/message-port.js'
-import { unlessAborted } from './unless-aborted.js'
 
 /** A device as its cluster sees it. */
 export interface Member {

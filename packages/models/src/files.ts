@@ -5,10 +5,12 @@ import { ModelError } from './errors.js'
 export interface ModelFiles {
   /** The folder or URL, as messages name it and as another device would open it. */
   readonly location: string
+  /** Where each file is, where that is not below the location: what another thread opens. */
+  readonly urls?: Readonly<Record<string, string>>
   /** Bytes of a file, or undefined where it does not exist. */
-  size(name: string): Promise<number | undefined>
+  size(name: string, signal?: AbortSignal): Promise<number | undefined>
   /** Bytes [begin, end) of a file. Throws {@link ModelError} where it ends before. */
-  range(name: string, begin: number, end: number): Promise<Uint8Array<ArrayBuffer>>
+  range(name: string, begin: number, end: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>
   /**
    * The same bytes as a stream, in pieces of any size, without holding more than a few MB of them. A piece is valid until
    * the next one is asked for. Throws as `range` does, and the signal's reason once it aborts.
@@ -18,6 +20,20 @@ export interface ModelFiles {
   list?(): Promise<readonly string[]>
   /** Gives up what is held open. */
   close?(): Promise<void>
+}
+
+/** The same files; every read of them ends with the signal's reason once it aborts, as far as they can be ended. */
+export function endedBy(signal: AbortSignal | undefined, files: ModelFiles): ModelFiles {
+  if (!signal) return files
+  return {
+    location: files.location,
+    ...(files.urls && { urls: files.urls }),
+    size: name => files.size(name, signal),
+    range: (name, begin, end) => files.range(name, begin, end, signal),
+    ...(files.chunks && { chunks: (name, begin, end) => files.chunks!(name, begin, end, signal) }),
+    ...(files.list && { list: () => files.list!() }),
+    ...(files.close && { close: () => files.close!() }),
+  }
 }
 
 /** What people call a model by its location: the last part of a folder's path or of a URL, or the one `above` parts before it. */
@@ -39,6 +55,15 @@ export function addressOf(location: string): string | undefined {
   if (!URL.canParse(location, base))
     throw new ModelError(`${location} is relative to ${base}, which is no address: give the whole URL`)
   return new URL(location, base).href
+}
+
+/**
+ * A place as another thread finds it too, or what is no place as it is: a clone knows no `URL`, and what is relative to a
+ * page is not so to its workers. Throws as {@link addressOf} does.
+ */
+export function placeForThreads<Source>(source: Source | URL | string): Source | string {
+  if (source instanceof URL) return source.href
+  return typeof source === 'string' ? (addressOf(source) ?? source) : source
 }
 
 /** Bytes that are read at a time: few calls, and still small beside a cache. */
@@ -129,13 +154,18 @@ export function urlFiles(base: string | URL): ModelFiles {
   let waiting: Incoming | undefined
   const address = (name: string): string => `${location}/${name}`
 
-  const size = async (name: string): Promise<number | undefined> => {
+  const ask = (name: string, init: RequestInit, signal?: AbortSignal): Promise<Response> =>
+    fetch(address(name), { ...init, ...(signal && { signal }) }).catch(cause => {
+      throw signal?.aborted ? signal.reason : new ModelError(`${address(name)}: ${(cause as Error).message}`, { cause })
+    })
+
+  const size = async (name: string, signal?: AbortSignal): Promise<number | undefined> => {
     // A range is never compressed: without one the length may be that of what was.
     const headers = { range: 'bytes=0-' }
-    const told = toldSize(await fetch(address(name), { method: 'HEAD', headers }))
+    const told = toldSize(await ask(name, { method: 'HEAD', headers }, signal))
     if (told !== 'not told') return told
     // Some servers answer no HEAD, or without a length.
-    const response = await fetch(address(name), { headers })
+    const response = await ask(name, { headers }, signal)
     const size = toldSize(response)
     if (size === 'not told' && response.ok) return bodyLength(response)
     await response.body?.cancel()
@@ -151,9 +181,7 @@ export function urlFiles(base: string | URL): ModelFiles {
     if (before?.name === name && before.at <= begin) return { incoming: before, isWhole: true }
     await before?.reader?.cancel()
     const headers = { range: `bytes=${begin}-${end - 1}` }
-    const response = await fetch(address(name), { headers, ...(signal && { signal }) }).catch(cause => {
-      throw signal?.aborted ? cause : new ModelError(`${address(name)}: ${(cause as Error).message}`, { cause })
-    })
+    const response = await ask(name, { headers }, signal)
     if (!response.ok) throw new ModelError(`${address(name)}: HTTP ${response.status}`)
     const isWhole = response.status !== 206
     const incoming = { name, reader: response.body?.getReader(), at: isWhole ? 0 : begin, rest: new Uint8Array(0) }
@@ -186,15 +214,16 @@ export function urlFiles(base: string | URL): ModelFiles {
 
   return {
     location,
-    size: name => {
-      const known = sizes.get(name) ?? size(name)
+    size: (name, signal) => {
+      const known = sizes.get(name) ?? size(name, signal)
       sizes.set(name, known)
+      known.catch(() => sizes.delete(name))
       return known
     },
-    async range(name, begin, end) {
+    async range(name, begin, end, signal) {
       const bytes = new Uint8Array(end - begin)
       let at = 0
-      for await (const chunk of chunks(name, begin, end)) {
+      for await (const chunk of chunks(name, begin, end, signal)) {
         bytes.set(chunk, at)
         at += chunk.length
       }

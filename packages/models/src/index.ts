@@ -16,7 +16,16 @@ export {
 export * from './errors.js'
 export { blankSequence, type EstimateRequest, estimate, type Head, headOf } from './estimate.js'
 export { loadBert, loadGpt2, loadModel, loadVit, readShape, readUses, shapeOf } from './families.js'
-export { addressOf, folderName, type ModelFiles, readFile, readJson, urlFiles } from './files.js'
+export {
+  addressOf,
+  endedBy,
+  folderName,
+  type ModelFiles,
+  placeForThreads,
+  readFile,
+  readJson,
+  urlFiles,
+} from './files.js'
 export { checkOptions, type Emitted, type GenerateOptions, generate, type Prefilled } from './generate.js'
 export * from './image/image.js'
 export * from './image/preprocess.js'

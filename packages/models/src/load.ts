@@ -2,7 +2,7 @@
 import { type Engine, PRECISIONS, type Precision, type Scope } from '@prismal/tensor'
 import { Config, type Json, type StackShape } from './config.js'
 import { InputError, ModelError } from './errors.js'
-import { type ModelFiles, readJson } from './files.js'
+import { endedBy, type ModelFiles, readJson } from './files.js'
 import type { Model } from './model.js'
 import { checkRoomToLoad } from './room.js'
 import { type Naming, readHeaders, storedPrecision, WeightReader } from './weights/reader.js'
@@ -14,7 +14,7 @@ export interface Loading {
   readonly config: Config
   /** Gives tensors and matrices whose values come later: none may be looked at. */
   readonly weights: WeightReader
-  readonly base: Pick<Model, 'family' | 'location' | 'engine' | 'precision' | 'dispose'>
+  readonly base: Pick<Model, 'family' | 'location' | 'urls' | 'engine' | 'precision' | 'dispose'>
 }
 
 /** A model whose weights have their memory, but not yet their values. */
@@ -51,14 +51,14 @@ export interface LoadOptions {
  * supported, and `MemoryError`, before any weight is read, where they will not fit; the engine's memory is then as before.
  * On a rehearsal (`rehearsalEngine`) only config.json and the headers are read, and memory is counted.
  */
-export async function loadOneOf(families: Families, files: ModelFiles, options: LoadOptions): Promise<Model> {
-  expectFiles(files)
+export async function loadOneOf(families: Families, given: ModelFiles, options: LoadOptions): Promise<Model> {
+  expectFiles(given)
   const { engine, dtype, warn = console.warn, signal, progress } = options ?? {}
-  if (!engine)
-    throw new InputError('a model is loaded for an engine, which is missing: { engine: await createEngine() }')
+  if (!engine) throw new InputError('there is no engine; give { engine: await createEngine() }')
   if (dtype !== undefined && !PRECISIONS.includes(dtype))
     throw new InputError(`dtype is ${JSON.stringify(dtype)}, not one of ${PRECISIONS.join(', ')}`)
   const scope = engine.root.child()
+  const files = endedBy(signal, given)
   try {
     signal?.throwIfAborted()
     const json = await readConfig(files)
@@ -118,7 +118,8 @@ async function loadInto(
     scope.dispose()
     engine.dispose()
   }
-  const base = { family: name, location: files.location, engine, precision, dispose }
+  const { location, urls } = files
+  const base = { family: name, location, ...(urls && { urls }), engine, precision, dispose }
   const model = family.load({ config, weights, base })
   await weights.read(reading)
   const unused = weights.unused()

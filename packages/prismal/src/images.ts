@@ -21,10 +21,11 @@ export type ImageInput =
   | { readonly width: number; readonly height: number; readonly data: Uint8Array | Uint8ClampedArray }
   | Drawable
 
-/** Throws `InputError` where it cannot be read or is not an image. */
-export async function readImage(input: ImageInput): Promise<Image> {
-  if (typeof input === 'string' || input instanceof URL) return decodeImage(await bytesAt(input), String(input))
-  if (input instanceof Blob) return decodeImage(new Uint8Array(await input.arrayBuffer()), 'the Blob')
+/** Throws `InputError` where it cannot be read or is not an image, and the signal's reason where that ends fetching it. */
+export async function readImage(input: ImageInput, signal?: AbortSignal): Promise<Image> {
+  if (typeof input === 'string' || input instanceof URL) return decodeImage(await bytesAt(input, signal), String(input))
+  if (input instanceof Blob)
+    return decodeImage(new Uint8Array(await input.arrayBuffer()), (input as Partial<File>).name || 'the Blob')
   if (input instanceof Uint8Array) return decodeImage(input)
   if (isDrawable(input)) return pixelsOf(input)
   return givenPixels(input)
@@ -58,14 +59,16 @@ export async function decodeImage(bytes: Uint8Array, name = 'the input'): Promis
   return decodeImage(bytes, name)
 }
 
-async function bytesAt(location: string | URL): Promise<Uint8Array> {
+async function bytesAt(location: string | URL, signal?: AbortSignal): Promise<Uint8Array> {
   const address = addressOf(String(location)) ?? (/^(data|blob):/.test(String(location)) ? location : undefined)
   if (address !== undefined) {
-    const response = await fetch(address).catch(cause => {
+    const failed = (cause: unknown): never => {
+      signal?.throwIfAborted()
       throw new InputError(`${location} cannot be fetched: ${(cause as Error).message}`, { cause })
-    })
+    }
+    const response = await fetch(address, signal ? { signal } : {}).catch(failed)
     if (!response.ok) throw new InputError(`${location}: HTTP ${response.status}`)
-    return new Uint8Array(await response.arrayBuffer())
+    return new Uint8Array(await response.arrayBuffer().catch(failed))
   }
   const files = globalThis.process?.getBuiltinModule?.('node:fs/promises')
   const path = /^file:/.test(String(location)) && URL.canParse(location) ? new URL(location) : location

@@ -7,6 +7,7 @@ import {
   type ClassifyTextOptions,
   type EncodeOptions,
   encodeText,
+  endedBy,
   type FeatureOptions,
   type Filled,
   type FillMaskOptions,
@@ -126,6 +127,12 @@ export interface Pipelines {
   'text-generation': GenerationPipeline & Telling & Reading<string>
 }
 
+/** Those of {@link PipelineOptions} beside `signal`. */
+const OPTIONS: readonly string[] = [
+  ...['devices', 'backend', 'module', 'dtype', 'threads', 'memoryLimitBytes'],
+  ...['worker', 'workerScript', 'warn', 'progress_callback'],
+]
+
 /**
  * Loads a model and what goes with it. `source` is a folder, a URL or an installed package, its files (`memoryFiles`), or
  * the URLs of its files, as model packages export them; files are closed afterwards. Absent, it is the task's default.
@@ -138,7 +145,7 @@ export async function pipeline<T extends Task>(
   given?: PipelineOptions | null,
 ): Promise<Pipelines[T]> {
   if (!TASKS.includes(task)) throw new InputError(`task "${task}" is unknown (${TASKS.join(', ')})`)
-  const options = givenOptions(given)
+  const options = givenOptions(given, OPTIONS)
   const model = placeOrFiles(source)
   const { worker = false, devices } = options
   if (typeof worker !== 'boolean') throw new InputError(`worker is ${JSON.stringify(worker)}, not true or false`)
@@ -167,15 +174,16 @@ async function inThisThread<T extends Task>(
   options: PipelineOptions,
   reasons: readonly string[],
 ): Promise<Pipelines[T]> {
-  const files = typeof model === 'object' ? model : await openFiles(locateModel(model, task))
+  const { backend = 'auto', module, dtype, threads, memoryLimitBytes, warn, signal } = options
+  const files = endedBy(signal, typeof model === 'object' ? model : await openFiles(locateModel(model, task)))
   try {
-    const { backend = 'auto', module, dtype, threads, memoryLimitBytes, warn, signal } = options
     const tell = options.progress_callback
     const engine = await createEngine({
       backend,
       ...(module !== undefined && { module }),
       ...(threads !== undefined && { threads }),
       ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
+      ...(signal && { signal }),
     })
     const progress =
       tell &&
@@ -245,7 +253,9 @@ const textReader =
   async (input: TextInput, cut: Pick<EncodeOptions, 'maxTokens'> = {}): Promise<Part> =>
     encodeText(tokenizer, input, cut)
 
-async function imageReader(model: Model, files: ModelFiles): Promise<(source: ImageInput) => Promise<Part>> {
+type ReadPicture = (source: ImageInput, options?: { readonly signal?: AbortSignal }) => Promise<Part>
+
+async function imageReader(model: Model, files: ModelFiles): Promise<ReadPicture> {
   if (model.family !== 'vit')
     throw new ModelError(`${model.location} is a ${model.family} model: it does not take images`)
   const shape = model.shape as VitShape
@@ -256,7 +266,8 @@ async function imageReader(model: Model, files: ModelFiles): Promise<(source: Im
     throw new ModelError(
       `${preprocessor.where} makes images of ${height}×${width} pixels; config.json says ${shape.imageSize}×${shape.imageSize}`,
     )
-  return async source => patchify(preprocess(await readImage(source), preprocessor, shape.channels), shape)
+  return async (source, { signal } = {}) =>
+    patchify(preprocess(await readImage(source, signal), preprocessor, shape.channels), shape)
 }
 
 async function tokenizerOf(model: Model, files: ModelFiles): Promise<Tokenizer> {

@@ -44,7 +44,7 @@ export { productRate } from './product-rate.js'
 export { type RehearsalOptions, rehearsalEngine } from './rehearsal.js'
 export { isWorkerd } from './runtime.js'
 export { type Dtype, describe, type Meter, type Scope, type Tensor, type TypedArray } from './tensor.js'
-export { availableThreads, haveWorkers, workerThreads } from './threads/available.js'
+export { availableThreads, haveWorkers, haveWorkerThreads } from './threads/available.js'
 export {
   type OwnScript,
   type StarterPort,
@@ -54,4 +54,5 @@ export {
   type ThreadScript,
   type WorkerLike,
 } from './threads/start-thread.js'
+export { unlessAborted } from './unless-aborted.js'
 export type { ModuleSource } from './wasm-source.js'

@@ -8,13 +8,14 @@ export type ModuleSource = WebAssembly.Module | ArrayBuffer | ArrayBufferView<Ar
 /** Where the kernels of a build are, for one thread or for a memory that threads share; undefined where they did not come along. */
 export type KernelsOf = (build: Build, shared: boolean) => ModuleSource | undefined
 
-/** Compiles the kernels of `build`. Throws {@link UnavailableError} where they cannot be had or compiled. */
-export async function compile(build: Build, source: ModuleSource): Promise<WebAssembly.Module> {
+/** Compiles the kernels of `build`. Throws {@link UnavailableError} where they cannot be had or compiled, and the signal's reason. */
+export async function compile(build: Build, source: ModuleSource, signal?: AbortSignal): Promise<WebAssembly.Module> {
   if (source instanceof WebAssembly.Module) return source
   const isLocation = source instanceof URL || typeof source === 'string'
   try {
-    return await WebAssembly.compile(isLocation ? await read(source) : source)
+    return await WebAssembly.compile(isLocation ? await read(source, signal) : source)
   } catch (cause) {
+    signal?.throwIfAborted()
     throw unusable(build, source, cause)
   }
 }
@@ -39,13 +40,13 @@ export function unusable(build: Build, source: ModuleSource, cause: unknown): Un
   })
 }
 
-async function read(location: URL | string): Promise<ArrayBuffer | Uint8Array<ArrayBuffer>> {
+async function read(location: URL | string, signal?: AbortSignal): Promise<ArrayBuffer | Uint8Array<ArrayBuffer>> {
   const url = location instanceof URL ? location : URL.canParse(location) ? new URL(location) : location
   const isFile = typeof url === 'string' || url.protocol === 'file:'
   // fetch does not read files in Node, and an import of node:fs would break a browser's bundle.
   const fs = isFile ? globalThis.process?.getBuiltinModule?.('node:fs') : undefined
   if (fs) return new Uint8Array(fs.readFileSync(url))
-  const response = await fetch(url)
+  const response = await fetch(url, signal ? { signal } : {})
   if (!response.ok) throw new Error(`HTTP ${response.status}`)
   return await response.arrayBuffer()
 }

@@ -1,8 +1,9 @@
 /** A cluster that measures itself before its first request and shares each request in the way that is fastest by prediction. */
+
 import type { Head } from '@prismal/models'
+import { unlessAborted } from '@prismal/tensor'
 import type { Cluster, SharedRunner } from '../cluster.js'
 import type { SharingOptions } from '../options.js'
-import { unlessAborted } from '../unless-aborted.js'
 import { type Choice, choose } from './choose.js'
 import type { SharedWork } from './layout.js'
 import { measure } from './measure.js'

@@ -7,14 +7,15 @@
  * `INBOX.data`, the reason of a close to `INBOX.close`. NATS delivers at most once: what it drops is noticed above.
  * Data names `INBOX.none` as its reply, to which the server says so where nobody listens any more.
  */
+
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core'
+import { unlessAborted } from '@prismal/tensor'
 import { randomId } from '../bytes-as-text.js'
 import { ConnectionError } from '../errors.js'
 import { ANY_SERVER, connectNats, natsAddress, parseNatsAddress, SCHEMES, withServer } from '../nats/connect.js'
 import { subjectsOf } from '../nats/subjects.js'
 import { shownAddress } from '../shown-address.js'
 import type { Arrival, Connection, DialOptions, Listener, ListenOptions, Transport } from '../transport.js'
-import { unlessAborted } from '../unless-aborted.js'
 
 /** What both sides of a dial must speak alike. */
 const VERSION = 1

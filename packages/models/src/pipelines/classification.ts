@@ -15,7 +15,7 @@ import {
   type TruncationOptions,
   truncationOf,
 } from './options.js'
-import { type BatchPipeline, batchPipeline, largest, probabilities } from './pipeline.js'
+import { type BatchPipeline, batchPipeline, type CallOptions, largest, probabilities } from './pipeline.js'
 
 export interface Label {
   readonly label: string
@@ -26,16 +26,16 @@ export interface Label {
 export interface ClassifyOptions extends CountOptions {}
 export interface ClassifyTextOptions extends ClassifyOptions, TruncationOptions {}
 
-/** Image → labels. `read` makes a sequence of whatever an image is given as. */
+/** Image → labels. `read` makes a sequence of whatever an image is given as, unless the call's signal ends it. */
 export function imageClassification<Source>(
   runner: Runner,
-  read: (source: Source) => Promise<Part>,
+  read: (source: Source, options: CallOptions) => Promise<Part>,
 ): BatchPipeline<Source, ClassifyOptions, Label[]> {
   needsClassifier(runner, 'image-classification')
-  return batchPipeline(runner, COUNT_OPTIONS, async (request, sources, options: ClassifyOptions) => {
+  return batchPipeline(runner, COUNT_OPTIONS, async (request, sources, options: ClassifyOptions & CallOptions) => {
     const count = countOf(options, 5)
     const sequences: Part[] = []
-    for (const source of sources) sequences.push(await read(source))
+    for (const source of sources) sequences.push(await read(source, options))
     return classify(request, runner, sequences, count)
   })
 }

@@ -5,7 +5,7 @@ import type { Part } from '../input.js'
 import type { Request, Runner } from '../runner.js'
 import type { EncodeOptions } from '../text/tokenizer.js'
 import { checkLength, TRUNCATION_OPTIONS, type TruncationOptions, truncationOf } from './options.js'
-import { asList, type Pipeline, pipelineOf } from './pipeline.js'
+import { asList, type CallOptions, type Pipeline, pipelineOf } from './pipeline.js'
 
 export interface FeatureOptions extends TruncationOptions {
   /** `none` (default): every row; `mean` of the rows; `cls`: the first row. */
@@ -26,24 +26,28 @@ export interface NumberArray {
 /** Inputs → [inputs, D] (pooled), or one array a input (`none`). `read` makes a sequence of an input, cut as it is told. */
 export function featureExtraction<Source>(
   runner: Runner,
-  read: (source: Source, cut: Pick<EncodeOptions, 'maxTokens'>) => Promise<Part> | Part,
+  read: (source: Source, cut: Pick<EncodeOptions, 'maxTokens'> & CallOptions) => Promise<Part> | Part,
 ): Pipeline<Source | readonly Source[], FeatureOptions, NumberArray | NumberArray[]> {
   const known = ['pooling', 'normalize', ...TRUNCATION_OPTIONS]
-  return pipelineOf(runner, known, async (request, input: Source | readonly Source[], options: FeatureOptions) => {
-    const { pooling = 'none', normalize = false } = options
-    const cut = truncationOf(runner.model, options)
-    const sequences: Part[] = []
-    for (const source of asList(input)) sequences.push(checkLength(runner.model, await read(source, cut)))
-    const finish = normalize ? unit : (vectors: Float32Array): Float32Array => vectors
-    if (pooling === 'none') {
-      const arrays = await everyRow(request, sequences, finish)
-      return Array.isArray(input) ? arrays : (arrays[0] as NumberArray)
-    }
-    const want = { mean: 'mean', cls: 'first' } as const
-    if (!Object.hasOwn(want, pooling)) throw new InputError(`pooling is "${pooling}", not none, mean or cls`)
-    const rows = await request.rows(sequences, want[pooling])
-    return numberArray([rows.rows, rows.columns], finish(rows.floats(), rows.columns))
-  })
+  return pipelineOf(
+    runner,
+    known,
+    async (request, input: Source | readonly Source[], options: FeatureOptions & CallOptions) => {
+      const { pooling = 'none', normalize = false, signal } = options
+      const cut = { ...truncationOf(runner.model, options), ...(signal && { signal }) }
+      const sequences: Part[] = []
+      for (const source of asList(input)) sequences.push(checkLength(runner.model, await read(source, cut)))
+      const finish = normalize ? unit : (vectors: Float32Array): Float32Array => vectors
+      if (pooling === 'none') {
+        const arrays = await everyRow(request, sequences, finish)
+        return Array.isArray(input) ? arrays : (arrays[0] as NumberArray)
+      }
+      const want = { mean: 'mean', cls: 'first' } as const
+      if (!Object.hasOwn(want, pooling)) throw new InputError(`pooling is "${pooling}", not none, mean or cls`)
+      const rows = await request.rows(sequences, want[pooling])
+      return numberArray([rows.rows, rows.columns], finish(rows.floats(), rows.columns))
+    },
+  )
 }
 
 async function everyRow(

@@ -25,13 +25,13 @@ export interface Pipeline<Input, Options, Output> {
 export function pipelineOf<Input, Options extends object, Output>(
   runner: Runner,
   known: readonly string[],
-  work: (request: Request, input: Input, options: Options) => Promise<Output>,
+  work: (request: Request, input: Input, options: Options & CallOptions) => Promise<Output>,
 ): Pipeline<Input, Options, Output> {
   const withReport = async (input: Input, options?: Options & CallOptions): Promise<Reported<Output>> => {
-    const { signal, ...given } = givenOptions(options, known)
-    const request = runner.begin(signal)
+    const given = givenOptions(options, known)
+    const request = runner.begin(given.signal)
     try {
-      const output = await work(request, input, given as Options)
+      const output = await work(request, input, given)
       return { output, report: request.report() }
     } finally {
       request.end()
@@ -57,9 +57,9 @@ export interface BatchPipeline<Item, Options, Output> {
 export function batchPipeline<Item, Options extends object, Output>(
   runner: Runner,
   known: readonly string[],
-  work: (request: Request, inputs: readonly Item[], options: Options) => Promise<Output[]>,
+  work: (request: Request, inputs: readonly Item[], options: Options & CallOptions) => Promise<Output[]>,
 ): BatchPipeline<Item, Options, Output> {
-  return pipelineOf(runner, known, async (request, input: Item | readonly Item[], options: Options) => {
+  return pipelineOf(runner, known, async (request, input: Item | readonly Item[], options: Options & CallOptions) => {
     const outputs = await work(request, asList(input), options)
     return Array.isArray(input) ? outputs : outputs[0]
   }) as BatchPipeline<Item, Options, Output>

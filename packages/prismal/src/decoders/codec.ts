@@ -6,7 +6,7 @@ import { UnavailableError } from '@prismal/tensor'
  * Compiles a codec once, at the first picture. Found as Node finds modules, so that bundled code finds it too.
  * @param file a file in this package's `codecs`
  * @param format what messages call the pictures
- * @returns resolves to the module, or rejects with an UnavailableError if the file is not there
+ * @returns resolves to the module, or rejects with an UnavailableError if the file is not there or nothing runs it
  */
 export function codecModule(file: string, format: string): () => Promise<WebAssembly.Module> {
   let compiled: Promise<WebAssembly.Module> | undefined
@@ -19,7 +19,8 @@ export function codecModule(file: string, format: string): () => Promise<WebAsse
       return await WebAssembly.compile(new Uint8Array(await files.readFile(path)))
     } catch (cause) {
       const why = cause instanceof Error ? cause.message.split('\n')[0] : String(cause)
-      throw new UnavailableError(`${format} cannot be read: ${file} does not load (${why}); install prismal`, {
+      const advice = typeof WebAssembly === 'undefined' ? 'give pixels' : 'install prismal'
+      throw new UnavailableError(`${format} cannot be read: ${file} does not load (${why}); ${advice}`, {
         cause,
       })
     }

@@ -1,12 +1,12 @@
 /** A pipeline whose work is done in a worker: this thread posts messages, and answers as the pipeline there would. */
 import {
-  addressOf,
   type GenerationOptions,
   type GenerationPipeline,
   generationOf,
   givenOptions,
   type Model,
   type ModelUrls,
+  placeForThreads,
   type Reported,
   type Runner,
 } from '@prismal/models'
@@ -42,14 +42,12 @@ export async function remotePipeline<T extends Task>(
   try {
     const plain = {
       ...(backend !== undefined && { backend }),
-      // A clone knows no URLs.
-      ...(module !== undefined && { module: module instanceof URL ? module.href : module }),
+      ...(module !== undefined && { module: placeForThreads(module) }),
       ...(dtype !== undefined && { dtype }),
       ...(threads !== undefined && { threads }),
       ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
     }
-    // The worker's own address is its script's: what is relative is so to this page.
-    const where = typeof model === 'string' ? (addressOf(model) ?? model) : model
+    const where = model === undefined ? undefined : placeForThreads(model)
     const facts = (await link.ask({ ask: 'load', task, model: where, options: plain })) as ModelFacts
     return toolOf(task, link, facts) as Pipelines[T]
   } catch (error) {

@@ -2,6 +2,7 @@
 import { KERNEL_NAMES, type KernelName, type Kernels } from '@prismal/kernels/catalogue'
 import { ThreadError } from '../errors.js'
 import type { WasmMemory } from '../memory.js'
+import { unlessAborted } from '../unless-aborted.js'
 import { ControlBlock, DONE, PartTaker } from './control.js'
 import { maySleep, spinWhile } from './idle.js'
 import { GRAIN, type Grain, type Grid, splitsOf } from './split.js'
@@ -44,10 +45,10 @@ interface Helper {
 }
 
 /** Starts the helpers. Rejects with the reason where one cannot be had; none is left running then. */
-export async function startTeam(options: TeamOptions): Promise<Team> {
+export async function startTeam(options: TeamOptions, signal?: AbortSignal): Promise<Team> {
   const team = new Team(options)
   try {
-    await team.start()
+    await unlessAborted(team.start(), signal)
   } catch (cause) {
     team.end()
     throw cause
