@@ -8,7 +8,8 @@ import { linkedFiles, loadModel, ModelError } from '@prismal/models'
 import { createEngine } from '@prismal/tensor'
 import cifar10 from '@prismal/vit-cifar10'
 import { pipeline } from 'prismal'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { cluster, thread } from 'prismal/distribute'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { answer, answerOf, failure } from './loading.js'
 import { temporaryFolders, tinyModel, writeModel } from './tiny-model.js'
 
@@ -41,6 +42,31 @@ describe('files at URLs of their own', () => {
       expect(await answer(model)).toEqual(await answerOf(folder))
       model.dispose()
     }
+  })
+
+  it('need no fetch where they are in the address itself, which policies of pages refuse', async () => {
+    const fetched = vi.spyOn(globalThis, 'fetch').mockRejectedValue(new TypeError('Failed to fetch'))
+    try {
+      const texts = { base64: config, percent: `data:text/plain,${encodeURIComponent('{ "é": 1 }')}#x`, none: 'data:,' }
+      const files = linkedFiles(texts)
+      const read = async (name: string) => files.range(name, 0, (await files.size(name)) as number)
+      expect(Buffer.from(await read('base64'))).toEqual(readFileSync(join(folder, 'config.json')))
+      expect(JSON.parse(Buffer.from(await read('percent')).toString())).toEqual({ é: 1 })
+      expect(await read('none')).toHaveLength(0)
+      expect(fetched).not.toHaveBeenCalled()
+    } finally {
+      fetched.mockRestore()
+    }
+  })
+
+  it('are opened by devices in threads as by this one', async () => {
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/assets/model-CmB1x9f2.safetensors`
+    const model = await loadModel(linkedFiles({ 'config.json': config, 'model.safetensors': url }), {
+      engine: await createEngine(),
+    })
+    const runner = await cluster(['local', thread()], { strategy: 'full' }).runner(model)
+    await runner.dispose()
+    model.dispose()
   })
 
   it('are refused where one is missing or cannot be fetched', async () => {

@@ -9,7 +9,7 @@ import { BUNDLERS } from './bundling.js'
 import { install, pack, withDependencies } from './pack.js'
 import { launch, type OpenBrowser } from './pages.js'
 import { isThere } from './runtimes.js'
-import { openSite, type Site } from './site.js'
+import { openSite, type Site, STRICT } from './site.js'
 
 const samples = sharedFolder('data/sample-images')
 
@@ -32,21 +32,26 @@ describe.skipIf(!samples || !isThere('Chromium'))('bundled', () => {
   let remove: () => void
   let browser: OpenBrowser
   let site: Site
+  let strict: Site
 
   beforeAll(async () => {
     const packed = pack()
     remove = packed.remove
     project = install(packed, [...withDependencies('prismal'), '@prismal/browser', '@prismal/vit-cifar10'])
-    cpSync(fileURLToPath(new URL('browsers/bundled.js', import.meta.url)), join(project, 'app.js'))
+    for (const [name, as] of Object.entries({ 'bundled.js': 'app.js', 'model-package.js': 'model-package.js' }))
+      cpSync(fileURLToPath(new URL(`browsers/${name}`, import.meta.url)), join(project, as))
     browser = await launch('Chromium')
-    site = await openSite({
+    const folders = {
       ...{ node_modules: join(project, 'node_modules'), images: samples as string },
       bundles: join(project, 'bundles'),
-    })
+    }
+    site = await openSite(folders)
+    strict = await openSite(folders, { 'content-security-policy': STRICT })
   })
   afterAll(async () => {
     await browser?.close()
     await site?.close()
+    await strict?.close()
     remove?.()
   })
 
@@ -75,5 +80,14 @@ describe.skipIf(!samples || !isThere('Chromium'))('bundled', () => {
     expect(found.worker).toMatchObject({ best: found.alone?.best, capabilities: { worker: true } })
     expect(found.threads?.best).toEqual(found.alone?.best)
     expect(found.devices?.best.label).toBe(found.alone?.best.label)
+  })
+
+  // The others leave a package's addresses as they are.
+  it.each(['Vite', 'webpack'])("by %s, a model's package comes along, under a strict policy", async name => {
+    const out = join(project, 'bundles', `package of ${name}`)
+    await BUNDLERS[name]?.({ project, out, app: 'model-package.js' })
+    const found = (await browser.ask(strict, `/bundles/package of ${name}/index.html`)) as Record<string, string>
+    const { alone } = found
+    expect(found).toEqual({ alone: expect.any(String), worker: alone, devices: alone })
   })
 })

@@ -7,9 +7,11 @@ import { rollup } from 'rollup'
 import { build as vite } from 'vite'
 import webpack from 'webpack'
 
-/** A project with its application in `app.js`. */
+/** A project with its application. */
 export interface Bundling {
   readonly project: string
+  /** The application's script. */
+  readonly app?: string
   /** Where the bundle goes. */
   readonly out: string
 }
@@ -17,9 +19,9 @@ export interface Bundling {
 export type Bundler = (bundling: Bundling) => Promise<readonly string[]>
 
 export const BUNDLERS: Readonly<Record<string, Bundler>> = {
-  async Vite({ project, out }) {
+  async Vite({ project, out, app = 'app.js' }) {
     const warnings: string[] = []
-    page(project, 'app.js')
+    page(project, app)
     await vite({
       root: project,
       configFile: false,
@@ -34,11 +36,11 @@ export const BUNDLERS: Readonly<Record<string, Bundler>> = {
     return warnings.filter(warning => !warning.startsWith('PLUGIN_TIMINGS'))
   },
 
-  async webpack({ project, out }) {
+  async webpack({ project, out, app = 'app.js' }) {
     page(out, 'app.js')
     const stats = await new Promise<webpack.Stats>((resolve, reject) => {
       webpack(
-        { mode: 'production', context: project, entry: { app: './app.js' }, output: { path: out } },
+        { mode: 'production', context: project, entry: { app: `./${app}` }, output: { path: out } },
         (error, done) => (error || !done ? reject(error) : resolve(done)),
       )
     })
@@ -47,11 +49,11 @@ export const BUNDLERS: Readonly<Record<string, Bundler>> = {
     return warnings.map(w => w.message).filter(message => !/size limit/.test(message))
   },
 
-  async esbuild({ project, out }) {
+  async esbuild({ project, out, app = 'app.js' }) {
     page(out, 'app.js')
     const { warnings } = await esbuild({
       absWorkingDir: project,
-      entryPoints: ['app.js'],
+      entryPoints: { app },
       bundle: true,
       format: 'esm',
       outdir: out,
@@ -61,11 +63,11 @@ export const BUNDLERS: Readonly<Record<string, Bundler>> = {
     return warnings.map(w => w.text)
   },
 
-  async Rollup({ project, out }) {
+  async Rollup({ project, out, app = 'app.js' }) {
     page(out, 'app.js')
     const warnings: string[] = []
     const bundle = await rollup({
-      input: join(project, 'app.js'),
+      input: { app: join(project, app) },
       plugins: [nodeResolve()],
       onwarn: warning => void warnings.push(`${warning.code}: ${warning.message}`),
     })

@@ -8,6 +8,9 @@ export const ISOLATED = {
   'cross-origin-resource-policy': 'same-origin',
 }
 
+/** The content security policy that docs/browsers.md says suffices. */
+export const STRICT = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
+
 export interface Site {
   /** `http://127.0.0.1:PORT`. */
   readonly origin: string

@@ -1,4 +1,5 @@
 /** @prismal/distribute/threads: devices in threads, one engine each: worker threads of Node, Deno and Bun, or web workers. */
+import { placeForThreads } from '@prismal/models'
 import type { Build, ModuleSource, Precision, ThreadScript } from '@prismal/tensor'
 import type { DeviceSource } from './cluster.js'
 import { ComputeThread } from './compute.js'
@@ -37,9 +38,9 @@ export function thread(options: ThreadOptions = {}): DeviceSource {
       const { build = model.engine.build, dtype = model.precision, threads = 1 } = options
       const compute = await ComputeThread.start({
         ...{ name, location: model.location, build, dtype, threads, measure: false },
+        ...(model.urls && { urls: model.urls }),
         ...(script && { script }),
-        // A clone knows no URLs.
-        ...(module && { module: module instanceof URL ? module.href : module }),
+        ...(module && { module: placeForThreads(module) }),
       })
       const [ours, theirs] = portPair()
       compute.open(SESSION, theirs)

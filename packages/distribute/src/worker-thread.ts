@@ -1,5 +1,5 @@
 /** What runs in a device's thread: an engine with a copy of the model of its own, and a device for each cluster that it is part of. */
-import { loadModel } from '@prismal/models'
+import { linkedFiles, loadModel, type ModelUrls } from '@prismal/models'
 import { openFiles } from '@prismal/models/node'
 import { type Build, createEngine, type ModuleSource, type Precision, productRate, starterPort } from '@prismal/tensor'
 import { Device } from './device.js'
@@ -11,6 +11,8 @@ import { portConnection } from './transports/message-port.js'
 
 export interface ThreadStart {
   readonly location: string
+  /** Where each of the model's files is, where that is not below the location. */
+  readonly urls?: ModelUrls
   readonly build: Build | 'auto'
   readonly module?: ModuleSource
   readonly dtype?: Precision
@@ -46,6 +48,7 @@ let take: ((message: Later) => void) | undefined
 
 async function main({
   location,
+  urls,
   build,
   module,
   dtype,
@@ -58,7 +61,7 @@ async function main({
     ...(module !== undefined && { module }),
     ...(memoryLimitBytes !== undefined && { memoryLimitBytes }),
   })
-  const files = await openFiles(location)
+  const files = urls ? linkedFiles(urls) : await openFiles(location)
   const model = await loadModel(files, { engine, ...(dtype && { dtype }), warn: () => {} })
   await files.close?.()
   const devices = new Map<string, Device>()

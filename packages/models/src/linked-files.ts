@@ -21,13 +21,14 @@ export function linkedFiles(urls: ModelUrls): ModelFiles {
   }
   return {
     location,
-    size: async name => {
+    urls: Object.fromEntries([...linked].map(([name, { href }]) => [name, href])),
+    size: async (name, signal) => {
       const link = linked.get(name)
-      return link && (await link.files()).size(link.name)
+      return link && (await link.files()).size(link.name, signal)
     },
-    range: async (name, begin, end) => {
+    range: async (name, begin, end, signal) => {
       const link = find(name)
-      return (await link.files()).range(link.name, begin, end)
+      return (await link.files()).range(link.name, begin, end, signal)
     },
     async *chunks(name, begin, end, signal) {
       const link = find(name)
@@ -57,8 +58,8 @@ function linkTo(name: string, url: URL | string): Link {
   // What is small enough to be written into an address, or in memory already.
   let content: Promise<ModelFiles> | undefined
   const read = async (): Promise<ModelFiles> => {
-    const response = await fetch(href)
-    return memoryFiles({ [name]: await response.arrayBuffer() }, href.slice(0, 80))
+    const bytes = href.startsWith('data:') ? written(href) : await (await fetch(href)).arrayBuffer()
+    return memoryFiles({ [name]: bytes }, href.slice(0, 80))
   }
   return {
     href,
@@ -68,6 +69,13 @@ function linkTo(name: string, url: URL | string): Link {
       return content
     },
   }
+}
+
+/** What a `data:` address holds. Policies that let pages fetch from their own origin alone refuse to fetch it. */
+function written(href: string): Uint8Array<ArrayBuffer> {
+  const [, head = '', data = ''] = /^data:([^,]*),([^#]*)/.exec(new URL(href).href) ?? []
+  const text = data.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
+  return Uint8Array.from(/;\s*base64$/i.test(head) ? atob(text) : text, c => c.charCodeAt(0))
 }
 
 const folderOf = (href: string): string =>

@@ -8,6 +8,8 @@ export interface Model {
   readonly family: 'vit' | 'bert' | 'gpt2'
   /** The folder or URL that it was loaded from, as another device would open it. */
   readonly location: string
+  /** Where each of its files is, where that is not below the location. */
+  readonly urls?: Readonly<Record<string, string>>
   readonly engine: Engine
   /** How its weight matrices are stored. */
   readonly precision: Precision
