@@ -12,14 +12,13 @@ import type { CheckResult } from './check.js'
 import { expectFirstAnswer, FIRST_ANSWER_S } from './first-answer.js'
 import { foundBy } from './found.js'
 import { install, pack, REPOSITORY, withDependencies } from './pack.js'
-import { installedBrowsers, launch, type OpenBrowser } from './pages.js'
+import { INSECURE_HOST, installedBrowsers, launch, type OpenBrowser } from './pages.js'
 import { copyScripts, runForJson } from './processes.js'
 import { type Column, type Found, record } from './results.js'
-import { ISOLATED, openSite, type Site } from './site.js'
+import { ISOLATED, openSite, type Site, STRICT } from './site.js'
 
 const reference = sharedFolder('reference')
 const samples = sharedFolder('data/sample-images')
-const STRICT = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'"
 
 /** For pages of any origin, as of a content delivery network. */
 const ANYONE = { 'access-control-allow-origin': '*' }
@@ -208,6 +207,18 @@ describe.skipIf(!reference || !samples)('pages', () => {
       expect(plain.two).toMatchObject({ code: 'unavailable', message: `threads: 2 were asked for, but ${why}` })
       expect(plain.auto.label).toEqual(isolated.two.value.label)
       expect(usual.label).toEqual(plain.auto.label)
+    })
+
+    it('do the same where they came by plain HTTP, without WebCrypto', async () => {
+      const here = await site()
+      const plain = { ...here, origin: here.origin.replace('127.0.0.1', INSECURE_HOST) }
+      const { isSecure, alone, shared } = await ask<{ isSecure: boolean; alone: Classified; shared: Classified }>(
+        plain,
+        'plainHttp',
+      )
+      expect(isSecure).toBe(false)
+      expect(alone).toEqual(usual)
+      expect(shared.label.label).toBe(usual.label.label)
     })
 
     it.each(['worker', 'frame'])('do the same in a %s', async where => {

@@ -7,6 +7,9 @@ import type { Site } from './site.js'
 export const BROWSERS = ['Chromium', 'Firefox'] as const
 export type BrowserName = (typeof BROWSERS)[number]
 
+/** A name of this machine that browsers do not trust as they trust `localhost`. */
+export const INSECURE_HOST = 'insecure.test'
+
 export interface OpenBrowser {
   /** The browser's own version, e.g. `150.0.7871.124`. */
   readonly version: string
@@ -25,7 +28,10 @@ export async function launch(name: BrowserName, { preferences = {} }: LaunchOpti
 }
 
 async function openChromium(): Promise<OpenBrowser> {
-  const browser = await chromium.launch({ executablePath: RUNTIMES.Chromium, args: ['--no-sandbox'] })
+  const browser = await chromium.launch({
+    executablePath: RUNTIMES.Chromium,
+    args: ['--no-sandbox', `--host-resolver-rules=MAP ${INSECURE_HOST} 127.0.0.1`],
+  })
   return {
     version: browser.version(),
     ask: asking(() => browser.newContext()),
@@ -38,7 +44,7 @@ async function openFirefox(preferences: Readonly<Record<string, unknown>>): Prom
     browser: 'firefox',
     executablePath: RUNTIMES.Firefox,
     headless: true,
-    extraPrefsFirefox: preferences,
+    extraPrefsFirefox: { 'network.dns.localDomains': INSECURE_HOST, ...preferences },
   })
   return {
     version: (await browser.version()).replace(/^\D*/, ''),

@@ -70,6 +70,8 @@ export const together = async () => ({
   inWorker: await inWorker(),
   shared: await shared(),
 })
+/** Where the page has no WebCrypto. */
+export const plainHttp = async () => ({ isSecure: isSecureContext, alone: await alone(), shared: await shared() })
 /** What a service worker can: it has no workers of its own. */
 export const single = async () => ({
   alone: await alone(),

@@ -7,6 +7,7 @@
  */
 import { fromBf16, fromF16, fromI8, PANEL, type Scope, type Tensor } from '@prismal/tensor'
 import { CHUNK_BYTES, chunksOf, type ModelFiles } from '../files.js'
+import { sha256 } from '../sha256.js'
 import type { StoredTensor } from './safetensors.js'
 
 /** Takes the values of a stored tensor as they come. */
@@ -287,6 +288,5 @@ export async function digestOf(
     const { head, tail } = ends.get(entry) ?? new Ends(entry)
     lines.push(`${name} ${entry.dtype} [${entry.shape}] ${head.join()} ${tail.join()}`)
   }
-  const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(lines.join('\n')))
-  return Array.from(new Uint8Array(hash), b => b.toString(16).padStart(2, '0')).join('')
+  return sha256(new TextEncoder().encode(lines.join('\n')))
 }
