@@ -63,11 +63,17 @@ function withOwnKernels(text: string, folder: string): string {
   return text.replace(/(['"])@prismal\/kernels\/(\w+)\1/g, `'${beside.startsWith('.') ? beside : `./${beside}`}/$2.js'`)
 }
 
-/** A map of the same text with a line before it. */
-function oneLineDown(map: string): string {
+/** A map of the same text with so many lines before it. */
+function linesDown(map: string, lines: number): string {
   const { mappings, ...rest } = JSON.parse(map) as { mappings: string }
-  return JSON.stringify({ ...rest, mappings: `;${mappings}` })
+  return JSON.stringify({ ...rest, mappings: ';'.repeat(lines) + mappings })
 }
+
+/** What declarations name that whoever compiles for an older standard lacks. */
+const LIBRARIES = [
+  [/\bErrorOptions\b/, 'es2022.error'],
+  [/\bSymbol\.(async)?dispose\b/i, 'esnext.disposable'],
+] as const
 
 const written = new Set<string>()
 /** Writes a module's declarations and those that it names. */
@@ -78,11 +84,14 @@ function write(target: string): void {
   written.add(target)
   mkdirSync(dirname(target), { recursive: true })
   const mapped = found.map && !target.includes('/dist/kernels/')
-  // Whoever compiles for less than ESNext lacks it.
-  const lib = /\bSymbol\.(async)?dispose\b/i.test(found.text) ? '/// <reference lib="esnext.disposable" />\n' : ''
-  writeFileSync(target, lib + (mapped ? found.text : found.text.replace(/\/\/# sourceMappingURL=.*\n?/, '')))
+  const libs = LIBRARIES.filter(([pattern]) => pattern.test(found.text))
+  const references = libs.map(([, lib]) => `/// <reference lib="${lib}" />\n`)
+  writeFileSync(
+    target,
+    references.join('') + (mapped ? found.text : found.text.replace(/\/\/# sourceMappingURL=.*\n?/, '')),
+  )
   if (mapped) {
-    writeFileSync(`${target}.map`, lib ? oneLineDown(found.map as string) : (found.map as string))
+    writeFileSync(`${target}.map`, linesDown(found.map as string, references.length))
     const source = shipped(found.module as string)
     mkdirSync(dirname(source), { recursive: true })
     copyFileSync(found.module as string, source)

@@ -1,5 +1,6 @@
 /** Where this process dials from: a thread that does nothing else, or this one. */
-import { workerThreads } from '@prismal/tensor'
+import type { Worker as NodeWorker } from 'node:worker_threads'
+import { haveWorkerThreads } from '@prismal/tensor'
 import { type ReachOptions, reach } from './dialling.js'
 import { ConnectionError, HandshakeError } from './errors.js'
 import { type DeviceInfo, type Greeting, pipe } from './joining.js'
@@ -43,12 +44,10 @@ export type FromNetwork =
   /** All connections are closed; where it `stays`, the thread must not be replaced. */
   | { readonly ended: true; readonly stays: boolean }
 
-type NodeWorker = InstanceType<NonNullable<ReturnType<typeof workerThreads>>['Worker']>
-
 let current: { network: Promise<ThreadNetwork>; users: number } | undefined
 
 /** This process' network, held until it is released. */
-export async function networkOf(onThread = workerThreads() !== undefined): Promise<Network> {
+export async function networkOf(onThread = haveWorkerThreads()): Promise<Network> {
   if (!onThread) return here
   const held = current ?? { network: ThreadNetwork.start(), users: 0 }
   current = held
@@ -117,7 +116,7 @@ class ThreadNetwork {
   }
 
   static async start(): Promise<ThreadNetwork> {
-    const threads = workerThreads()
+    const threads = haveWorkerThreads() ? process.getBuiltinModule('node:worker_threads') : undefined
     if (!threads)
       throw new ConnectionError('this runtime has no threads for connections: join with networkThread: false')
     // Not for bundlers: a page has no such thread.

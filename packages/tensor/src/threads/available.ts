@@ -1,9 +1,8 @@
 /** What threads this runtime has. */
-import { isWorkerd } from '../runtime.js'
+import { workerThreads } from './node-threads.js'
 
-/** Node's worker threads, where they are real: workerd has the module and no threads. */
-export const workerThreads = () =>
-  isWorkerd() ? undefined : globalThis.process?.getBuiltinModule?.('node:worker_threads')
+/** Whether this runtime has worker threads as Node has them. */
+export const haveWorkerThreads = (): boolean => workerThreads() !== undefined
 
 /** Why helper threads cannot be had in this runtime; undefined where they can. */
 export function lackOfThreads(): string | undefined {
@@ -15,7 +14,7 @@ export function lackOfThreads(): string | undefined {
 }
 
 /** Whether this runtime has threads of any kind. */
-export const haveWorkers = (): boolean => workerThreads() !== undefined || typeof Worker !== 'undefined'
+export const haveWorkers = (): boolean => haveWorkerThreads() || typeof Worker !== 'undefined'
 
 /** How many cores this process may use; undefined where the runtime does not tell. */
 export function availableCores(): number | undefined {

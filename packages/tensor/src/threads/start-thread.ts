@@ -1,5 +1,6 @@
 /** Threads, whatever a runtime calls them: worker threads of Node, Deno and Bun, or web workers. */
-import { haveWorkers, workerThreads } from './available.js'
+import { haveWorkers } from './available.js'
+import { workerThreads } from './node-threads.js'
 
 /** A web worker, or what stands for one. */
 export interface WorkerLike {
