@@ -6,7 +6,7 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import asc from 'assemblyscript/asc'
 import { KERNEL_NAMES } from './catalogue.js'
-import { catalogueDigest, DIGEST_SECTION } from './digest.js'
+import { catalogueDigest, VERSION_SECTION } from './digest.js'
 
 // Every engine's memory has a page. Where the runtime checks bounds in code, as Deno does, a module that knows of none has
 // two checks for each access instead of one.
@@ -32,7 +32,10 @@ for (const [build, features] of Object.entries(BUILDS)) {
   ])
   process.stderr.write(stderr.toString())
   if (error) throw error
-  const bytes = Buffer.concat([await readFile(outFile), customSection(DIGEST_SECTION, catalogueDigest())])
+  const bytes = Buffer.concat([
+    await readFile(outFile),
+    customSection(VERSION_SECTION, `${build.replace('-threads', '')} ${catalogueDigest()}`),
+  ])
   await writeFile(outFile, bytes)
   checkModule(outFile, bytes)
   console.log(`${outFile}: ${bytes.length} bytes, ${KERNEL_NAMES.length} kernels`)

@@ -3,8 +3,8 @@ import { catalogue, type Kernel } from './catalogue.js'
 
 /** Raised when a kernel computes something else by the same signature: packed layouts, what an argument means. */
 const KERNELS_VERSION = 1
-/** The custom section of the wasm files that {@link catalogueDigest} is in, as ASCII. */
-export const DIGEST_SECTION = 'prismal'
+/** The custom section of the wasm files with the name of the build, a space and {@link catalogueDigest}, as ASCII. */
+export const VERSION_SECTION = 'prismal'
 
 /** Tells catalogues apart: FNV-1a of the kernels' names, parameters and version, 8 hexadecimal digits. */
 export function catalogueDigest(): string {

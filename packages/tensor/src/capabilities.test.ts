@@ -27,8 +27,8 @@ it('says what a Node without WebAssembly lacks', () => {
   const out = execFileSync(process.execPath, ['--jitless', '--input-type=module', '-e', script, built], {
     encoding: 'utf8',
   })
-  const { webassembly, simd, lacks } = JSON.parse(out) as ReturnType<typeof capabilities>
-  expect({ webassembly, simd }).toEqual({ webassembly: 'no', simd: 'none' })
+  const { webassembly, simd, threads, lacks } = JSON.parse(out) as ReturnType<typeof capabilities>
+  expect({ webassembly, simd, threads }).toEqual({ webassembly: 'no', simd: 'none', threads: 1 })
   expect(lacks[0]).toMatchObject({ about: 'webassembly', what: expect.stringContaining('reference backend') })
 })
 

@@ -29,7 +29,10 @@ export interface RuntimeCapabilities {
   readonly lacks: readonly Lack[]
 }
 
-/** Looks at this runtime; nothing is loaded and no memory is taken. What an engine uses of it, its own `capabilities()` tell. */
+/**
+ * Looks at this runtime; nothing is loaded, started or taken: that a policy forbids workers, an engine's and a pipeline's own
+ * `capabilities()` tell, with what they use.
+ */
 export function capabilities(): RuntimeCapabilities {
   const { webassembly: has, simd, relaxedSimd } = detectWasm()
   const runtime = runtimeName()
@@ -55,13 +58,21 @@ export function capabilities(): RuntimeCapabilities {
     lack('simd', 'WebAssembly has no SIMD: the reference backend computes, some hundred times as slow', UPDATE)
   if (simd && !relaxedSimd) lack('simd', 'there is no relaxed SIMD: products are not fused, and q8 is slower', UPDATE)
   const noThreads = lackOfThreads()
-  if (noThreads !== undefined) lack('threads', `an engine computes on one thread: ${noThreads}`, adviceOnThreads())
-  else if (cores === 1) lack('threads', 'an engine computes on one thread: there is one core', 'nothing, here')
+  // Without SIMD the reference backend computes, which has none: that is said above.
+  if (simd && noThreads !== undefined)
+    lack('threads', `an engine computes on one thread: ${noThreads}`, adviceOnThreads())
+  else if (simd && cores === 1) lack('threads', 'an engine computes on one thread: there is one core', 'nothing, here')
   if (!haveWorkers())
     lack(
       'workers',
       'there are no workers: devices and pipelines share this thread',
       'share with other processes instead',
+    )
+  else if (globalThis.origin === 'null')
+    lack(
+      'workers',
+      'this frame may start no workers but given scripts',
+      'allow-same-origin in its sandbox, or workerScript',
     )
   if (memoryBytes < MAX_MEMORY_BYTES)
     lack(
@@ -69,7 +80,7 @@ export function capabilities(): RuntimeCapabilities {
       `an engine can address ${memoryBytes} bytes: the runtime reserves no more`,
       'raise the limit of address space (ulimit -v), or store weights in fewer bits: dtype q8',
     )
-  const threads = availableThreads()
+  const threads = simd ? availableThreads() : 1
   const grade = relaxedSimd ? 'relaxed' : simd ? 'plain' : 'none'
   return { runtime, webassembly, simd: grade, threads, cores, workers: haveWorkers(), memoryBytes, lacks }
 }
@@ -77,9 +88,9 @@ export function capabilities(): RuntimeCapabilities {
 const UPDATE = 'take a newer one: Node has it from 22 on, Chromium from 114'
 
 function adviceOnThreads(): string {
-  const scope = globalThis as { crossOriginIsolated?: boolean }
+  const scope = globalThis as { crossOriginIsolated?: boolean; isSecureContext?: boolean }
   return scope.crossOriginIsolated === false
-    ? 'serve the page with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp'
+    ? `serve the page ${scope.isSecureContext === false ? 'by https, ' : ''}with Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp`
     : 'share between devices, which need no shared memory'
 }
 

@@ -36,6 +36,30 @@ async function failure(options: object): Promise<PrismalError> {
 }
 
 describe('createEngine', () => {
+  it('refuses options that there are not', async () => {
+    const error = await failure({ build: 'reference' })
+    expect(error).toBeInstanceOf(OperandError)
+    expect(error.message).toBe(
+      'createEngine: there is no option build (backend, module, memoryLimitBytes, threads, threadScript, signal)',
+    )
+  })
+
+  it('says that there is no room for its memory', async () => {
+    const { Memory } = WebAssembly
+    WebAssembly.Memory = class {
+      constructor() {
+        throw new RangeError('could not allocate memory')
+      }
+    } as unknown as typeof Memory
+    try {
+      const error = await failure({ backend: 'simd' })
+      expect(error).toBeInstanceOf(MemoryError)
+      expect(error.message).toMatch(/no room for another engine.*ulimit -v.*could not allocate memory/)
+    } finally {
+      WebAssembly.Memory = Memory
+    }
+  })
+
   it('takes the fastest build by itself', async () => {
     const engine = await createEngine()
     expect(engine.build).toBe(fastest)
@@ -120,6 +144,34 @@ describe.runIf(fastest !== 'reference')('the module of an engine', () => {
     expect([...add(engine.tensor([1, 2], [2]), engine.tensor([3, 4], [2])).data()]).toEqual([4, 6])
     engine.dispose()
   }
+
+  it('is named as what it is', async () => {
+    for (const build of builds.filter(b => b !== 'reference')) {
+      const engine = await createEngine({ module: wasmFile(build) })
+      expect(engine.capabilities()).toMatchObject({ build, simd: build === 'simd' ? 'plain' : 'relaxed' })
+      expect(engine.numericsClass().split('/')[0]).toBe(build)
+      if (build !== fastest)
+        expect(engine.capabilities().reasons).toContain(`simd: the module given is the build ${build}`)
+      engine.dispose()
+      const other = builds.find(b => b !== build && b !== 'reference')
+      if (!other) continue
+      const error = await failure({ module: wasmFile(build), backend: other })
+      expect([error.code, error.message]).toEqual([
+        'unavailable',
+        `wasm: the module given is the build ${build}; ${other} was asked for`,
+      ])
+    }
+  })
+
+  it('is not waited for once a signal aborts', async () => {
+    const abort = new AbortController()
+    const silent = createServer(() => abort.abort(new Error('it takes too long')))
+    await new Promise<void>(resolve => silent.listen(0, '127.0.0.1', resolve))
+    const module = `http://127.0.0.1:${(silent.address() as AddressInfo).port}/prismal-simd.wasm`
+    expect((await failure({ module, signal: abort.signal })).message).toBe('it takes too long')
+    silent.closeAllConnections()
+    await new Promise(resolve => silent.close(resolve))
+  })
 
   it('may be given as bytes, a buffer, a module, a URL, a path', async () => {
     await works(bytes)

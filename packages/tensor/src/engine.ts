@@ -3,7 +3,7 @@ import type { Kernels } from '@prismal/kernels/catalogue'
 import { Arena } from './arena.js'
 import type { Build } from './backends/backend.js'
 import { referenceKernels } from './backends/reference.js'
-import { detectWasm, wasmKernels } from './backends/wasm.js'
+import { builtAs, detectWasm, wasmKernels } from './backends/wasm.js'
 import { DisposedError, OperandError, UnavailableError } from './errors.js'
 import type { Matrix, Precision } from './matrix.js'
 import { type GrowableMemory, PlainMemory, WasmMemory } from './memory.js'
@@ -37,7 +37,12 @@ export interface EngineOptions {
   readonly threads?: number | 'auto'
   /** The script of a helper thread, where `thread.js` is not to be found beside this file, or what starts it. */
   readonly threadScript?: ThreadScript
+  /** Ends the start with the signal's reason: a server may never answer. */
+  readonly signal?: AbortSignal
 }
+
+/** The names of {@link EngineOptions}. */
+const OPTIONS = ['backend', 'module', 'memoryLimitBytes', 'threads', 'threadScript', 'signal']
 
 /** @internal What runtimes differ in, and what tests set. */
 export interface EngineInternals extends Pick<TeamOptions, 'partTimeoutMs' | 'grain'> {
@@ -178,10 +183,15 @@ export class Engine {
 
 /** @internal `createEngine`, with what runtimes differ in and tests set. */
 export async function makeEngine(options: EngineOptions, internals: EngineInternals): Promise<Engine> {
+  for (const [name, value] of Object.entries(options))
+    if (value !== undefined && !OPTIONS.includes(name))
+      throw new OperandError(`createEngine: there is no option ${name} (${OPTIONS.join(', ')})`)
   const { backend = 'auto', memoryLimitBytes = Number.POSITIVE_INFINITY } = options
   if (!(memoryLimitBytes > 0))
     throw new OperandError(`createEngine: memoryLimitBytes is ${memoryLimitBytes}, not positive`)
-  const { build, reasons } = choose(backend)
+  const chosen = choose(backend)
+  const module = chosen.build === 'reference' ? undefined : await givenModule(chosen.build, options)
+  const { build, reasons } = module ? builtSo(module, backend, chosen) : chosen
   const { threads, reason } = chooseThreads(options.threads, build, internals.cores)
   const because = reason === undefined ? reasons : [...reasons, reason]
   if (build === 'reference') {
@@ -190,24 +200,39 @@ export async function makeEngine(options: EngineOptions, internals: EngineIntern
   }
   if (threads > 1)
     try {
-      const team = await makeTeam(build, threads, options, internals)
+      const team = await makeTeam(build, threads, module, options, internals)
       return new Engine(team.memory, team.kernels, build, memoryLimitBytes, because, team)
     } catch (cause) {
       if (!(options.threads === 'auto' && cause instanceof UnavailableError)) throw cause
       reasons.push(cause.message)
     }
-  const { memory, kernels } = await bind(build, options.module, internals.kernelsOf)
+  const { memory, kernels } = await bind(build, module, options, internals.kernelsOf)
   return new Engine(memory, kernels, build, memoryLimitBytes, threads > 1 ? reasons : because)
+}
+
+/** The module that the options name, compiled. */
+async function givenModule(build: Build, { module, signal }: EngineOptions): Promise<WebAssembly.Module | undefined> {
+  return module === undefined ? undefined : compile(build, module, signal)
+}
+
+/** What a module is, whatever this runtime would have taken. Throws {@link UnavailableError} where another build was asked for. */
+function builtSo(module: WebAssembly.Module, backend: 'auto' | Build, chosen: Choice): Choice {
+  const build = builtAs(module)
+  if (build === undefined || build === chosen.build) return chosen
+  if (backend !== 'auto')
+    throw new UnavailableError(`wasm: the module given is the build ${build}; ${backend} was asked for`)
+  return { build, reasons: [`simd: the module given is the build ${build}`] }
 }
 
 /** The kernels of a module over a memory of their own. One built for shared memory does for one thread too. */
 async function bind(
   build: Build,
-  given: ModuleSource | undefined,
+  given: WebAssembly.Module | undefined,
+  { module: named, signal }: EngineOptions,
   kernelsOf: KernelsOf,
 ): Promise<{ memory: WasmMemory; kernels: Kernels }> {
-  const source = given ?? expectKernels(build, false, kernelsOf)
-  const module = await compile(build, source)
+  const source = named ?? expectKernels(build, false, kernelsOf)
+  const module = given ?? (await compile(build, source, signal))
   const plain = new WasmMemory()
   try {
     return { memory: plain, kernels: await wasmKernels(module, plain.wasm) }
@@ -234,11 +259,12 @@ function expectKernels(build: Build, shared: boolean, kernelsOf: KernelsOf): Mod
 async function makeTeam(
   build: Build,
   threads: number,
-  { module: given, threadScript: script }: EngineOptions,
+  given: WebAssembly.Module | undefined,
+  { module: named, threadScript: script, signal }: EngineOptions,
   { kernelsOf, partTimeoutMs, grain }: EngineInternals,
 ): Promise<Team> {
-  const source = given ?? expectKernels(build, true, kernelsOf)
-  const module = await compile(build, source)
+  const source = named ?? expectKernels(build, true, kernelsOf)
+  const module = given ?? (await compile(build, source, signal))
   const memory = new WasmMemory(true)
   const kernels = await wasmKernels(module, memory.wasm).catch(cause => {
     if (given !== undefined && cause instanceof WebAssembly.LinkError)
@@ -248,7 +274,8 @@ async function makeTeam(
       )
     throw unusable(build, source, cause)
   })
-  return startTeam({ module, memory, kernels, threads, script, partTimeoutMs, grain }).catch(cause => {
+  return startTeam({ module, memory, kernels, threads, script, partTimeoutMs, grain }, signal).catch(cause => {
+    signal?.throwIfAborted()
     throw new UnavailableError(`threads: a helper thread could not be started: ${(cause as Error).message}`, { cause })
   })
 }
@@ -265,7 +292,13 @@ export function availableBuilds(): readonly Build[] {
 
 const BUILDS: readonly Build[] = ['relaxed-simd', 'simd', 'reference']
 
-function choose(backend: 'auto' | Build): { build: Build; reasons: string[] } {
+/** A build, and why it is none that is faster. */
+interface Choice {
+  readonly build: Build
+  readonly reasons: string[]
+}
+
+function choose(backend: 'auto' | Build): Choice {
   const found = detectWasm()
   const reasons: string[] = []
   const noSimd = found.webassembly

@@ -15,9 +15,19 @@ export interface GrowableMemory extends LinearMemory {
 
 export class WasmMemory implements GrowableMemory {
   readonly wasm: WebAssembly.Memory
-  /** `shared`: of a SharedArrayBuffer, which threads may share. Only modules built for such a memory take it. */
+  /**
+   * `shared`: of a SharedArrayBuffer, which threads may share. Only modules built for such a memory take it. Throws
+   * {@link MemoryError} where the runtime refuses.
+   */
   constructor(shared = false) {
-    this.wasm = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared })
+    try {
+      this.wasm = new WebAssembly.Memory({ initial: 1, maximum: 65536, shared })
+    } catch (cause) {
+      throw new MemoryError(
+        `memory: no room for another engine: dispose of one, or raise the limit of address space (ulimit -v): ${(cause as Error).message}`,
+        PAGE_BYTES,
+      )
+    }
   }
   get buffer(): ArrayBufferLike {
     return this.wasm.buffer

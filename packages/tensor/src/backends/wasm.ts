@@ -1,6 +1,7 @@
 /** The WebAssembly backend: binds a compiled kernel module to one memory, and says which builds this runtime can run. */
 import { KERNEL_NAMES, type Kernels } from '@prismal/kernels/catalogue'
-import { catalogueDigest, DIGEST_SECTION } from '@prismal/kernels/digest'
+import { catalogueDigest, VERSION_SECTION } from '@prismal/kernels/digest'
+import type { Build } from './backend.js'
 
 /**
  * The catalogue's kernels from `module` (one of the `prismal-*.wasm` files), working on `memory`. Addresses are byte
@@ -20,8 +21,7 @@ export async function wasmKernels(module: WebAssembly.Module, memory: WebAssembl
 
 /** Throws unless the module says that it was built from this catalogue. */
 function checkVersion(module: WebAssembly.Module): void {
-  const [section] = WebAssembly.Module.customSections(module, DIGEST_SECTION)
-  const [found, here] = [section && new TextDecoder().decode(section), catalogueDigest()]
+  const [[found], here] = [versionOf(module), catalogueDigest()]
   if (found === here) return
   throw new TypeError(
     found === undefined
@@ -29,6 +29,15 @@ function checkVersion(module: WebAssembly.Module): void {
       : `it is of another version (kernels ${found}) than this script (${here}); take the file that came with it`,
   )
 }
+
+/** The digest of the catalogue that a module was built from, and the build that it is, as far as it says them. */
+function versionOf(module: WebAssembly.Module): (string | undefined)[] {
+  const [section] = WebAssembly.Module.customSections(module, VERSION_SECTION)
+  return section ? new TextDecoder().decode(section).split(' ').reverse() : []
+}
+
+/** The build that a module is, where it is of this package. */
+export const builtAs = (module: WebAssembly.Module): Build | undefined => versionOf(module)[1] as Build | undefined
 
 /** What this runtime can run, found by validating tiny modules; nothing is compiled. */
 export function detectWasm(): { webassembly: boolean; simd: boolean; relaxedSimd: boolean } {
