@@ -191,7 +191,7 @@ describe.each([
       const notes = join(folder, 'notes.txt')
       writeFileSync(notes, 'These are notes.')
       await other.give('#file', notes)
-      await hears(other, /not an image/, 'alert')
+      await hears(other, /^notes\.txt is not an image/, 'alert')
       await other.give('#file', CAT)
       await hears(other, /^Cat\./)
       expect(await other.evaluate(said('alert'))).toBe('')

@@ -47,6 +47,15 @@ describe('pixels', () => {
     )
   })
 
+  it('are called by the name of the file that they are in, where there is one', async () => {
+    for (const [input, name] of [
+      [new File(['notes'], 'notes.txt'), 'notes.txt'],
+      [new File(['notes'], ''), 'the Blob'],
+      [new Blob(['notes']), 'the Blob'],
+    ] as const)
+      await expect(classify(input)).rejects.toThrow(`${name} is not an image`)
+  })
+
   it.each([
     ['Float32Array', Float32Array.from(grey)],
     ['Uint16Array', Uint16Array.from(grey)],

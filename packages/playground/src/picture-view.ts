@@ -14,7 +14,7 @@ export class PictureView {
   readonly #results: Results
   readonly #sharing: () => Sharing
   readonly #preview = document.querySelector('.preview') as HTMLImageElement
-  #image: Blob | undefined
+  #image: File | undefined
   #labels: Partial<Record<Way, readonly Label[]>> = {}
   #stop: (() => void) | undefined
 
@@ -39,7 +39,7 @@ export class PictureView {
     if (this.#image) this.#ask(this.#image)
   }
 
-  #ask(image: Blob): void {
+  #ask(image: File): void {
     this.#stop?.()
     if (image !== this.#image) {
       this.#results.body.hidden = true
@@ -83,7 +83,7 @@ export class PictureView {
     byId('choose', HTMLButtonElement).addEventListener('click', () => file.click())
     file.addEventListener('change', () => {
       const [chosen] = file.files ?? []
-      if (chosen) this.#give(chosen, chosen.name)
+      if (chosen) this.#give(chosen)
       file.value = ''
     })
     const page = document.documentElement
@@ -100,7 +100,7 @@ export class PictureView {
       const [dropped] = event.dataTransfer?.files ?? []
       if (!dropped) return
       byId('tab-picture', HTMLElement).click()
-      this.#give(dropped, dropped.name)
+      this.#give(dropped)
     })
     document.querySelector('.samples')?.append(
       ...SAMPLES.map(name => {
@@ -117,17 +117,17 @@ export class PictureView {
     try {
       const response = await fetch(address)
       if (!response.ok) throw new Error(`the server says ${response.status}`)
-      this.#give(await response.blob(), name)
+      this.#give(new File([await response.blob()], name))
     } catch (error) {
       this.#results.fail(`The sample could not be fetched: ${(error as Error).message}`)
     }
   }
 
-  #give(image: Blob, name: string): void {
+  #give(image: File): void {
     URL.revokeObjectURL(this.#preview.src)
     this.#preview.src = URL.createObjectURL(image)
     this.#preview.hidden = false
-    this.#preview.alt = `The picture: ${name}`
+    this.#preview.alt = `The picture: ${image.name}`
     this.#ask(image)
     this.#results.reveal()
   }

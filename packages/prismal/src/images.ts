@@ -24,12 +24,14 @@ export type ImageInput =
 /** Throws `InputError` where it cannot be read or is not an image, and the signal's reason where that ends fetching it. */
 export async function readImage(input: ImageInput, signal?: AbortSignal): Promise<Image> {
   if (typeof input === 'string' || input instanceof URL) return decodeImage(await bytesAt(input, signal), String(input))
-  if (input instanceof Blob)
-    return decodeImage(new Uint8Array(await input.arrayBuffer()), (input as Partial<File>).name || 'the Blob')
+  if (input instanceof Blob) return decodeImage(new Uint8Array(await input.arrayBuffer()), nameOf(input))
   if (input instanceof Uint8Array) return decodeImage(input)
   if (isDrawable(input)) return pixelsOf(input)
   return givenPixels(input)
 }
+
+/** What messages call it: a file's name, where it has one. */
+const nameOf = (blob: Blob): string => (blob instanceof File && blob.name) || 'the Blob'
 
 function givenPixels(input: unknown): Image {
   if (typeof input !== 'object' || input === null || !('data' in input))
