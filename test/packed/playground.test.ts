@@ -68,6 +68,14 @@ const readyAfter = (visit: Visit): Promise<number> =>
 const READY_MS = 2000
 const overflow = (visit: Visit): Promise<number> =>
   visit.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')
+/** Whether the page takes a drag over its prompt, and marks where to drop, as a script; `fill` fills `dataTransfer`. */
+const isTaken = (type: string, fill: string): string => `(() => {
+  const dataTransfer = new DataTransfer()
+  ${fill}
+  const event = new DragEvent('${type}', { dataTransfer, bubbles: true, cancelable: true })
+  document.querySelector('#prompt').dispatchEvent(event)
+  return [event.defaultPrevented, document.documentElement.classList.contains('dragging')]
+})()`
 
 describe.each([
   ['Chromium', inChromium],
@@ -156,6 +164,14 @@ describe.each([
     expect(await visit.evaluate(`document.querySelector('#stop').disabled`)).toBe(true)
     await visit.click('#continue')
     await hears(visit, /^Two devices give/)
+  })
+
+  it('leaves drags that carry no files to the browser', async () => {
+    const text = `dataTransfer.setData('text/plain', 'aground')`
+    const file = `dataTransfer.items.add(new File(['aground'], 'notes.txt'))`
+    for (const type of ['dragover', 'drop']) expect(await visit.evaluate(isTaken(type, text))).toEqual([false, false])
+    expect(await visit.evaluate(isTaken('dragover', file))).toEqual([true, true])
+    await visit.evaluate(`document.documentElement.classList.remove('dragging')`)
   })
 
   it('threw nothing, and loaded nothing that its policy forbids', async () => {
@@ -308,6 +324,24 @@ describe('the playground', () => {
         document.querySelector('.drop').dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }))
       })`)
       await hears(visit, /^Ship\. Two devices/)
+    } finally {
+      await visit.close()
+    }
+  })
+
+  it('moves the words that are dragged within the prompt', async () => {
+    const visit = await browser.visit(`${served.address}#text`)
+    try {
+      await visit.evaluate(`(prompt => {
+        prompt.value = 'ALPHA beta gamma delta'
+        prompt.focus()
+        prompt.setSelectionRange(0, 5)
+      })(document.querySelector('#prompt'))`)
+      const { x, y } = await visit.evaluate<DOMRect>(
+        `document.querySelector('#prompt').getBoundingClientRect().toJSON()`,
+      )
+      await visit.drag([x + 30, y + 25], [x + 300, y + 26])
+      await visit.until(`/^beta gamma delta ?ALPHA ?$/.test(document.querySelector('#prompt').value.trim())`)
     } finally {
       await visit.close()
     }

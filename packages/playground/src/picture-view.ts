@@ -88,6 +88,7 @@ export class PictureView {
     })
     const page = document.documentElement
     page.addEventListener('dragover', event => {
+      if (!carriesFiles(event)) return
       event.preventDefault()
       page.classList.add('dragging')
     })
@@ -95,6 +96,7 @@ export class PictureView {
       if (!event.relatedTarget) page.classList.remove('dragging')
     })
     page.addEventListener('drop', event => {
+      if (!carriesFiles(event)) return
       event.preventDefault()
       page.classList.remove('dragging')
       const [dropped] = event.dataTransfer?.files ?? []
@@ -132,5 +134,7 @@ export class PictureView {
     this.#results.reveal()
   }
 }
+
+const carriesFiles = ({ dataTransfer }: DragEvent): boolean => dataTransfer?.types.includes('Files') ?? false
 
 const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1)

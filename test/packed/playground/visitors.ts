@@ -45,7 +45,14 @@ const until = (expression: string): string => `(async () => {
   }
 })()`
 
+/** A visit with a mouse that drags as a person's does. (What drives Firefox begins no drags.) */
+export interface DraggingVisit extends Visit {
+  /** Points are pixels from the top left of what is seen. */
+  drag(from: readonly [x: number, y: number], to: readonly [x: number, y: number]): Promise<void>
+}
+
 export interface TracingVisitor extends Visitor {
+  visit(...where: Parameters<Visitor['visit']>): Promise<DraggingVisit>
   /**
    * The most milliseconds of a core that one task takes of the main thread of the page that sets the mark `over`, at the work's end. Unlike a
    * task's duration that does not grow where others have the cores meanwhile.
@@ -91,6 +98,14 @@ export async function inChromium(): Promise<TracingVisitor> {
         click: selector => page.click(selector),
         press: key => page.keyboard.press(key),
         give: (selector, path) => page.setInputFiles(selector, path),
+        async drag([fromX, fromY], [toX, toY]) {
+          await page.mouse.move(fromX, fromY)
+          await page.mouse.down()
+          // The first few pixels begin the drag, the rest carry it.
+          await page.mouse.move(fromX + 30, fromY, { steps: 5 })
+          await page.mouse.move(toX, toY, { steps: 10 })
+          await page.mouse.up()
+        },
         until: expression => page.evaluate(until(expression)) as never,
         screenshot: async path => void (await page.screenshot({ path, fullPage: true })),
         close: () => context.close(),
