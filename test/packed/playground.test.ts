@@ -68,6 +68,9 @@ const readyAfter = (visit: Visit): Promise<number> =>
 const READY_MS = 2000
 const overflow = (visit: Visit): Promise<number> =>
   visit.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')
+/** What a view's results show, tables and texts, whether or not it is open. */
+const shownIn = (visit: Visit, view: 'picture' | 'text'): Promise<string> =>
+  visit.evaluate(`(e => e.hidden ? '' : e.textContent)(document.querySelector('#${view}-results .answer'))`)
 /** Whether the page takes a drag over its prompt, and marks where to drop, as a script; `fill` fills `dataTransfer`. */
 const isTaken = (type: string, fill: string): string => `(() => {
   const dataTransfer = new DataTransfer()
@@ -162,6 +165,34 @@ describe.each([
     await visit.click('#stop')
     await hears(visit, /^Stopped\.$/)
     expect(await visit.evaluate(`document.querySelector('#stop').disabled`)).toBe(true)
+    await visit.click('#continue')
+    await hears(visit, /^Two devices give/)
+  })
+
+  it('answers anew in the view that is opened after devices share otherwise', async () => {
+    await visit.click('#devices label:nth-child(2)')
+    await hears(visit, /^Three devices/)
+    await visit.click('#tab-picture')
+    await hears(visit, /^Cat\. Three devices/)
+    await visit.click('#devices label:nth-child(1)')
+    await hears(visit, /^Cat\. Two devices/)
+    await visit.click('#tab-text')
+    await hears(visit, /^Two devices/)
+    const answer = await shownIn(visit, 'picture')
+    await visit.click('#tab-picture')
+    expect(await visit.evaluate(said('status'))).toMatch(/^Cat\. Two devices/)
+    expect(await shownIn(visit, 'picture')).toBe(answer)
+    await visit.click('#tab-text')
+  })
+
+  it('shows no answer beside the word that there is no text', async () => {
+    const prompt = await visit.evaluate<string>(`document.querySelector('#prompt').value`)
+    await visit.evaluate(`document.querySelector('#prompt').value = ''`)
+    await visit.click('#devices label:nth-child(3)')
+    await hears(visit, /no text to continue/, 'alert')
+    expect(await shownIn(visit, 'text')).toBe('')
+    await visit.evaluate(`document.querySelector('#prompt').value = ${JSON.stringify(prompt)}`)
+    await visit.click('#devices label:nth-child(1)')
     await visit.click('#continue')
     await hears(visit, /^Two devices give/)
   })

@@ -10,14 +10,16 @@ import { TextView } from './text-view.js'
 const places = { picture: byId('picture-results', HTMLElement), text: byId('text-results', HTMLElement) }
 let opened: keyof typeof places = 'picture'
 
-const sharing = sharingForm(() => (opened === 'text' ? text : picture).again())
+const sharing = sharingForm(() => views[opened].again())
 const studio = new Studio()
 const picture = new PictureView(studio, new Results(places.picture, 'Loading the model that knows pictures …'), sharing)
 const text = new TextView(studio, new Results(places.text, 'Give it a beginning.'), sharing)
+const views = { picture, text }
 
 tabs(byId('tabs', HTMLElement), panel => {
   opened = panel as keyof typeof places
   for (const [name, place] of Object.entries(places)) place.hidden = name !== panel
+  views[opened].again()
 })
 // What a person waits for before the first picture is answered.
 picture.load(() => performance.mark('ready'))

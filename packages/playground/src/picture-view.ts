@@ -3,6 +3,7 @@ import { charts, verdict } from './comparison-view.js'
 import { byId, element } from './dom.js'
 import { labelTable } from './label-table.js'
 import type { Results } from './results.js'
+import { isSameSharing } from './sharing-form.js'
 import type { Label, Sharing, Way } from './studio/messages.js'
 import type { Studio } from './studio/studio.js'
 
@@ -15,6 +16,8 @@ export class PictureView {
   readonly #sharing: () => Sharing
   readonly #preview = document.querySelector('.preview') as HTMLImageElement
   #image: File | undefined
+  /** How devices share in what is shown or computed. */
+  #asked: Sharing | undefined
   #labels: Partial<Record<Way, readonly Label[]>> = {}
   #stop: (() => void) | undefined
 
@@ -34,19 +37,17 @@ export class PictureView {
     })
   }
 
-  /** Answers again, where there is a picture. */
+  /** Answers again, where there is a picture and devices share otherwise than in its answer. */
   again(): void {
-    if (this.#image) this.#ask(this.#image)
+    if (this.#image && this.#asked && !isSameSharing(this.#asked, this.#sharing())) this.#ask(this.#image)
   }
 
   #ask(image: File): void {
     this.#stop?.()
-    if (image !== this.#image) {
-      this.#results.body.hidden = true
-      this.#results.body.replaceChildren()
-    }
+    if (image !== this.#image) this.#results.clear()
     this.#image = image
     const sharing = this.#sharing()
+    this.#asked = sharing
     let isCurrent = true
     this.#results.fail('')
     this.#results.say('Computing …')

@@ -32,6 +32,11 @@ export class Results {
     this.body.hidden = false
     this.body.replaceChildren(...made)
   }
+  /** Shows nothing of what the view has made. */
+  clear(): void {
+    this.body.hidden = true
+    this.body.replaceChildren()
+  }
   say(status: string): void {
     this.#status.textContent = status
   }

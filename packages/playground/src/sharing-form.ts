@@ -14,6 +14,10 @@ const STRATEGIES = [
 ] as const
 const RATES = [1, 2, 3, 4, 6, 8, 12, 16] as const
 
+/** Whether devices share alike. */
+export const isSameSharing = (a: Sharing, b: Sharing): boolean =>
+  a.devices === b.devices && a.strategy === b.strategy && a.compressionRate === b.compressionRate
+
 /** Shows the controls. `changed` is called when one has been set. Returns how devices share as the controls say. */
 export function sharingForm(changed: () => void): () => Sharing {
   const form = byId('sharing', HTMLFormElement)

@@ -4,6 +4,7 @@ import { byId, element } from './dom.js'
 import { devicesInWords } from './format.js'
 import { labelTable } from './label-table.js'
 import type { Results } from './results.js'
+import { isSameSharing } from './sharing-form.js'
 import type { Label, Sharing, Way } from './studio/messages.js'
 import type { Studio } from './studio/studio.js'
 
@@ -31,7 +32,8 @@ export class TextView {
   readonly #prompt = byId('prompt', HTMLTextAreaElement)
   readonly #stopButton = byId('stop', HTMLButtonElement)
   #stop: (() => void) | undefined
-  #wasAsked = false
+  /** How devices share in what is shown or computed. */
+  #asked: Sharing | undefined
 
   constructor(studio: Studio, results: Results, sharing: () => Sharing) {
     this.#studio = studio
@@ -41,9 +43,9 @@ export class TextView {
     this.#listen()
   }
 
-  /** Answers again, where it was asked before. */
+  /** Answers again, where there is an answer and devices share otherwise than in it. */
   again(): void {
-    if (this.#wasAsked) this.#ask()
+    if (this.#asked && !isSameSharing(this.#asked, this.#sharing())) this.#ask()
   }
 
   #ask(): void {
@@ -51,11 +53,13 @@ export class TextView {
     this.#stop?.()
     this.#results.fail('')
     if (!prompt) {
+      this.#asked = undefined
+      this.#results.clear()
       this.#results.fail('There is no text to continue: write a sentence or two, or take one of those below.')
       return
     }
-    this.#wasAsked = true
     const sharing = this.#sharing()
+    this.#asked = sharing
     const texts: Record<Way, string> = { alone: '', shared: '' }
     let likeliest: readonly Label[] = []
     const areas: Record<Way, HTMLElement> = { alone: element('p'), shared: element('p') }
