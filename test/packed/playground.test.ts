@@ -8,6 +8,7 @@ import { loadTokenizer, shapeOf } from '@prismal/models'
 import { folderFiles } from '@prismal/models/node'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { REPOSITORY } from './pack.js'
+import { PICTURES } from './playground/pictures.js'
 import { type Served, serveBuiltPage } from './playground/served.js'
 import { inChromium, inFirefox, type TracingVisitor, type Visit, type Visitor } from './playground/visitors.js'
 import { isThere } from './runtimes.js'
@@ -197,6 +198,24 @@ describe.each([
     await hears(visit, /^Two devices give/)
   })
 
+  it('offers to choose files of just the formats that it reads', async () => {
+    const unread = await visit.evaluate<string[]>(`(async () => {
+      const offered = document.querySelector('#file').accept.split(',')
+      const made = ${JSON.stringify(PICTURES)}
+      const isRead = async type => {
+        const drawn = new OffscreenCanvas(2, 2)
+        drawn.getContext('2d')
+        const written = await drawn.convertToBlob({ type })
+        const bytes = Uint8Array.from(atob(made[type] ?? ''), letter => letter.charCodeAt(0))
+        const picture = written.type === type ? written : new Blob([bytes])
+        return createImageBitmap(picture).then(bitmap => bitmap.width > 0, () => false)
+      }
+      const read = await Promise.all(offered.map(isRead))
+      return offered.filter((_, i) => !read[i])
+    })()`)
+    expect(unread).toEqual([])
+  })
+
   it('leaves drags that carry no files to the browser', async () => {
     const text = `dataTransfer.setData('text/plain', 'aground')`
     const file = `dataTransfer.items.add(new File(['aground'], 'notes.txt'))`
@@ -239,9 +258,24 @@ describe.each([
       writeFileSync(notes, 'These are notes.')
       await other.give('#file', notes)
       await hears(other, /^notes\.txt is not an image/, 'alert')
+      const preview = `document.querySelector('.preview').checkVisibility()`
+      expect(await other.evaluate(preview)).toBe(false)
       await other.give('#file', CAT)
       await hears(other, /^Cat\./)
       expect(await other.evaluate(said('alert'))).toBe('')
+      expect(await other.evaluate(preview)).toBe(true)
+      const drawing = join(folder, 'drawing.svg')
+      writeFileSync(
+        drawing,
+        '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32"><path d="M0 0h9v9z"/></svg>',
+      )
+      await other.give('#file', drawing)
+      await hears(other, /^drawing\.svg is an SVG, .* PNG/, 'alert')
+      expect(await other.evaluate(preview)).toBe(false)
+      expect(await shownIn(other, 'picture')).toBe('')
+      await other.click('#devices label:nth-child(2)')
+      expect(await other.evaluate(said('alert'))).toMatch(/^drawing\.svg/)
+      await other.click('#devices label:nth-child(1)')
       await other.click('#tab-text')
       await other.evaluate(`document.querySelector('#prompt').value = ' '`)
       await other.click('#continue')

@@ -8,6 +8,8 @@ import type { Label, Sharing, Way } from './studio/messages.js'
 import type { Studio } from './studio/studio.js'
 
 const SAMPLES = ['cat', 'ship', 'horse', 'plane', 'frog', 'automobile'] as const
+/** Browsers show these in elements alone: `createImageBitmap`, which decodes for the model, refuses them. */
+const SVG = 'image/svg+xml'
 const MODEL = new URL('models/vit-cifar10', document.baseURI).href
 
 export class PictureView {
@@ -105,6 +107,9 @@ export class PictureView {
       byId('tab-picture', HTMLElement).click()
       this.#give(dropped)
     })
+    this.#preview.addEventListener('error', () => {
+      this.#preview.hidden = true
+    })
     document.querySelector('.samples')?.append(
       ...SAMPLES.map(name => {
         const address = new URL(`samples/${name}.png`, document.baseURI).href
@@ -128,11 +133,24 @@ export class PictureView {
 
   #give(image: File): void {
     URL.revokeObjectURL(this.#preview.src)
-    this.#preview.src = URL.createObjectURL(image)
-    this.#preview.hidden = false
-    this.#preview.alt = `The picture: ${image.name}`
-    this.#ask(image)
+    if (image.type === SVG) this.#refuse(image)
+    else {
+      this.#preview.src = URL.createObjectURL(image)
+      this.#preview.hidden = false
+      this.#preview.alt = `The picture: ${image.name}`
+      this.#ask(image)
+    }
     this.#results.reveal()
+  }
+
+  #refuse(image: File): void {
+    this.#stop?.()
+    this.#image = undefined
+    this.#preview.hidden = true
+    this.#results.clear()
+    this.#results.fail(
+      `${image.name} is an SVG, which has no pixels to read: give a picture that has, such as a PNG or a JPEG.`,
+    )
   }
 }
 
