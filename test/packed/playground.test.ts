@@ -198,6 +198,24 @@ describe.each([
     await hears(visit, /^Two devices give/)
   })
 
+  it('writes from right to left what is written so', async () => {
+    const other = await browser.visit(`${served.address}#text`)
+    try {
+      const directions = `[...document.querySelectorAll('#prompt, .continuation p, .answers tbody th')]
+        .map(e => getComputedStyle(e).direction)`
+      await other.evaluate(`document.querySelector('#prompt').value = 'بسم الله'; 0`)
+      expect(await other.evaluate(directions)).toEqual(['rtl'])
+      await other.click('#continue')
+      await hears(other, /^Two devices give/)
+      await other.evaluate(`for (const e of document.querySelectorAll('.continuation p, .answers tbody th'))
+        e.textContent = 'שלום'`)
+      expect(new Set(await other.evaluate<string[]>(directions))).toEqual(new Set(['rtl']))
+      await other.screenshot(join(folder, `${name}-right-to-left.png`))
+    } finally {
+      await other.close()
+    }
+  })
+
   it('offers to choose files of just the formats that it reads', async () => {
     const unread = await visit.evaluate<string[]>(`(async () => {
       const offered = document.querySelector('#file').accept.split(',')

@@ -18,7 +18,7 @@ export function labelTable(
     return element(
       'tr',
       {},
-      element('th', { scope: 'row' }, label),
+      element('th', { scope: 'row', dir: 'auto' }, label),
       element('td', { class: 'track' }, bar(score, 'alone'), bar(other ?? 0, 'shared')),
       element('td', { class: 'figure' }, percent(score)),
       element('td', { class: 'figure' }, other === undefined ? '…' : percent(other)),

@@ -62,7 +62,7 @@ export class TextView {
     this.#asked = sharing
     const texts: Record<Way, string> = { alone: '', shared: '' }
     let likeliest: readonly Label[] = []
-    const areas: Record<Way, HTMLElement> = { alone: element('p'), shared: element('p') }
+    const areas: Record<Way, HTMLElement> = { alone: paragraph(), shared: paragraph() }
     let isCurrent = true
     this.#results.say('Computing …')
     this.#results.body.setAttribute('aria-busy', 'true')
@@ -131,6 +131,9 @@ export class TextView {
     )
   }
 }
+
+/** A paragraph that runs as what is written into it does, from the left or from the right. */
+const paragraph = (): HTMLElement => element('p', { dir: 'auto' })
 
 const continuation = (title: string, way: Way, text: HTMLElement): HTMLElement =>
   element('article', { class: `continuation ${way}` }, element('h3', {}, title), text)
