@@ -14,7 +14,7 @@ import { inChromium, inFirefox, type TracingVisitor, type Visit, type Visitor } 
 import { isThere } from './runtimes.js'
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-const PHONE = { width: 360, height: 740 }
+const PHONE = { width: 320, height: 640 }
 const CAT = join(REPOSITORY, 'examples/images/cat.png')
 /** ViT: 8 × 8 patches of a picture, and CLS. */
 const VIT_ROWS = 65
@@ -69,6 +69,11 @@ const readyAfter = (visit: Visit): Promise<number> =>
 const READY_MS = 2000
 const overflow = (visit: Visit): Promise<number> =>
   visit.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')
+/** A bar as long shows a fiftieth as more than a pixel. */
+const READABLE_PX = 64
+const narrowestBar = (visit: Visit): Promise<number> =>
+  visit.evaluate(`Math.min(...[...document.querySelectorAll('.bar')]
+    .filter(e => e.checkVisibility()).map(e => e.getBoundingClientRect().width))`)
 /** What a view's results show, tables and texts, whether or not it is open. */
 const shownIn = (visit: Visit, view: 'picture' | 'text'): Promise<string> =>
   visit.evaluate(`(e => e.hidden ? '' : e.textContent)(document.querySelector('#${view}-results .answer'))`)
@@ -250,18 +255,20 @@ describe.each([
     await visit.screenshot(join(folder, `${name}-picture.png`))
   })
 
-  it('fits a phone of 360 pixels in both views', async () => {
+  it('fits a phone of 320 pixels in both views, with bars that can be read', async () => {
     const phone = await browser.visit(served.address, PHONE)
     try {
       await isReady(phone)
       await phone.click('.samples button')
       await hears(phone, /Two devices/)
       expect(await overflow(phone)).toBe(0)
+      expect(await narrowestBar(phone)).toBeGreaterThan(READABLE_PX)
       await phone.screenshot(join(folder, `${name}-picture-phone.png`))
       await phone.click('#tab-text')
       await phone.click('#continue')
       await hears(phone, /Two devices/)
       expect(await overflow(phone)).toBe(0)
+      expect(await narrowestBar(phone)).toBeGreaterThan(READABLE_PX)
       await phone.screenshot(join(folder, `${name}-text-phone.png`))
     } finally {
       await phone.close()
