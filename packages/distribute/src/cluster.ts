@@ -1,5 +1,4 @@
 /** Devices that share requests, and the runner that has them do so. */
-
 import type { Model, Runner } from '@prismal/models'
 import { unlessAborted } from '@prismal/tensor'
 import { Device } from './device.js'

@@ -1,5 +1,4 @@
 /** A cluster that measures itself before its first request and shares each request in the way that is fastest by prediction. */
-
 import type { Head } from '@prismal/models'
 import { unlessAborted } from '@prismal/tensor'
 import type { Cluster, SharedRunner } from '../cluster.js'

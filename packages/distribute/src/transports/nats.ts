@@ -7,7 +7,6 @@
  * `INBOX.data`, the reason of a close to `INBOX.close`. NATS delivers at most once: what it drops is noticed above.
  * Data names `INBOX.none` as its reply, to which the server says so where nobody listens any more.
  */
-
 import type { Msg, NatsConnection, Subscription } from '@nats-io/nats-core'
 import { unlessAborted } from '@prismal/tensor'
 import { randomId } from '../bytes-as-text.js'
