@@ -190,8 +190,10 @@ export async function makeEngine(options: EngineOptions, internals: EngineIntern
   if (!(memoryLimitBytes > 0))
     throw new OperandError(`createEngine: memoryLimitBytes is ${memoryLimitBytes}, not positive`)
   const chosen = choose(backend)
-  const module = chosen.build === 'reference' ? undefined : await givenModule(chosen.build, options)
-  const { build, reasons } = module ? builtSo(module, backend, chosen) : chosen
+  const { module: source, signal } = options
+  const isGiven = source !== undefined && chosen.build !== 'reference'
+  const given = isGiven ? await load(chosen.build, source, signal) : undefined
+  const { build, reasons } = given ? builtSo(given.module, backend, chosen) : chosen
   const { threads, reason } = chooseThreads(options.threads, build, internals.cores)
   const because = reason === undefined ? reasons : [...reasons, reason]
   if (build === 'reference') {
@@ -200,19 +202,24 @@ export async function makeEngine(options: EngineOptions, internals: EngineIntern
   }
   if (threads > 1)
     try {
-      const team = await makeTeam(build, threads, module, options, internals)
+      const team = await makeTeam(build, threads, given, options, internals)
       return new Engine(team.memory, team.kernels, build, memoryLimitBytes, because, team)
     } catch (cause) {
       if (!(options.threads === 'auto' && cause instanceof UnavailableError)) throw cause
       reasons.push(cause.message)
     }
-  const { memory, kernels } = await bind(build, module, options, internals.kernelsOf)
+  const { memory, kernels } = await bind(build, given, signal, internals.kernelsOf)
   return new Engine(memory, kernels, build, memoryLimitBytes, threads > 1 ? reasons : because)
 }
 
-/** The module that the options name, compiled. */
-async function givenModule(build: Build, { module, signal }: EngineOptions): Promise<WebAssembly.Module | undefined> {
-  return module === undefined ? undefined : compile(build, module, signal)
+/** Kernels, and what messages say they come from. */
+interface Loaded {
+  readonly source: ModuleSource
+  readonly module: WebAssembly.Module
+}
+
+async function load(build: Build, source: ModuleSource, signal: AbortSignal | undefined): Promise<Loaded> {
+  return { source, module: await compile(build, source, signal) }
 }
 
 /** What a module is, whatever this runtime would have taken. Throws {@link UnavailableError} where another build was asked for. */
@@ -227,12 +234,11 @@ function builtSo(module: WebAssembly.Module, backend: 'auto' | Build, chosen: Ch
 /** The kernels of a module over a memory of their own. One built for shared memory does for one thread too. */
 async function bind(
   build: Build,
-  given: WebAssembly.Module | undefined,
-  { module: named, signal }: EngineOptions,
+  given: Loaded | undefined,
+  signal: AbortSignal | undefined,
   kernelsOf: KernelsOf,
 ): Promise<{ memory: WasmMemory; kernels: Kernels }> {
-  const source = named ?? expectKernels(build, false, kernelsOf)
-  const module = given ?? (await compile(build, source, signal))
+  const { source, module } = given ?? (await load(build, expectKernels(build, false, kernelsOf), signal))
   const plain = new WasmMemory()
   try {
     return { memory: plain, kernels: await wasmKernels(module, plain.wasm) }
@@ -259,12 +265,11 @@ function expectKernels(build: Build, shared: boolean, kernelsOf: KernelsOf): Mod
 async function makeTeam(
   build: Build,
   threads: number,
-  given: WebAssembly.Module | undefined,
-  { module: named, threadScript: script, signal }: EngineOptions,
+  given: Loaded | undefined,
+  { threadScript: script, signal }: EngineOptions,
   { kernelsOf, partTimeoutMs, grain }: EngineInternals,
 ): Promise<Team> {
-  const source = named ?? expectKernels(build, true, kernelsOf)
-  const module = given ?? (await compile(build, source, signal))
+  const { source, module } = given ?? (await load(build, expectKernels(build, true, kernelsOf), signal))
   const memory = new WasmMemory(true)
   const kernels = await wasmKernels(module, memory.wasm).catch(cause => {
     if (given !== undefined && cause instanceof WebAssembly.LinkError)
