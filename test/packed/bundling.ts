@@ -11,7 +11,7 @@ import webpack from 'webpack'
 export interface Bundling {
   readonly project: string
   /** The application's script. */
-  readonly app?: string
+  readonly app: string
   /** Where the bundle goes. */
   readonly out: string
 }
@@ -19,7 +19,7 @@ export interface Bundling {
 export type Bundler = (bundling: Bundling) => Promise<readonly string[]>
 
 export const BUNDLERS: Readonly<Record<string, Bundler>> = {
-  async Vite({ project, out, app = 'app.js' }) {
+  async Vite({ project, out, app }) {
     const warnings: string[] = []
     page(project, app)
     await vite({
@@ -36,7 +36,7 @@ export const BUNDLERS: Readonly<Record<string, Bundler>> = {
     return warnings.filter(warning => !warning.startsWith('PLUGIN_TIMINGS'))
   },
 
-  async webpack({ project, out, app = 'app.js' }) {
+  async webpack({ project, out, app }) {
     page(out, 'app.js')
     const stats = await new Promise<webpack.Stats>((resolve, reject) => {
       webpack(
@@ -49,7 +49,7 @@ export const BUNDLERS: Readonly<Record<string, Bundler>> = {
     return warnings.map(w => w.message).filter(message => !/size limit/.test(message))
   },
 
-  async esbuild({ project, out, app = 'app.js' }) {
+  async esbuild({ project, out, app }) {
     page(out, 'app.js')
     const { warnings } = await esbuild({
       absWorkingDir: project,
@@ -63,7 +63,7 @@ export const BUNDLERS: Readonly<Record<string, Bundler>> = {
     return warnings.map(w => w.text)
   },
 
-  async Rollup({ project, out, app = 'app.js' }) {
+  async Rollup({ project, out, app }) {
     page(out, 'app.js')
     const warnings: string[] = []
     const bundle = await rollup({

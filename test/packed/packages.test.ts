@@ -144,8 +144,10 @@ describe('declarations', () => {
     writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(config))
     const paths = NAMES.flatMap(name => Object.keys(manifestOf(name).exports).map(path => path.replace('.', name)))
     // Those for NATS need its packages' types, and those for processes Node's.
-    const others = given.types.length > 0 ? /nats|\*|\.json$/ : /nats|\*|\.json$|\/(node|host|evaluate|calibrate)$/
-    const modules = paths.filter(path => !others.test(path))
+    const isForProcesses = (path: string): boolean => /\/(node|host|evaluate|calibrate)$/.test(path)
+    const modules = paths.filter(
+      path => !/nats|\*|\.json$/.test(path) && (given.types.length > 0 || !isForProcesses(path)),
+    )
     writeFileSync(join(project, 'all.ts'), modules.map((path, i) => `export * as m${i} from '${path}'`).join('\n'))
     run(process.execPath, [join(REPOSITORY, 'node_modules/typescript/bin/tsc'), '-p', project])
   })
