@@ -7,7 +7,7 @@ import { Line } from './line'
 
 /**
  * Rows of a full tile at most: as many as the 16 registers of x64 hold beside three operands. A fused multiply-add needs
- * twelve chains to hide its latency; a product and a sum are happy with eight, and need a register in between.
+ * ten chains or twelve to hide its latency; a product and a sum are happy with eight, and need a register in between.
  */
 const TILE_ROWS: i32 = ASC_FEATURE_RELAXED_SIMD ? 6 : 4
 
