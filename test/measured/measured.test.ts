@@ -8,6 +8,7 @@ import {
   predict,
   type SharedRunner,
   SharingError,
+  type SharingOptions,
   verify,
 } from '@prismal/distribute'
 import { thread } from '@prismal/distribute/threads'
@@ -21,7 +22,8 @@ import { throttled, type Wire } from './throttled.js'
 const ROWS = [64]
 const load = async (): Promise<Model> =>
   loadModel(await openFiles('models/gpt2-chronicle'), { engine: await createEngine({ threads: 1 }) })
-const behind = (wire: Wire) => cluster([throttled(thread({ name: 'first' }), wire), thread({ name: 'second' })])
+const behind = (wire: Wire, sharing: SharingOptions = {}) =>
+  cluster([throttled(thread({ name: 'first' }), wire), thread({ name: 'second' })], sharing)
 const rowsOf = async (runner: SharedRunner): Promise<number[]> => {
   const request = runner.begin()
   try {
@@ -115,9 +117,11 @@ describe('two devices, the first of which sends over 20 Mbit/s with 10 ms of lat
 
 describe('a cluster that measures itself', () => {
   const slow: Wire = { latencyMs: 20, bitsPerSecond: 200e3 }
+  // Where one of them is held up while it is measured, the other would be given every row, and nobody would wait for the link.
+  const even: SharingOptions = { weights: [1, 1] }
 
   it('refuses a request where sharing would not pay, and names the link', async () => {
-    const runner = await measured(behind(slow), { budgetMs: 100 }).runner(await load())
+    const runner = await measured(behind(slow, even), { budgetMs: 100 }).runner(await load())
     try {
       await expect(rowsOf(runner)).rejects.toThrow(SharingError)
       await expect(rowsOf(runner)).rejects.toThrow(
@@ -131,7 +135,7 @@ describe('a cluster that measures itself', () => {
   it('shares all the same where it is forced to, once measured for all requests like it', async () => {
     const choices: string[] = []
     const onChoice = (choice: { chosen: { strategy: string } }): void => void choices.push(choice.chosen.strategy)
-    const runner = await measured(behind(slow), { budgetMs: 100, force: true, onChoice }).runner(await load())
+    const runner = await measured(behind(slow, even), { budgetMs: 100, force: true, onChoice }).runner(await load())
     try {
       const first = await rowsOf(runner)
       expect(await rowsOf(runner)).toEqual(first)
