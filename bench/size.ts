@@ -39,7 +39,8 @@ function installedBytes(packed: ReturnType<typeof pack>, name: PackageName): num
 }
 
 const README = readFileSync(`${root}README.md`, 'utf8')
-const rowOf = (name: string): string => README.split('\n').find(line => line.startsWith(`| \`npm i ${name}\``)) ?? ''
+const rowOf = (name: string): string =>
+  README.split('\n').find(line => /^\| `npm i (?:-D )?(.+?)`/.exec(line)?.[1] === name) ?? ''
 const kilobytes = (bytes: number): string => `${(bytes / 1000).toLocaleString('en', { maximumFractionDigits: 0 })} kB`
 
 /** Prints a figure; complains where it is above its budget, or not what the README's row says. */

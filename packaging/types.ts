@@ -1,17 +1,20 @@
 /**
  * The declarations of the package in the working folder: one file beside each module that its exports' types lead to, in
- * `dist`. With `--sources` each has a map to its TypeScript, which comes along in `dist/src`, so that an editor goes there.
- * Types of the kernels' catalogue, which is no package of its own, come along in `dist/kernels`.
+ * `dist`. Each has a map to its TypeScript, so that an editor goes there: it comes along in `dist/src`, or with `--apart`
+ * in the package `@prismal/sources`. Types of the kernels' catalogue, which is no package of its own, come along in
+ * `dist/kernels`.
  */
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { dirname, relative, resolve } from 'node:path'
+import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import ts from 'typescript'
+import { namesMapped } from './declaration-maps.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const catalogue = `${root}kernels-as/`
-const hasSources = process.argv.includes('--sources')
-const { exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+const isApart = process.argv.includes('--apart')
+const { name, exports } = JSON.parse(readFileSync('package.json', 'utf8')) as {
+  name: string
   exports: Record<string, string | { types?: string }>
 }
 const source = (declarations: string): string => resolve(declarations.replace('dist/', 'src/').replace('.d.ts', '.ts'))
@@ -24,7 +27,7 @@ const options: ts.CompilerOptions = {
   noEmit: false,
   declaration: true,
   emitDeclarationOnly: true,
-  declarationMap: hasSources,
+  declarationMap: true,
   // As a package its declarations would be another's.
   paths: { '@prismal/kernels/*': [`${catalogue}*.ts`] },
   rootDir: root,
@@ -39,17 +42,20 @@ const here = (path: string): string =>
 
 /** What was made of each module, by the path of its declarations. */
 const made = new Map<string, { text: string; map?: string; module?: string }>()
-/** Where a module's TypeScript comes along. */
-const shipped = (module: string): string => resolve('dist/src', relative('src', module))
+/** Where the modules' TypeScript is put, and where it then lies beside the package's other files, as npm installs both. */
+const folder = isApart ? resolve('../sources/dist', basename(resolve('.'))) : resolve('dist/src')
+const seenFrom = (target: string, module: string): string => {
+  const installed = isApart ? resolve('node_modules/@prismal/sources/dist', basename(folder)) : folder
+  const from = isApart ? resolve('node_modules', name, relative('.', dirname(target))) : dirname(target)
+  return relative(from, resolve(installed, relative('src', module)))
+}
 const { diagnostics } = program.emit(undefined, (path, text, _mark, _fail, sources) => {
   const module = sources?.[0]?.fileName
   if (!module) return
   const target = here(module).replace(/\.ts$/, '.d.ts')
   const found = made.get(target) ?? { text: '' }
-  if (path.endsWith('.map')) {
-    const map = { ...JSON.parse(text), sources: [relative(dirname(target), shipped(module))] }
-    made.set(target, { ...found, map: JSON.stringify(map), module })
-  } else made.set(target, { ...found, text: withOwnKernels(text, dirname(target)) })
+  if (path.endsWith('.map')) made.set(target, { ...found, map: text, module })
+  else made.set(target, { ...found, text: withOwnKernels(text, dirname(target)) })
 })
 const problems = [...program.getOptionsDiagnostics(), ...program.getDeclarationDiagnostics(), ...diagnostics]
 if (problems.length > 0) {
@@ -61,12 +67,6 @@ if (problems.length > 0) {
 function withOwnKernels(text: string, folder: string): string {
   const beside = relative(folder, resolve('dist/kernels')) || '.'
   return text.replace(/(['"])@prismal\/kernels\/(\w+)\1/g, `'${beside.startsWith('.') ? beside : `./${beside}`}/$2.js'`)
-}
-
-/** A map of the same text with so many lines before it. */
-function linesDown(map: string, lines: number): string {
-  const { mappings, ...rest } = JSON.parse(map) as { mappings: string }
-  return JSON.stringify({ ...rest, mappings: ';'.repeat(lines) + mappings })
 }
 
 /** What declarations name that whoever compiles for an older standard lacks. */
@@ -86,17 +86,17 @@ function write(target: string): void {
   const mapped = found.map && !target.includes('/dist/kernels/')
   const libs = LIBRARIES.filter(([pattern]) => pattern.test(found.text))
   const references = libs.map(([, lib]) => `/// <reference lib="${lib}" />\n`)
-  writeFileSync(
-    target,
-    references.join('') + (mapped ? found.text : found.text.replace(/\/\/# sourceMappingURL=.*\n?/, '')),
-  )
+  const text = references.join('') + found.text
+  writeFileSync(target, mapped ? text : text.replace(/\/\/# sourceMappingURL=.*\n?/, ''))
   if (mapped) {
-    writeFileSync(`${target}.map`, linesDown(found.map as string, references.length))
-    const source = shipped(found.module as string)
+    const module = found.module as string
+    writeFileSync(`${target}.map`, namesMapped(found.map as string, text, references.length, seenFrom(target, module)))
+    const source = resolve(folder, relative('src', module))
     mkdirSync(dirname(source), { recursive: true })
-    copyFileSync(found.module as string, source)
+    copyFileSync(module, source)
   }
-  for (const [, , name] of found.text.matchAll(/(from|import\()\s*['"](\.[^'"]+)\.js['"]/g))
-    write(resolve(dirname(target), `${name}.d.ts`))
+  for (const [, , path] of found.text.matchAll(/(from|import\()\s*['"](\.[^'"]+)\.js['"]/g))
+    write(resolve(dirname(target), `${path}.d.ts`))
 }
+rmSync(folder, { recursive: true, force: true })
 for (const entry of entries) write(resolve(entry))

@@ -42,6 +42,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'packages/distribute': ['@prismal/tensor', '@prismal/models'],
   'packages/prismal': ['@prismal/tensor', '@prismal/models', '@prismal/distribute'],
   'packages/browser': [],
+  'packages/sources': [],
   'packages/playground': ['@prismal/tensor', '@prismal/models', '@prismal/distribute', 'prismal'],
   'weights-tools': ['@prismal/tensor', '@prismal/models'],
 }
@@ -123,7 +124,7 @@ describe('runtime dependencies', () => {
     const { devDependencies } = JSON.parse(text('packages/models/package.json'))
     expect(Object.keys(devDependencies)).toEqual(['@huggingface/tokenizers'])
   })
-  it("that are transports' libraries are optional peers", () => {
+  it("that are transports' libraries, or for editors, are optional peers", () => {
     const { peerDependencies = {}, peerDependenciesMeta = {} } = JSON.parse(text('packages/distribute/package.json'))
     for (const name of Object.keys(peerDependencies)) expect(peerDependenciesMeta[name]?.optional, name).toBe(true)
   })

@@ -17,6 +17,7 @@ export const PACKAGES = {
   '@prismal/distribute': 'packages/distribute',
   prismal: 'packages/prismal',
   '@prismal/browser': 'packages/browser',
+  '@prismal/sources': 'packages/sources',
   '@prismal/vit-cifar10': 'models/vit-cifar10',
   '@prismal/gpt2-chronicle': 'models/gpt2-chronicle',
 } as const
@@ -73,4 +74,9 @@ export function npm(args: readonly string[], cwd: string): string {
   const path = process.env.npm_execpath
   const [command, before] = path ? [process.execPath, [path]] : ['npm', []]
   return execFileSync(command, [...before, ...args], { cwd, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** A command's output. Throws with what it said where it fails. */
+export function run(command: string, args: readonly string[], cwd = REPOSITORY): string {
+  return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe' })
 }

@@ -1,12 +1,10 @@
 /** The tarballs as such: what they hold, what they say of themselves, and what linters of packages find. */
-import { execFileSync } from 'node:child_process'
-import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { SourceMap } from 'node:module'
-import { join, resolve } from 'node:path'
+import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { install, npm, PACKAGES, type PackageName, type Packed, pack, REPOSITORY } from './pack.js'
+import { install, npm, PACKAGES, type PackageName, type Packed, pack, REPOSITORY, run } from './pack.js'
 
 interface Manifest {
   readonly [field: string]: unknown
@@ -17,6 +15,8 @@ interface Manifest {
 }
 
 const NAMES = Object.keys(PACKAGES) as PackageName[]
+/** Those that code imports; sources are for editors. */
+const IMPORTED = NAMES.filter(name => name !== '@prismal/sources')
 let packed: Packed
 let project: string
 beforeAll(() => {
@@ -40,12 +40,6 @@ describe.each(NAMES)('%s', name => {
     expect(messages.map(message => formatMessage(message, pkg))).toEqual([])
   })
 
-  it('has types that every way of resolving modules finds', () => {
-    const cli = join(REPOSITORY, 'node_modules/@arethetypeswrong/cli/dist/index.js')
-    const told = run(process.execPath, [cli, '--profile', 'esm-only', '--format', 'ascii', packed.tarballs[name]])
-    expect(told).toContain('(ESM)')
-  })
-
   it('says what it is, and runs nothing when it is installed', () => {
     const manifest = manifestOf(name)
     const told = ['description', 'keywords', 'license', 'engines', 'files', 'exports']
@@ -67,6 +61,20 @@ describe.each(NAMES)('%s', name => {
       expect(readFileSync(join(folderOf(name), path), 'utf8'), path).not.toContain('sourceMappingURL')
   })
 
+  it('has one version with the others, and asks for exactly that', () => {
+    const { version, dependencies = {} } = manifestOf(name)
+    expect(version).toBe(manifestOf('prismal').version)
+    for (const [other, range] of Object.entries(dependencies)) if (other in PACKAGES) expect(range).toBe(version)
+  })
+})
+
+describe.each(IMPORTED)('%s', name => {
+  it('has types that every way of resolving modules finds', () => {
+    const cli = join(REPOSITORY, 'node_modules/@arethetypeswrong/cli/dist/index.js')
+    const told = run(process.execPath, [cli, '--profile', 'esm-only', '--format', 'ascii', packed.tarballs[name]])
+    expect(told).toContain('(ESM)')
+  })
+
   it('can be imported by every path that it exports', () => {
     const paths = Object.entries(manifestOf(name).exports).flatMap(([path, target]) =>
       typeof target === 'object' ? [path.replace('.', name)] : [],
@@ -83,22 +91,16 @@ describe.each(NAMES)('%s', name => {
         if (value?.prototype instanceof Error && value.name !== key) console.log(path, key, value.name)`
     expect(run(process.execPath, ['--input-type=module', '-e', program], project)).toBe('')
   })
-
-  it('has one version with the others, and asks for exactly that', () => {
-    const { version, dependencies = {} } = manifestOf(name)
-    expect(version).toBe(manifestOf('prismal').version)
-    for (const [other, range] of Object.entries(dependencies)) if (other in PACKAGES) expect(range).toBe(version)
-  })
 })
 
 describe('snippets', () => {
-  const snippets = NAMES.flatMap(name => {
+  const snippets = IMPORTED.flatMap(name => {
     const readme = readFileSync(join(REPOSITORY, PACKAGES[name], 'README.md'), 'utf8')
     return [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code], i) => [name, i + 1, code as string] as const)
   })
   it('are in every README but that for pages', () => {
-    const has = NAMES.filter(name => snippets.some(([of]) => of === name))
-    expect(NAMES.filter(name => !has.includes(name))).toEqual(['@prismal/browser'])
+    const has = IMPORTED.filter(name => snippets.some(([of]) => of === name))
+    expect(IMPORTED.filter(name => !has.includes(name))).toEqual(['@prismal/browser'])
   })
 
   it.each(snippets)('of %s run: %i', (_, number, code) => {
@@ -107,60 +109,6 @@ describe('snippets', () => {
     const path = join(project, `snippet-${number}.mjs`)
     writeFileSync(path, code)
     expect(run(process.execPath, [path], project)).not.toBe('')
-  })
-})
-
-describe('declarations', () => {
-  /** The source's line that a symbol's declaration is mapped to. */
-  const goTo = (name: string, declarations: string, symbol: string): string => {
-    const path = join(folderOf(name), declarations)
-    const lines = readFileSync(path, 'utf8').split('\n')
-    const line = lines.findIndex(text => new RegExp(`^export declare .*\\b${symbol}\\b`).test(text))
-    const map = new SourceMap(JSON.parse(readFileSync(`${path}.map`, 'utf8')))
-    const found = map.findEntry(line, lines[line]?.indexOf(symbol) ?? 0)
-    if (!('originalSource' in found)) throw new Error(`${symbol} is not mapped`)
-    const source = resolve(path, '..', found.originalSource)
-    return readFileSync(source, 'utf8').split('\n')[found.originalLine] as string
-  }
-
-  it.each([
-    ['@prismal/tensor', 'dist/operations.d.ts', 'softmax', 'export function softmax('],
-    ['@prismal/tensor', 'dist/engine.d.ts', 'Engine', 'export class Engine'],
-    ['@prismal/models', 'dist/families.d.ts', 'loadVit', 'export async function loadVit('],
-    ['@prismal/models', 'dist/pipelines/classification.d.ts', 'imageClassification', 'imageClassification'],
-  ])('of %s lead an editor to the TypeScript: %s, %s', (name, path, symbol, text) => {
-    expect(goTo(name, path, symbol)).toContain(text)
-  })
-
-  it.each([
-    ['', { lib: ['es2022', 'dom', 'dom.iterable'], types: ['node'] }],
-    [', of an older standard', { lib: ['es2020', 'dom', 'dom.iterable'], types: ['node'] }],
-    [', in pages', { lib: ['es2022', 'dom', 'dom.iterable'], types: [] }],
-  ])('compile where everything is checked, without newer libraries than the code needs%s', (_, given) => {
-    const compilerOptions = { noEmit: true, strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false }
-    const target = { module: 'nodenext', target: 'es2020', ...given }
-    const typeRoots = [join(REPOSITORY, 'node_modules/@types')]
-    const config = { compilerOptions: { ...compilerOptions, ...target, typeRoots }, files: ['all.ts'] }
-    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(config))
-    const paths = NAMES.flatMap(name => Object.keys(manifestOf(name).exports).map(path => path.replace('.', name)))
-    // Those for NATS need its packages' types, and those for processes Node's.
-    const isForProcesses = (path: string): boolean => /\/(node|host|evaluate|calibrate)$/.test(path)
-    const modules = paths.filter(
-      path => !/nats|\*|\.json$/.test(path) && (given.types.length > 0 || !isForProcesses(path)),
-    )
-    writeFileSync(join(project, 'all.ts'), modules.map((path, i) => `export * as m${i} from '${path}'`).join('\n'))
-    run(process.execPath, [join(REPOSITORY, 'node_modules/typescript/bin/tsc'), '-p', project])
-  })
-
-  it('name only sources that come along, and no package that is not published', () => {
-    for (const name of NAMES)
-      for (const path of filesOf(name).filter(p => /\.d\.ts(\.map)?$/.test(p))) {
-        const text = readFileSync(join(folderOf(name), path), 'utf8')
-        const sources: string[] = path.endsWith('.map') ? JSON.parse(text).sources : []
-        for (const source of sources) expect(existsSync(resolve(folderOf(name), path, '..', source)), source).toBe(true)
-        expect(text, path).not.toMatch(/['"](@prismal\/kernels|@huggingface|@jsquash|commander)/)
-        if (text.includes('sourceMappingURL')) expect(existsSync(join(folderOf(name), `${path}.map`)), path).toBe(true)
-      }
   })
 })
 
@@ -180,9 +128,4 @@ function audit(): string {
   } catch (error) {
     return (error as { stdout: string }).stdout
   }
-}
-
-/** A command's output. Throws with what it said where it fails. */
-function run(command: string, args: readonly string[], cwd = REPOSITORY): string {
-  return execFileSync(command, args, { cwd, encoding: 'utf8', stdio: 'pipe' })
 }
