@@ -92,7 +92,8 @@ function block(
     let y = c
     let z = residual
     while (left > 0) {
-      const rows = (left + tiles - 1) / tiles
+      // Who asks for five computes four at three quarters of their speed: full tiles first.
+      const rows = most == 5 ? min(most, left) : (left + tiles - 1) / tiles
       finish(rows, x, aRow, packed, k, y, cRow, columns, bias, z, rRow, activation)
       x += <usize>rows * aRow
       y += <usize>rows * cRow

@@ -117,8 +117,8 @@ export abstract class Tile {
       const stop = min(b + part, end)
       if (rows > 4) {
         // Four steps of k a turn: an engine asks in each turn whether it shall stop, too. Where it checks the bounds of
-        // memory in code, a load costs a branch: of five rows, two have their elements spread from a vector, for which
-        // six rows leave no register.
+        // memory in code, a load costs a branch, and each other offset a subtraction: of five rows, two have their elements
+        // spread from a vector, for which six rows leave no register, and the panel's place moves on with each step.
         while (stop - b >= 128) {
           const four0 = Tile.four(rows == 5, a0)
           const four1 = Tile.four(rows == 5, a1)
@@ -145,8 +145,9 @@ export abstract class Tile {
             h5 = Lanes.madd(x, right, h5)
           }
 
-          left = v128.load(b, 32)
-          right = v128.load(b, 48)
+          if (rows == 5) b += 32
+          left = Tile.left(rows == 5, b, 1)
+          right = Tile.right(rows == 5, b, 1)
           x = Tile.element(rows == 5, four0, a0, 1)
           l0 = Lanes.madd(x, left, l0)
           h0 = Lanes.madd(x, right, h0)
@@ -168,8 +169,9 @@ export abstract class Tile {
             h5 = Lanes.madd(x, right, h5)
           }
 
-          left = v128.load(b, 64)
-          right = v128.load(b, 80)
+          if (rows == 5) b += 32
+          left = Tile.left(rows == 5, b, 2)
+          right = Tile.right(rows == 5, b, 2)
           x = Tile.element(rows == 5, four0, a0, 2)
           l0 = Lanes.madd(x, left, l0)
           h0 = Lanes.madd(x, right, h0)
@@ -191,8 +193,9 @@ export abstract class Tile {
             h5 = Lanes.madd(x, right, h5)
           }
 
-          left = v128.load(b, 96)
-          right = v128.load(b, 112)
+          if (rows == 5) b += 32
+          left = Tile.left(rows == 5, b, 3)
+          right = Tile.right(rows == 5, b, 3)
           x = Tile.element(rows == 5, four0, a0, 3)
           l0 = Lanes.madd(x, left, l0)
           h0 = Lanes.madd(x, right, h0)
@@ -220,7 +223,7 @@ export abstract class Tile {
           a3 += 16
           a4 += 16
           if (rows > 5) a5 += 16
-          b += 128
+          b += rows == 5 ? 32 : 128
         }
       }
       while (b < stop) {
@@ -336,6 +339,18 @@ export abstract class Tile {
     if (i == 1) return isHeld ? v128.shuffle<f32>(four, four, 1, 1, 1, 1) : v128.load32_splat(a, 4)
     if (i == 2) return isHeld ? v128.shuffle<f32>(four, four, 2, 2, 2, 2) : v128.load32_splat(a, 8)
     return isHeld ? v128.shuffle<f32>(four, four, 3, 3, 3, 3) : v128.load32_splat(a, 12)
+  }
+
+  /** The left half of line `i` of four of a panel, whose place moves on with each line, or not. */
+  @inline static left(moves: bool, b: usize, i: i32): v128 {
+    if (moves) return v128.load(b)
+    return i == 1 ? v128.load(b, 32) : i == 2 ? v128.load(b, 64) : v128.load(b, 96)
+  }
+
+  /** The right half of it. */
+  @inline static right(moves: bool, b: usize, i: i32): v128 {
+    if (moves) return v128.load(b, 16)
+    return i == 1 ? v128.load(b, 48) : i == 2 ? v128.load(b, 80) : v128.load(b, 112)
   }
 
   /** What becomes of the sums of row `r`. */
