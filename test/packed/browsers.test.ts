@@ -326,7 +326,7 @@ describe.skipIf(!reference || !samples)('pages', () => {
       })
     })
 
-    it('read images by the platform, however they are given', async () => {
+    it('read images by the platform, however they are given, under a strict policy', async () => {
       interface Images {
         readonly found: Readonly<Record<string, object>>
         readonly jpeg: readonly number[]
@@ -334,7 +334,7 @@ describe.skipIf(!reference || !samples)('pages', () => {
         readonly text: Failure
         readonly missing: Failure
       }
-      const here = await site()
+      const here = await site({ 'content-security-policy': STRICT })
       const images = await ask<Images>(here, 'images')
       const { decodeImage } = (await import(join(project, 'node_modules/prismal/dist/index.js'))) as typeof Prismal
       const png = await decodeImage(readFileSync(join(samples as string, 'coffee.png')))

@@ -47,6 +47,19 @@ describe('pixels', () => {
     )
   })
 
+  it('are read from what an address holds, which errors do not repeat', async () => {
+    const cat = readFileSync(new URL('../../examples/images/cat.png', import.meta.url))
+    const base64 = `data:image/png;base64,${cat.toString('base64')}`
+    const labels = await classify(cat)
+    const escaped = Array.from(cat, byte => `%${byte.toString(16).padStart(2, '0')}`).join('')
+    for (const input of [base64, new URL(base64), `data:image/png,${escaped}`]) {
+      expect(await classify(input)).toEqual(labels)
+    }
+    await expect(classify('data:,notes')).rejects.toThrow(/^the data: address is not an image/)
+    await expect(classify('data:image/png;base64,!')).rejects.toThrow(/^the data: address cannot be read: \w/)
+    await expect(classify('data:')).rejects.toThrow(/^the data: address is not an image \(.*it is empty/)
+  })
+
   it('are called by the name of the file that they are in, where there is one', async () => {
     for (const [input, name] of [
       [new File(['notes'], 'notes.txt'), 'notes.txt'],

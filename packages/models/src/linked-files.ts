@@ -58,7 +58,7 @@ function linkTo(name: string, url: URL | string): Link {
   // What is small enough to be written into an address, or in memory already.
   let content: Promise<ModelFiles> | undefined
   const read = async (): Promise<ModelFiles> => {
-    const bytes = href.startsWith('data:') ? written(href) : await (await fetch(href)).arrayBuffer()
+    const bytes = href.startsWith('data:') ? dataAt(href) : await (await fetch(href)).arrayBuffer()
     return memoryFiles({ [name]: bytes }, href.slice(0, 80))
   }
   return {
@@ -71,9 +71,12 @@ function linkTo(name: string, url: URL | string): Link {
   }
 }
 
-/** What a `data:` address holds. Policies that let pages fetch from their own origin alone refuse to fetch it. */
-function written(href: string): Uint8Array<ArrayBuffer> {
-  const [, head = '', data = ''] = /^data:([^,]*),([^#]*)/.exec(new URL(href).href) ?? []
+/**
+ * What a `data:` address holds. Policies that let pages fetch from their own origin alone refuse to fetch it.
+ * @throws DOMException if its base64 is none
+ */
+export function dataAt(address: string): Uint8Array<ArrayBuffer> {
+  const [, head = '', data = ''] = /^data:([^,]*),([^#]*)/.exec(new URL(address).href) ?? []
   const text = data.replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
   return Uint8Array.from(/;\s*base64$/i.test(head) ? atob(text) : text, c => c.charCodeAt(0))
 }

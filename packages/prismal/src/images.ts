@@ -1,6 +1,6 @@
 /** Images as people have them: a path, a URL, a Blob, bytes, pixels, or what a canvas can draw. */
 /// <reference path="./modules.d.ts" />
-import { addressOf, type Image, InputError, kindOf } from '@prismal/models'
+import { addressOf, dataAt, type Image, InputError, kindOf } from '@prismal/models'
 import { decodeByPlatform, isDrawable, pixelsOf, platformDecodes } from './decoders/platform.js'
 
 /** What a page's canvas can draw: an image element that is loaded, a canvas, an `ImageBitmap`. */
@@ -23,7 +23,11 @@ export type ImageInput =
 
 /** Throws `InputError` where it cannot be read or is not an image, and the signal's reason where that ends fetching it. */
 export async function readImage(input: ImageInput, signal?: AbortSignal): Promise<Image> {
-  if (typeof input === 'string' || input instanceof URL) return decodeImage(await bytesAt(input, signal), String(input))
+  if (typeof input === 'string' || input instanceof URL) {
+    const location = String(input)
+    if (/^data:/i.test(location)) return decodeImage(written(location), 'the data: address')
+    return decodeImage(await bytesAt(input, signal), location)
+  }
   if (input instanceof Blob) return decodeImage(new Uint8Array(await input.arrayBuffer()), nameOf(input))
   if (input instanceof Uint8Array) return decodeImage(input)
   if (isDrawable(input)) return pixelsOf(input)
@@ -61,8 +65,16 @@ export async function decodeImage(bytes: Uint8Array, name = 'the input'): Promis
   return decodeImage(bytes, name)
 }
 
+function written(address: string): Uint8Array {
+  try {
+    return dataAt(address)
+  } catch (cause) {
+    throw new InputError(`the data: address cannot be read: ${(cause as Error).message}`, { cause })
+  }
+}
+
 async function bytesAt(location: string | URL, signal?: AbortSignal): Promise<Uint8Array> {
-  const address = addressOf(String(location)) ?? (/^(data|blob):/.test(String(location)) ? location : undefined)
+  const address = addressOf(String(location)) ?? (/^blob:/.test(String(location)) ? location : undefined)
   if (address !== undefined) {
     const failed = (cause: unknown): never => {
       signal?.throwIfAborted()
