@@ -32,6 +32,25 @@ it('says what a Node without WebAssembly lacks', () => {
   expect(lacks[0]).toMatchObject({ about: 'webassembly', what: expect.stringContaining('reference backend') })
 })
 
+it('says what a Node lacks whose permissions forbid workers', () => {
+  const flag = process.allowedNodeEnvironmentFlags.has('--permission') ? '--permission' : '--experimental-permission'
+  const script = `import(${JSON.stringify(new URL('../dist/index.js', import.meta.url).href)})
+    .then(({ capabilities }) => console.log(JSON.stringify(capabilities())))`
+  const found = (...flags: string[]): ReturnType<typeof capabilities> =>
+    JSON.parse(
+      execFileSync(process.execPath, [flag, '--no-warnings', '--allow-fs-read=*', ...flags, '-e', script], {
+        encoding: 'utf8',
+      }),
+    )
+  const advice = 'start it with --allow-worker'
+  expect(found()).toMatchObject({ workers: false, threads: 1 })
+  expect(found().lacks.filter(lack => lack.advice === advice)).toEqual([
+    { about: 'threads', what: expect.stringContaining('permissions of this process forbid workers'), advice },
+    { about: 'workers', what: expect.stringContaining('share this thread'), advice },
+  ])
+  expect(found('--allow-worker')).toEqual(capabilities())
+})
+
 it.each([
   [{ process: { versions: { node: '24.3.0', v8: '13.6.233.10-node.18' } } }, 'Node 24.3.0 (V8 13.6)'],
   [{ process: { versions: { node: '24.3.0', bun: '1.4.5', v8: '12.4' } } }, 'Bun 1.4.5'],

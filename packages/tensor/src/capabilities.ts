@@ -30,8 +30,8 @@ export interface RuntimeCapabilities {
 }
 
 /**
- * Looks at this runtime; nothing is loaded, started or taken: that a policy forbids workers, an engine's and a pipeline's own
- * `capabilities()` tell, with what they use.
+ * Looks at this runtime; nothing is loaded, started or taken: that a page's policy forbids workers, an engine's and a
+ * pipeline's own `capabilities()` tell, with what they use.
  */
 export function capabilities(): RuntimeCapabilities {
   const { webassembly: has, simd, relaxedSimd } = detectWasm()
@@ -57,10 +57,11 @@ export function capabilities(): RuntimeCapabilities {
   if (has && !simd)
     lack('simd', 'WebAssembly has no SIMD: the reference backend computes, some hundred times as slow', UPDATE)
   if (simd && !relaxedSimd) lack('simd', 'there is no relaxed SIMD: products are not fused, and q8 is slower', UPDATE)
-  const noThreads = lackOfThreads()
+  const isForbidden = globalThis.process?.permission?.has('worker') === false
+  const noThreads = isForbidden ? FORBIDDEN : lackOfThreads()
   // Without SIMD the reference backend computes, which has none: that is said above.
   if (simd && noThreads !== undefined)
-    lack('threads', `an engine computes on one thread: ${noThreads}`, adviceOnThreads())
+    lack('threads', `an engine computes on one thread: ${noThreads}`, isForbidden ? ALLOW : adviceOnThreads())
   else if (simd && cores === 1) lack('threads', 'an engine computes on one thread: there is one core', 'nothing, here')
   if (!haveWorkers())
     lack(
@@ -68,6 +69,7 @@ export function capabilities(): RuntimeCapabilities {
       'there are no workers: devices and pipelines share this thread',
       'share with other processes instead',
     )
+  else if (isForbidden) lack('workers', `${FORBIDDEN}: devices and pipelines share this thread`, ALLOW)
   else if (globalThis.origin === 'null')
     lack(
       'workers',
@@ -80,11 +82,14 @@ export function capabilities(): RuntimeCapabilities {
       `an engine can address ${memoryBytes} bytes: the runtime reserves no more`,
       'raise the limit of address space (ulimit -v), or store weights in fewer bits: dtype q8',
     )
-  const threads = simd ? availableThreads() : 1
+  const threads = simd && !isForbidden ? availableThreads() : 1
+  const workers = haveWorkers() && !isForbidden
   const grade = relaxedSimd ? 'relaxed' : simd ? 'plain' : 'none'
-  return { runtime, webassembly, simd: grade, threads, cores, workers: haveWorkers(), memoryBytes, lacks }
+  return { runtime, webassembly, simd: grade, threads, cores, workers, memoryBytes, lacks }
 }
 
+const FORBIDDEN = 'the permissions of this process forbid workers'
+const ALLOW = 'start it with --allow-worker'
 const UPDATE = 'take a newer one: Node has it from 22 on, Chromium from 114'
 
 function adviceOnThreads(): string {
