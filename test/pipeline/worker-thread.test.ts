@@ -147,6 +147,13 @@ describe('a process', () => {
     expect(called).toEqual({ code: 0, out: 'cat\n', err: '' })
   })
 
+  it('waits for the end of a pipeline that is disposed while it computes', async () => {
+    const ended = `const call = tool(${picture}).catch(error => error.code)
+      await tool.dispose()
+      console.log(await call)`
+    expect(await runProgram(load({ worker: true }) + ended)).toEqual({ code: 0, out: 'disposed\n', err: '' })
+  })
+
   it('without workers computes where it is, and says why', async () => {
     const forbidden = process.allowedNodeEnvironmentFlags.has('--permission')
       ? '--permission'

@@ -102,7 +102,8 @@ export class WorkerLink {
       })
     } finally {
       signal?.removeEventListener('abort', abort)
-      this.#thread.hold(this.#waiting.size > 0)
+      // The process waits for the end of a worker that is being ended.
+      if (this.#lost === undefined) this.#thread.hold(this.#waiting.size > 0)
     }
   }
 
