@@ -13,7 +13,7 @@ import {
   pipeline,
   type Report,
 } from 'prismal'
-import { cluster } from 'prismal/distribute'
+import { cluster, thread } from 'prismal/distribute'
 import { DisposedError, MemoryError, OperandError, type PrismalError, UnavailableError } from 'prismal/tensor'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 
@@ -252,9 +252,26 @@ describe('loading in a worker', () => {
   })
 })
 
+describe('a generation', () => {
+  it.each([[{}], [inWorker]])('is caught and finished like a promise: %o', async options => {
+    const tool = await pipeline('text-generation', chronicle, options)
+    expect(await tool('Call me', { max_new_tokens: 0 }).catch(error => error)).toBeInstanceOf(InputError)
+    let isOver = false
+    const [text] = await tool('Call me', { max_new_tokens: 2 }).finally(() => {
+      isOver = true
+    })
+    expect([isOver, text]).toEqual([true, (await tool('Call me', { max_new_tokens: 2 }))[0]])
+    await tool.dispose()
+  })
+})
+
 describe('after dispose()', () => {
-  it('calls fail, those in flight too; twice is harmless', async () => {
-    const tool = await pipeline('text-generation', chronicle, inWorker)
+  it.each([
+    ['in a worker', () => inWorker],
+    ['in this thread', () => ({})],
+    ['by devices', () => ({ devices: cluster(['local', thread()]) })],
+  ])('calls fail, those in flight too; twice is harmless: %s', async (_, options) => {
+    const tool = await pipeline('text-generation', chronicle, options())
     const pending = thrown(tool('Call me', { max_new_tokens: 200 }))
     const reading = tool.stream('Call me', { max_new_tokens: 200 })[Symbol.asyncIterator]()
     await reading.next()

@@ -6,7 +6,7 @@ import type { Request, Runner } from '../runner.js'
 import type { SamplingOptions } from '../sampling.js'
 import type { Tokenizer } from '../text/tokenizer.js'
 import { givenOptions } from './options.js'
-import { asList, type CallOptions, type Reported } from './pipeline.js'
+import { asList, type CallOptions, endOf, type Reported } from './pipeline.js'
 
 /** Names as transformers.js has them. */
 export interface GenerationOptions extends CallOptions {
@@ -44,7 +44,7 @@ export interface Generated {
 }
 
 /** One generation: a promise of the texts, and an iterable of the (first) prompt's pieces. Use one or the other. */
-export interface Generation extends PromiseLike<Generated[]>, AsyncIterable<string> {}
+export interface Generation extends Pick<Promise<Generated[]>, 'then' | 'catch' | 'finally'>, AsyncIterable<string> {}
 
 export interface GenerationPipeline {
   (prompts: string | readonly string[], options?: GenerationOptions): Generation
@@ -59,6 +59,7 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
   if (!runner.model.vocabulary || !runner.model.shape.causal)
     throw new ModelError(`${runner.model.location} is not a causal language model: it cannot do text-generation`)
 
+  const end = endOf(runner)
   const begin = (request: Request, texts: readonly string[], options: GenerationOptions) => {
     const prompts = texts.map(encodeWith(tokenizer, endIds))
     const counts = prompts.map(prompt => newTokens(prompt, options))
@@ -69,6 +70,7 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
   const withReport: GenerationPipeline['withReport'] = async (prompts, given) => {
     const options = checkedOptions(givenOptions(given, NAMES))
     const texts = asList(prompts)
+    end.check()
     const request = runner.begin(options.signal)
     try {
       const { tokens, writers } = begin(request, texts, options)
@@ -80,6 +82,8 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
         generated_text: (options.return_full_text === false ? '' : text) + (writers[i] as Writer).text,
       }))
       return { output, report: request.report() }
+    } catch (error) {
+      throw end.reason(error)
     } finally {
       request.end()
     }
@@ -87,6 +91,7 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
 
   const stream: GenerationPipeline['stream'] = async function* (prompt, given, onReport) {
     const options = checkedOptions(givenOptions(given, NAMES))
+    end.check()
     const request = runner.begin(options.signal)
     try {
       const { tokens, writers } = begin(request, [prompt], options)
@@ -99,6 +104,8 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
       const rest = writer.flush()
       if (rest) yield rest
       onReport?.({ output: writer.text, report: request.report() })
+    } catch (error) {
+      throw end.reason(error)
     } finally {
       request.end()
     }
@@ -108,7 +115,7 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
     withReport,
     stream,
     runner,
-    dispose: () => runner.dispose(),
+    dispose: end.dispose,
   })
 }
 
@@ -117,14 +124,16 @@ export function generationOf(
   withReport: GenerationPipeline['withReport'],
   stream: GenerationPipeline['stream'],
 ): (prompts: string | readonly string[], options?: GenerationOptions) => Generation {
-  return (prompts, options) => ({
-    // biome-ignore lint/suspicious/noThenProperty: a generation is awaited for its whole text
-    then: (resolve, reject) =>
-      withReport(prompts, options)
-        .then(r => r.output)
-        .then(resolve, reject),
-    [Symbol.asyncIterator]: () => stream(asList(prompts)[0] as string, options)[Symbol.asyncIterator](),
-  })
+  return (prompts, options) => {
+    const texts = () => withReport(prompts, options).then(r => r.output)
+    return {
+      // biome-ignore lint/suspicious/noThenProperty: a generation is awaited for its whole text
+      then: (resolve, reject) => texts().then(resolve, reject),
+      catch: reject => texts().catch(reject),
+      finally: last => texts().finally(last),
+      [Symbol.asyncIterator]: () => stream(asList(prompts)[0] as string, options)[Symbol.asyncIterator](),
+    }
+  }
 }
 
 /** An empty prompt starts with the end token, which separates documents in training. */

@@ -1,4 +1,5 @@
 /** What pipelines share: a call owns one request, gives its memory back whatever happens, and can report its cost. */
+import { DisposedError } from '@prismal/tensor'
 import type { Report } from '../report.js'
 import type { Request, Runner } from '../runner.js'
 import { givenOptions } from './options.js'
@@ -21,25 +22,46 @@ export interface Pipeline<Input, Options, Output> {
   dispose(): Promise<void>
 }
 
+/** A pipeline's end: calls that it meets, and later ones, fail with one error, whatever they found to be gone. */
+export function endOf(runner: Runner) {
+  let ended: DisposedError | undefined
+  return {
+    /** Throws where the pipeline was disposed. */
+    check(): void {
+      if (ended) throw ended
+    },
+    /** What a call fails with that met `error`. */
+    reason: (error: unknown): unknown => ended ?? error,
+    dispose(): Promise<void> {
+      ended ??= new DisposedError('this pipeline was disposed')
+      return runner.dispose()
+    },
+  }
+}
+
 /** Makes a pipeline of what one request does; `known` are the names of its options. */
 export function pipelineOf<Input, Options extends object, Output>(
   runner: Runner,
   known: readonly string[],
   work: (request: Request, input: Input, options: Options & CallOptions) => Promise<Output>,
 ): Pipeline<Input, Options, Output> {
+  const end = endOf(runner)
   const withReport = async (input: Input, options?: Options & CallOptions): Promise<Reported<Output>> => {
     const given = givenOptions(options, known)
+    end.check()
     const request = runner.begin(given.signal)
     try {
       const output = await work(request, input, given)
       return { output, report: request.report() }
+    } catch (error) {
+      throw end.reason(error)
     } finally {
       request.end()
     }
   }
   const call = async (input: Input, options?: Options & CallOptions): Promise<Output> =>
     (await withReport(input, options)).output
-  return Object.assign(call, { withReport, runner, dispose: () => runner.dispose() })
+  return Object.assign(call, { withReport, runner, dispose: end.dispose })
 }
 
 /** A pipeline of several inputs at once: one input gives one output, a list gives a list. */
