@@ -119,13 +119,17 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
   })
 }
 
-/** The call of a generation pipeline, of its two ways: it begins one of them when it is awaited or iterated. */
+/** The call of a generation pipeline, of its two ways: it begins one of them when it is first awaited, or iterated. */
 export function generationOf(
   withReport: GenerationPipeline['withReport'],
   stream: GenerationPipeline['stream'],
 ): (prompts: string | readonly string[], options?: GenerationOptions) => Generation {
   return (prompts, options) => {
-    const texts = () => withReport(prompts, options).then(r => r.output)
+    let begun: Promise<Generated[]> | undefined
+    const texts = () => {
+      begun ??= withReport(prompts, options).then(r => r.output)
+      return begun
+    }
     return {
       // biome-ignore lint/suspicious/noThenProperty: a generation is awaited for its whole text
       then: (resolve, reject) => texts().then(resolve, reject),
