@@ -26,8 +26,14 @@ export const library = ({ bundled = [], copyFiles, ...options }: LibraryOptions)
       mangle: { module: false, toplevel: false },
       keep_fnames: true,
       keep_classnames: true,
-      // Comments that bundlers read.
-      format: { preserve_annotations: true, comments: /@vite-ignore|webpackIgnore|@license|^!/ },
+      // Lines end where statements do: Node prints the line that threw, and may end before a pipe took a long one.
+      format: {
+        semicolons: false,
+        max_line_len: 500,
+        preserve_annotations: true,
+        // Those that bundlers read.
+        comments: /@vite-ignore|webpackIgnore|@license|^!/,
+      },
     },
     clean: true,
     splitting: true,

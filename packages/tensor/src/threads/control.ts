@@ -3,7 +3,7 @@
  *
  *     ticket    generation of the job (20 bits) | number of its next part (12 bits; CLOSED: it is being written)
  *     done      parts that are finished
- *     kernel, across, down, row unit, failed, first, waiting
+ *     kernel, across, down, row unit, failed, first, waiting, leaving
  *     asleep    one word a helper: 1 while it may need to be woken
  *     arguments of the call, f64
  *     message   of the part that failed, UTF-16
@@ -25,6 +25,7 @@ const ROW_UNIT = 5
 const FAILED = 6
 const FIRST = 7
 const WAITING = 8
+const LEAVING = 9
 const ASLEEP = 16
 
 const PART_BITS = 12
@@ -70,6 +71,19 @@ export class ControlBlock {
     let asleep = 0
     for (let helper = 1; helper <= this.helpers; helper++) asleep |= Atomics.load(words, ASLEEP + helper)
     if (asleep !== 0) Atomics.notify(words, TICKET)
+  }
+
+  /** Has helpers leave, and computes no more: Deno frees none that is terminated in its sleep, nor the memory it shares. */
+  leave(): void {
+    const { words } = this
+    Atomics.store(words, LEAVING, 1)
+    // Another one than any of them has seen, and no part of a job.
+    Atomics.store(words, TICKET, (Atomics.load(words, TICKET) ^ (1 << PART_BITS)) | CLOSED)
+    Atomics.notify(words, TICKET)
+  }
+
+  get isLeft(): boolean {
+    return Atomics.load(this.words, LEAVING) !== 0
   }
 
   /** Sleeps until the ticket is another one than `seen`. */

@@ -181,6 +181,7 @@ export class Team {
   }
 
   #dismiss(): void {
+    this.#block.leave()
     for (const helper of this.#helpers.splice(0)) {
       helper.state = 'gone'
       void helper.thread.terminate()

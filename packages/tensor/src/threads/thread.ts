@@ -29,6 +29,7 @@ async function serve(start: HelperStart, answer: (message: HelperAnswer) => void
   answer({ ready: true })
   for (;;) {
     const seen = taker.take()
+    if (block.isLeft) return
     if (!spinWhile(block.words, TICKET, seen, SPIN_MS)) block.sleep(start.helper, seen)
   }
 }
