@@ -79,8 +79,11 @@ const GATHERED = [
 ]
 
 export const catalogue = {
+  /**
+   * Packs B [k, n], whose element (p, j) lies at p·rowStride + j·columnStride, into panels [⌈n/8⌉][k][8] that begin
+   * panelStride apart.
+   */
   packPanels: {
-    does: 'Packs B [k, n], whose element (p, j) lies at p·rowStride + j·columnStride, into panels [⌈n/8⌉][k][8] that begin panelStride apart.',
     parameters: [
       buffer(
         'b',
@@ -104,11 +107,11 @@ export const catalogue = {
     ],
     rows: '',
     columns: 'n',
+    // Values are only moved.
     tolerance: 0,
-    because: 'values are only moved',
   },
+  /** C [m, n] = activation(A [m, k] · B [k, n] + bias [n]) + residual [m, n], B packed in panels. */
   gemm: {
-    does: 'C [m, n] = activation(A [m, k] · B [k, n] + bias [n]) + residual [m, n], B packed in panels.',
     parameters: [
       ...LEFT,
       buffer('packed', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), {
@@ -124,12 +127,15 @@ export const catalogue = {
     ],
     rows: 'm',
     columns: 'n',
+    // k products are summed in f32, in eight parts that are then added.
     tolerance: 1e-6,
-    because: 'k products are summed in f32, in eight parts that are then added',
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
   },
+  /**
+   * C [m, n] = activation(A [m, k] · B [k, n] + bias [n]) + residual [m, n], B packed in panels of finite binary16
+   * values.
+   */
   gemmF16: {
-    does: 'C [m, n] = activation(A [m, k] · B [k, n] + bias [n]) + residual [m, n], B packed in panels of finite binary16 values.',
     parameters: [
       ...LEFT,
       buffer('packed', 'f16', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), {
@@ -146,14 +152,16 @@ export const catalogue = {
     ],
     rows: 'm',
     columns: 'n',
+    // As the product in f32: every f16 value is an f32 value.
     tolerance: 1e-6,
-    because: 'as the product in f32: every f16 value is an f32 value',
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
   },
+  /**
+   * C [m, n] = activation((Σ codes of A [m, k] · codes of B [k, n] − zero · sums [n]) · scales [n] · scale + bias [n])
+   * + residual [m, n]; quanta [m, 2] are scale and code of zero of A's rows, codes of B lie in panels
+   * [⌈n/8⌉][⌈k/4⌉][8][4], sums are those of its columns.
+   */
   gemmQ8: {
-    does:
-      'C [m, n] = activation((Σ codes of A [m, k] · codes of B [k, n] − zero · sums [n]) · scales [n] · scale + bias [n]) + ' +
-      "residual [m, n]; quanta [m, 2] are scale and code of zero of A's rows, codes of B lie in panels [⌈n/8⌉][⌈k/4⌉][8][4], sums are those of its columns.",
     parameters: [
       buffer('a', 'u8', 'in', s => at(s, 'm') * paddedK(at(s, 'k')), { perRow: s => paddedK(at(s, 'k')) }),
       buffer('quanta', 'f32', 'in', s => at(s, 'm') * 2, {
@@ -179,15 +187,17 @@ export const catalogue = {
     ],
     rows: 'm',
     columns: 'n',
+    // Codes are summed exactly; the sum is rounded to f32, then by two scales and what follows them.
     tolerance: 1e-6,
-    because: 'codes are summed exactly; the sum is rounded to f32, then by two scales and what follows them',
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
     arithmetic: 'int8',
   },
+  /**
+   * codes [m, ⌈k/4⌉·4] = rint(x · 255 / range) + zero, from 0 to 255; quanta [m, 2] = (range / 255, zero), NaN for a
+   * row that is not finite; a range reaches from the least to the largest value of a row, 0 included, whose code is
+   * zero.
+   */
   quantiseOperand: {
-    does:
-      'codes [m, ⌈k/4⌉·4] = rint(x · 255 / range) + zero, from 0 to 255; quanta [m, 2] = (range / 255, zero), NaN for a row that is ' +
-      'not finite; a range reaches from the least to the largest value of a row, 0 included, whose code is zero.',
     parameters: [
       buffer('x', 'f32', 'in', s => at(s, 'm') * at(s, 'xStride'), { perRow: s => at(s, 'xStride') }),
       derived('xStride', s => at(s, 'k')),
@@ -197,13 +207,14 @@ export const catalogue = {
       size('k', [...INNER, 15, 16, 17, 63], 400),
     ],
     rows: 'm',
+    // Each step is rounded as the definition says.
     tolerance: 0,
-    because: 'each step is rounded as the definition says',
   },
+  /**
+   * codes [⌈n/8⌉][⌈k/4⌉][8][4] = rint(b · 127 / max|column|) of f32 panels [⌈n/8⌉][k][8], scales [⌈n/8⌉·8] =
+   * max|column| / 127, sums [⌈n/8⌉·8] of the codes of each column.
+   */
   quantisePanels: {
-    does:
-      'codes [⌈n/8⌉][⌈k/4⌉][8][4] = rint(b · 127 / max|column|) of f32 panels [⌈n/8⌉][k][8], scales [⌈n/8⌉·8] = max|column| / 127, ' +
-      'sums [⌈n/8⌉·8] of the codes of each column.',
     parameters: [
       buffer('panels', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), { perColumn: s => at(s, 'k') }),
       buffer('packed', 'i8', 'out', s => paddedN(at(s, 'n')) * paddedK(at(s, 'k')), {
@@ -216,11 +227,11 @@ export const catalogue = {
     ],
     rows: '',
     columns: 'n',
+    // Each step is rounded as the definition says.
     tolerance: 0,
-    because: 'each step is rounded as the definition says',
   },
+  /** Clears the running state of n query rows: (maximum, sum) [n, H, 2] and weighted values [n, H·d]. */
   attentionBegin: {
-    does: 'Clears the running state of n query rows: (maximum, sum) [n, H, 2] and weighted values [n, H·d].',
     parameters: [
       buffer('state', 'f32', 'out', s => at(s, 'n') * at(s, 'H') * 2, { perRow: s => at(s, 'H') * 2 }),
       buffer('weighted', 'f32', 'out', s => at(s, 'n') * at(s, 'H') * at(s, 'd'), {
@@ -231,13 +242,14 @@ export const catalogue = {
       size('d', WIDTHS, 130),
     ],
     rows: 'n',
+    // Constants are stored.
     tolerance: 0,
-    because: 'constants are stored',
   },
+  /**
+   * Folds m keys and values into the running state of n query rows, for the heads [headFrom, headTo): query i sees the
+   * first visible[i] keys (all where absent), key j weighs exp(q·k·scale + logGain[j]).
+   */
   attentionFold: {
-    does:
-      'Folds m keys and values into the running state of n query rows, for the heads [headFrom, headTo): query i sees ' +
-      'the first visible[i] keys (all where absent), key j weighs exp(q·k·scale + logGain[j]).',
     parameters: [
       buffer('q', 'f32', 'in', s => at(s, 'n') * at(s, 'qStride'), {
         perRow: s => at(s, 'qStride'),
@@ -273,12 +285,12 @@ export const catalogue = {
     ],
     rows: 'n',
     range: ['headFrom', 'headTo'],
+    // Scores are f32 dot products over d, which exp magnifies; weights are summed in f32 over m keys.
     tolerance: 4e-6,
-    because: 'scores are f32 dot products over d, which exp magnifies; weights are summed in f32 over m keys',
     flops: s => 4 * at(s, 'n') * at(s, 'm') * at(s, 'H') * at(s, 'd'),
   },
+  /** out [n, H·d] = weighted values / sum, zeros for a row that saw no key. */
   attentionEnd: {
-    does: 'out [n, H·d] = weighted values / sum, zeros for a row that saw no key.',
     parameters: [
       buffer('state', 'f32', 'in', s => at(s, 'n') * at(s, 'H') * 2, {
         perRow: s => at(s, 'H') * 2,
@@ -293,11 +305,11 @@ export const catalogue = {
       size('d', WIDTHS, 130),
     ],
     rows: 'n',
+    // One division, or a reciprocal and a product.
     tolerance: 3e-7,
-    because: 'one division, or a reciprocal and a product',
   },
+  /** out [r, width] = column means of the runs [from, to) of rows of x; runs need not be even (PRISM, eq. of Z_p). */
   segmentMeans: {
-    does: 'out [r, width] = column means of the runs [from, to) of rows of x; runs need not be even (PRISM, eq. of Z_p).',
     parameters: [
       buffer('x', 'f32', 'in', s => at(s, 'm') * at(s, 'width')),
       buffer('runs', 'i32', 'in', s => 2 * at(s, 'r'), {
@@ -310,11 +322,11 @@ export const catalogue = {
       size('width', WIDTHS, 130),
     ],
     rows: 'r',
+    // The rows of a run are summed in f32.
     tolerance: 5e-7,
-    because: 'the rows of a run are summed in f32',
   },
+  /** out [m, width] = (x − mean) / √(variance + eps) · gain + bias, row by row (biased variance). */
   layerNorm: {
-    does: 'out [m, width] = (x − mean) / √(variance + eps) · gain + bias, row by row (biased variance).',
     parameters: [
       buffer('x', 'f32', 'in', s => at(s, 'm') * at(s, 'width'), { perRow: s => at(s, 'width') }),
       buffer('gain', 'f32', 'in', s => at(s, 'width')),
@@ -325,12 +337,11 @@ export const catalogue = {
       real('eps', 1e-12, 1e-6, 1e-5),
     ],
     rows: 'm',
+    // F32 sums over the width; two-pass, and the rounding of the mean is taken out, so an offset does not cancel.
     tolerance: 1e-6,
-    because:
-      'f32 sums over the width; two-pass, and the rounding of the mean is taken out, so an offset does not cancel',
   },
+  /** out [m, width] = exp(x − max) / sum, row by row. */
   softmax: {
-    does: 'out [m, width] = exp(x − max) / sum, row by row.',
     parameters: [
       buffer('x', 'f32', 'in', s => at(s, 'm') * at(s, 'width'), { perRow: s => at(s, 'width') }),
       buffer('out', 'f32', 'out', s => at(s, 'm') * at(s, 'width'), { perRow: s => at(s, 'width') }),
@@ -338,23 +349,23 @@ export const catalogue = {
       size('width', WIDTHS, 300),
     ],
     rows: 'm',
+    // Polynomial exp within 2 ulp, f32 sum over the width.
     tolerance: 6e-7,
-    because: 'polynomial exp within 2 ulp, f32 sum over the width',
   },
-  gelu: elementwise(
-    'out = x·Φ(x), the erf form of GELU.',
-    6e-7,
-    'Φ by a minimax quotient, |error| ≤ 2.5e-8, whose coefficients and sums f32 rounds',
-  ),
-  geluTanh: elementwise(
-    'out = x / (1 + exp(−2u)), u = √(2/π)(x + 0.044715 x³): the tanh form of GELU.',
-    3e-7,
-    'polynomial exp within 2 ulp and one division',
-  ),
-  tanh: elementwise('out = tanh(x).', 3e-7, 'odd polynomial near 0, exp elsewhere'),
-  relu: elementwise('out = max(x, 0).', 0, 'values are only selected'),
+  /** out = x·Φ(x), the erf form of GELU. */
+  // Φ by a minimax quotient, |error| ≤ 2.5e-8, whose coefficients and sums f32 rounds.
+  gelu: elementwise(6e-7),
+  /** out = x / (1 + exp(−2u)), u = √(2/π)(x + 0.044715 x³): the tanh form of GELU. */
+  // Polynomial exp within 2 ulp and one division.
+  geluTanh: elementwise(3e-7),
+  /** out = tanh(x). */
+  // Odd polynomial near 0, exp elsewhere.
+  tanh: elementwise(3e-7),
+  /** out = max(x, 0). */
+  // Values are only selected.
+  relu: elementwise(0),
+  /** out = x + y. */
   add: {
-    does: 'out = x + y.',
     parameters: [
       buffer('x', 'f32', 'in', s => at(s, 'count'), { perRow: () => 1 }),
       buffer('y', 'f32', 'in', s => at(s, 'count'), { perRow: () => 1 }),
@@ -362,11 +373,11 @@ export const catalogue = {
       size('count', [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 300),
     ],
     rows: 'count',
+    // One rounding, the same everywhere.
     tolerance: 0,
-    because: 'one rounding, the same everywhere',
   },
+  /** out [m, width] = table [t, width] at the rows named by ids. */
   gather: {
-    does: 'out [m, width] = table [t, width] at the rows named by ids.',
     parameters: [
       buffer('table', 'f32', 'in', s => at(s, 't') * at(s, 'width')),
       buffer('ids', 'i32', 'in', s => at(s, 'm'), {
@@ -379,39 +390,42 @@ export const catalogue = {
       size('width', WIDTHS, 130),
     ],
     rows: 'm',
+    // Values are only moved.
     tolerance: 0,
-    because: 'values are only moved',
   },
+  /**
+   * out [m, k] = the columns named by ids of B [k, n] packed in panels: an embedding table that is also the tied output
+   * matrix.
+   */
   gatherPacked: {
-    does: 'out [m, k] = the columns named by ids of B [k, n] packed in panels: an embedding table that is also the tied output matrix.',
     parameters: [buffer('packed', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n'))), ...GATHERED],
     rows: 'm',
+    // Values are only moved.
     tolerance: 0,
-    because: 'values are only moved',
   },
+  /** As gatherPacked, of B packed in panels of finite binary16 values. */
   gatherPackedF16: {
-    does: 'As gatherPacked, of B packed in panels of finite binary16 values.',
     parameters: [
       buffer('packed', 'f16', 'in', s => packedLength(at(s, 'k'), at(s, 'n')), { fill: 'finite' }),
       ...GATHERED,
     ],
     rows: 'm',
+    // Every f16 value is an f32 value.
     tolerance: 0,
-    because: 'every f16 value is an f32 value',
   },
+  /** As gatherPacked, of B in 8-bit codes: code · scale of the column. */
   gatherQ8: {
-    does: 'As gatherPacked, of B in 8-bit codes: code · scale of the column.',
     parameters: [
       buffer('packed', 'i8', 'in', s => paddedN(at(s, 'n')) * paddedK(at(s, 'k'))),
       buffer('scales', 'f32', 'in', s => paddedN(at(s, 'n')), { fill: 'positive' }),
       ...GATHERED,
     ],
     rows: 'm',
+    // One rounding, the same everywhere.
     tolerance: 0,
-    because: 'one rounding, the same everywhere',
   },
+  /** out [n, m] = x [m, n] transposed. */
   transpose: {
-    does: 'out [n, m] = x [m, n] transposed.',
     parameters: [
       buffer('x', 'f32', 'in', s => at(s, 'm') * at(s, 'n')),
       buffer('out', 'f32', 'out', s => at(s, 'm') * at(s, 'n')),
@@ -419,44 +433,50 @@ export const catalogue = {
       size('n', COLUMNS, 100),
     ],
     rows: '',
+    // Values are only moved.
     tolerance: 0,
-    because: 'values are only moved',
   },
+  /** out (f32) = x (IEEE binary16), exactly; subnormals, infinities and NaN included. */
   f16ToF32: {
-    does: 'out (f32) = x (IEEE binary16), exactly; subnormals, infinities and NaN included.',
     parameters: [
       buffer('x', 'f16', 'in', s => at(s, 'count'), { perRow: () => 1 }),
       buffer('out', 'f32', 'out', s => at(s, 'count'), { perRow: () => 1 }),
       size('count', [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 300),
     ],
     rows: 'count',
+    // Every f16 value is an f32 value.
     tolerance: 0,
-    because: 'every f16 value is an f32 value',
   },
+  /** out (f32) = x (bfloat16), exactly. */
   bf16ToF32: {
-    does: 'out (f32) = x (bfloat16), exactly.',
     parameters: [
       buffer('x', 'bf16', 'in', s => at(s, 'count'), { perRow: () => 1 }),
       buffer('out', 'f32', 'out', s => at(s, 'count'), { perRow: () => 1 }),
       size('count', [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 300),
     ],
     rows: 'count',
+    // Every bf16 value is an f32 value.
     tolerance: 0,
-    because: 'every bf16 value is an f32 value',
   },
+  /**
+   * out (IEEE binary16) = x (f32) rounded to nearest even; returns 1 + the index of the first finite value beyond
+   * ±65504 (or non-finite one), 0 where there is none.
+   */
   f32ToF16: {
-    does: 'out (IEEE binary16) = x (f32) rounded to nearest even; returns 1 + the index of the first finite value beyond ±65504 (or non-finite one), 0 where there is none.',
     parameters: [
       buffer('x', 'f32', 'in', s => at(s, 'count'), { perRow: () => 1 }),
       buffer('out', 'f16', 'out', s => at(s, 'count'), { perRow: () => 1 }),
       size('count', [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 300),
     ],
     rows: 'count',
+    // Rounding is fixed by IEEE 754.
     tolerance: 0,
-    because: 'rounding is fixed by IEEE 754',
   },
+  /**
+   * codes [m, width] (int8) = rint(x / scale) clamped to ±127, scales [m] (f32) = max|row| / 127, 1 where that is 0; a
+   * row that is not finite becomes zeros with scale 1; returns 1 + the first such row, else 0.
+   */
   quantiseRows: {
-    does: 'codes [m, width] (int8) = rint(x / scale) clamped to ±127, scales [m] (f32) = max|row| / 127, 1 where that is 0; a row that is not finite becomes zeros with scale 1; returns 1 + the first such row, else 0.',
     parameters: [
       buffer('x', 'f32', 'in', s => at(s, 'm') * at(s, 'width'), { perRow: s => at(s, 'width') }),
       buffer('codes', 'i8', 'out', s => at(s, 'm') * at(s, 'width'), { perRow: s => at(s, 'width') }),
@@ -465,11 +485,11 @@ export const catalogue = {
       size('width', WIDTHS, 130),
     ],
     rows: 'm',
+    // The quotient is taken in f64 and rounded to nearest even, as the wire format defines.
     tolerance: 0,
-    because: 'the quotient is taken in f64 and rounded to nearest even, as the wire format defines',
   },
+  /** out [m, width] = codes · scale of the row. */
   dequantiseRows: {
-    does: 'out [m, width] = codes · scale of the row.',
     parameters: [
       buffer('codes', 'i8', 'in', s => at(s, 'm') * at(s, 'width'), { perRow: s => at(s, 'width') }),
       buffer('scales', 'f32', 'in', s => at(s, 'm'), { perRow: () => 1, fill: 'positive' }),
@@ -478,8 +498,8 @@ export const catalogue = {
       size('width', WIDTHS, 130),
     ],
     rows: 'm',
+    // One rounding, the same everywhere.
     tolerance: 0,
-    because: 'one rounding, the same everywhere',
   },
 } as const satisfies Record<string, Kernel>
 

@@ -49,9 +49,8 @@ export interface Real {
 }
 export type Parameter = Buffer | Size | Real
 
+/** What a kernel computes stands above its entry, and why its tolerance is what it is above that: code carries neither. */
 export interface Kernel {
-  /** What it computes, in one sentence with shapes. */
-  readonly does: string
   readonly parameters: readonly Parameter[]
   /** The size that counts rows: a row's bits must not depend on it. */
   readonly rows: string
@@ -60,11 +59,10 @@ export interface Kernel {
   /** The sizes that name a range [from, to), where a call may be cut into smaller ranges. */
   readonly range?: readonly [from: string, to: string]
   /**
-   * Largest `max|got − want| / scale` against the reference backend, and why that much. The scale is the largest |want|
+   * Largest `max|got − want| / scale` against the reference backend. The scale is the largest |want|
    * or, where terms cancel, the largest |output| of the reference for the absolute values of the inputs.
    */
   readonly tolerance: number
-  readonly because: string
   /** Floating-point operations (a multiply-add is two); absent where bytes are what counts. */
   readonly flops?: (s: Sizes) => number
   /** What the operations are on; default f32. */
@@ -126,8 +124,7 @@ export const INNER = [1, 2, 3, 4, 5, 7, 8, 9, 64, 65]
 export const WIDTHS = [1, 2, 3, 4, 5, 7, 8, 9, 10, 12, 15, 16, 17, 64, 100]
 
 /** A kernel from x to out, element by element. */
-export const elementwise = (does: string, tolerance: number, because: string): Kernel => ({
-  does,
+export const elementwise = (tolerance: number): Kernel => ({
   parameters: [
     buffer('x', 'f32', 'in', s => at(s, 'count'), { perRow: () => 1 }),
     buffer('out', 'f32', 'out', s => at(s, 'count'), { perRow: () => 1 }),
@@ -135,5 +132,4 @@ export const elementwise = (does: string, tolerance: number, because: string): K
   ],
   rows: 'count',
   tolerance,
-  because,
 })
