@@ -62,8 +62,8 @@ export function addressOf(location: string): string | undefined {
  * page is not so to its workers. Throws as {@link addressOf} does.
  */
 export function placeForThreads<Source>(source: Source | URL | string): Source | string {
-  if (source instanceof URL) return source.href
-  return typeof source === 'string' ? (addressOf(source) ?? source) : source
+  const place = source instanceof URL ? source.href : source
+  return typeof place === 'string' ? (addressOf(place) ?? place) : place
 }
 
 /** Bytes that are read at a time: few calls, and still small beside a cache. */
@@ -114,7 +114,7 @@ export async function readJson(files: ModelFiles, name: string): Promise<Record<
 /** The size of the file that a response is about, as its head tells it; undefined where there is no such file. */
 function toldSize(response: Response): number | undefined | 'not told' {
   const { status, ok, headers } = response
-  if (status === 404) return undefined
+  if (status === 404 || status === 410) return undefined
   // An empty file has no first byte.
   if (status === 416) return 0
   if (ok && isPage(response)) return undefined
@@ -162,14 +162,13 @@ export function urlFiles(base: string | URL): ModelFiles {
   const size = async (name: string, signal?: AbortSignal): Promise<number | undefined> => {
     // A range is never compressed: without one the length may be that of what was.
     const headers = { range: 'bytes=0-' }
-    const told = toldSize(await ask(name, { method: 'HEAD', headers }, signal))
+    // Some servers answer no HEAD, or without a length; caches hold answers to GET alone.
+    const told = await ask(name, { method: 'HEAD', headers }, signal).then(toldSize, () => 'not told' as const)
     if (told !== 'not told') return told
-    // Some servers answer no HEAD, or without a length.
     const response = await ask(name, { headers }, signal)
     const size = toldSize(response)
     if (size === 'not told' && response.ok) return bodyLength(response)
     await response.body?.cancel()
-    if (size === 'not told' && isPage(response)) return undefined
     if (size === 'not told') throw new ModelError(`${address(name)}: HTTP ${response.status}`)
     return size
   }

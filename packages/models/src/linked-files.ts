@@ -1,6 +1,6 @@
 /** Models whose files lie at URLs of their own: what packages export, and what bundlers make of it. */
 import { ModelError } from './errors.js'
-import { type ModelFiles, urlFiles } from './files.js'
+import { addressOf, type ModelFiles, urlFiles } from './files.js'
 import { memoryFiles } from './memory-files.js'
 
 /** The URL of each of a model's files, by its name: `{ 'config.json': …, 'model.safetensors': … }`. */
@@ -49,7 +49,8 @@ interface Link {
 }
 
 function linkTo(name: string, url: URL | string): Link {
-  const href = String(url)
+  // Bundlers make URLs, or what they call so, that are relative to the page.
+  const href = addressOf(String(url)) ?? String(url)
   if (/^https?:/.test(href)) {
     const files = urlFiles(folderOf(href))
     return { href, name: href.slice(href.lastIndexOf('/') + 1), files: async () => files }

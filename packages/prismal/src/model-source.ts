@@ -1,5 +1,5 @@
 /** What people give as a model: a name or place, its files, or the URLs of its files as model packages export them. */
-import { InputError, kindOf, linkedFiles, type ModelFiles, type ModelUrls } from '@prismal/models'
+import { addressOf, InputError, kindOf, linkedFiles, type ModelFiles, type ModelUrls } from '@prismal/models'
 
 /**
  * A folder, a URL or an installed package; the URL of a folder; the files themselves (`memoryFiles`); or the URLs of the
@@ -22,7 +22,7 @@ export function placeOrFiles(source: ModelSource | null | undefined): string | M
 /** The addresses of a model's files, as another thread can be told them; undefined where the files themselves were given. */
 export function addressesOf(source: ModelSource | null | undefined): ModelUrls | undefined {
   if (typeof source !== 'object' || source === null || source instanceof URL || isFiles(source)) return undefined
-  return Object.fromEntries(Object.entries(source).map(([name, url]) => [name, String(url)]))
+  return Object.fromEntries(Object.entries(source).map(([name, url]) => [name, addressOf(String(url)) ?? String(url)]))
 }
 
 const isFiles = (source: ModelFiles | ModelUrls): source is ModelFiles =>
