@@ -14,6 +14,18 @@ const builtins: Plugin = {
     })),
 }
 
+/** The JPEG decoder's glue, which is handed its module: bundlers would follow the file that it names, or refuse to. */
+const glue: Plugin = {
+  name: 'glue of mozjpeg',
+  setup: build =>
+    build.onLoad({ filter: /mozjpeg_dec\.js$/ }, async ({ path }) => {
+      const text = await readFile(path, 'utf8')
+      const assignment = 'if(import.meta.url===undefined){import.meta.url="https://localhost"}'
+      if (!text.includes(assignment)) throw new Error(`${path} is another version: look at what it does with its URL`)
+      return { contents: text.replace(assignment, '').replaceAll('import.meta.url', '"https://localhost"') }
+    }),
+}
+
 export default library({
   entry: [
     'src/index.ts',
@@ -33,7 +45,7 @@ export default library({
     'src/transports/web-socket.ts',
   ],
   bundled: ['@jsquash/jpeg', '@jsquash/png', 'commander'],
-  esbuildPlugins: [builtins],
+  esbuildPlugins: [builtins, glue],
   copyFiles: copyCodecs,
   // Which decoders they are, whoever runs or bundles this decides.
   external: ['#decoders', /\.wasm$/],

@@ -128,6 +128,7 @@ describe('a URL', () => {
 
   it.each<[string, NonNullable<typeof head>, typeof get]>([
     ['refuses HEAD, with ranges', (_, response) => response.writeHead(405).end(), withRanges],
+    ['breaks off HEAD, as caches without a network do', (_, response) => response.destroy(), withRanges],
     ['refuses HEAD, without ranges', (_, response) => response.writeHead(403).end(), withoutRanges],
     ['tells no length, with ranges', (_, response) => response.writeHead(200).end(), withOpenRanges],
     ['tells no length ever', (_, response) => response.writeHead(200).end(), inPieces],
@@ -165,6 +166,17 @@ describe('a URL', () => {
     const error = await failure(urlFiles(`${base()}/../other`))
     expect(error).toBeInstanceOf(ModelError)
     expect(error.message).toMatch(/other has no config\.json: it is not a model folder$/)
+  })
+
+  it('whose server refuses a file with a page is not one without that file', async () => {
+    const answered = (status: number) => {
+      head = (_, response) => response.writeHead(status, { 'content-type': 'text/html' }).end()
+      get = (_, response) => response.writeHead(status, { 'content-type': 'text/html' }).end('<p>Not now')
+      return urlFiles(base()).size('config.json')
+    }
+    for (const status of [401, 403, 429, 500, 503])
+      await expect(answered(status)).rejects.toThrow(new ModelError(`${base()}/config.json: HTTP ${status}`))
+    for (const status of [404, 410]) expect(await answered(status)).toBeUndefined()
   })
 
   it('asks for sizes of what is not compressed, and takes a page for no file', async () => {

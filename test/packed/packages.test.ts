@@ -75,6 +75,15 @@ describe.each(IMPORTED)('%s', name => {
     expect(told).toContain('(ESM)')
   })
 
+  it('has lines that Node can print beside an error', () => {
+    // Pages load @prismal/browser, and show a column.
+    if (name === '@prismal/browser') return
+    const lines = filesOf(name)
+      .filter(path => path.endsWith('.js'))
+      .flatMap(path => readFileSync(join(folderOf(name), path), 'utf8').split('\n'))
+    expect(Math.max(0, ...lines.map(line => line.length))).toBeLessThan(4000)
+  })
+
   it('can be imported by every path that it exports', () => {
     const paths = Object.entries(manifestOf(name).exports).flatMap(([path, target]) =>
       typeof target === 'object' ? [path.replace('.', name)] : [],

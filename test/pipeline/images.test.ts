@@ -47,6 +47,12 @@ describe('pixels', () => {
     )
   })
 
+  it('are files as bytes, in a buffer of their own or not', async () => {
+    const cat = new Uint8Array(readFileSync(new URL('../../examples/images/cat.png', import.meta.url)))
+    expect(await classify(cat.buffer)).toEqual(await classify(cat))
+    await expect(classify('')).rejects.toThrow(new InputError('the address of the image is empty'))
+  })
+
   it('are read from what an address holds, which errors do not repeat', async () => {
     const cat = readFileSync(new URL('../../examples/images/cat.png', import.meta.url))
     const base64 = `data:image/png;base64,${cat.toString('base64')}`

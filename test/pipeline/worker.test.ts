@@ -268,6 +268,14 @@ describe('a generation', () => {
   })
 })
 
+describe('the end of a scope', () => {
+  it.each([[{}], [inWorker]])('is the end of its pipeline: %o', async options => {
+    const tool = await pipeline('text-generation', chronicle, options)
+    await tool[Symbol.asyncDispose]()
+    expect(await thrown(tool('x'))).toBeInstanceOf(DisposedError)
+  })
+})
+
 describe('after dispose()', () => {
   it.each([
     ['in a worker', () => inWorker],

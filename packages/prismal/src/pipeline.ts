@@ -49,6 +49,7 @@ import {
   type Precision,
   type ThreadScript,
 } from '@prismal/tensor'
+import { disposal } from './disposal.js'
 import { type ImageInput, readImage } from './images.js'
 import { locateModel, TASKS, type Task } from './locate.js'
 import { addressesOf, type ModelSource, placeOrFiles } from './model-source.js'
@@ -109,6 +110,8 @@ export interface PipelineCapabilities extends Capabilities {
 }
 interface Telling {
   capabilities(): PipelineCapabilities
+  /** As `dispose()`: `await using tool = await pipeline(…)`. Where the runtime has no such symbol, it is not there. */
+  [Symbol.asyncDispose](): Promise<void>
 }
 /** What a pipeline gives its model. */
 interface Reading<Input> {
@@ -207,7 +210,8 @@ async function inThisThread<T extends Task>(
         const engine = loaded.engine.capabilities()
         return { ...engine, reasons: [...engine.reasons, ...reasons], dtype: loaded.precision, worker: false }
       }
-      return Object.assign(await build(task, runner, files), { capabilities, task }) as Pipelines[T]
+      const tool = await build(task, runner, files)
+      return Object.assign(tool, { capabilities, task, ...disposal(tool.dispose) }) as unknown as Pipelines[T]
     } catch (error) {
       // Devices that have joined leave; how they do is not what failed.
       await runner?.dispose().catch(() => {})
@@ -219,7 +223,7 @@ async function inThisThread<T extends Task>(
   }
 }
 
-async function build(task: Task, runner: Runner, files: ModelFiles): Promise<object> {
+async function build(task: Task, runner: Runner, files: ModelFiles): Promise<{ dispose(): Promise<void> }> {
   const { model } = runner
   switch (task) {
     case 'image-classification': {

@@ -55,7 +55,11 @@ export function capabilities(): RuntimeCapabilities {
       "allow it in the page's content security policy (script-src 'wasm-unsafe-eval'), or give createEngine a module",
     )
   if (has && !simd)
-    lack('simd', 'WebAssembly has no SIMD: the reference backend computes, some hundred times as slow', UPDATE)
+    lack(
+      'simd',
+      'WebAssembly has no SIMD: the reference backend computes, some hundred times as slow',
+      'take a newer runtime (Node 16, Chromium 91, Firefox 89, Safari 16.4), or a processor with SSE 4.1',
+    )
   if (simd && !relaxedSimd) lack('simd', 'there is no relaxed SIMD: products are not fused, and q8 is slower', UPDATE)
   const isForbidden = globalThis.process?.permission?.has('worker') === false
   const noThreads = isForbidden ? FORBIDDEN : lackOfThreads()

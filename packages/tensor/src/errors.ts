@@ -24,7 +24,7 @@ export class OperandError extends PrismalError {
 /** The engine's memory or its budget does not suffice. Code `out-of-memory`. */
 export class MemoryError extends PrismalError {
   override readonly name: string = 'MemoryError'
-  /** Bytes that were missing. */
+  /** Bytes that were missing; 0 where the runtime does not tell. */
   readonly missingBytes: number
   constructor(message: string, missingBytes: number) {
     super('out-of-memory', message)

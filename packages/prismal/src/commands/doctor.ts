@@ -40,6 +40,7 @@ interface Examination {
   readonly machine: {
     readonly cpu: string
     readonly cores: number
+    /** 0 where permissions forbid to look. */
     readonly memoryBytes: number
     readonly freeBytes: number
   }
@@ -61,8 +62,8 @@ async function examine(): Promise<Examination> {
   return {
     versions: versions(),
     machine: {
-      ...{ cpu: cpus()[0]?.model.trim() ?? 'unknown', cores: availableParallelism() },
-      ...{ memoryBytes: totalmem(), freeBytes: freemem() },
+      ...{ cpu: allowed(() => cpus()[0]?.model.trim()) ?? 'unknown processor', cores: availableParallelism() },
+      ...{ memoryBytes: allowed(totalmem) ?? 0, freeBytes: allowed(freemem) ?? 0 },
     },
     runtime: capabilities(),
     engine: await engineHere(),
@@ -73,6 +74,15 @@ async function examine(): Promise<Examination> {
         Object.entries(OPTIONAL).map(([name, packages]) => [name, packages.filter(p => !installedVersion(p))]),
       ),
     },
+  }
+}
+
+/** What a process may be told; undefined where its permissions (Deno's `--allow-sys`) forbid it. */
+function allowed<T>(ask: () => T): T | undefined {
+  try {
+    return ask()
+  } catch {
+    return undefined
   }
 }
 
@@ -104,7 +114,7 @@ function shown({ versions: v, machine, runtime, engine, models, transports }: Ex
   const rows = [
     [
       'machine',
-      `${machine.cpu}, ${counted(machine.cores, 'core')}, ${bytes(machine.freeBytes)} of ${bytes(machine.memoryBytes)} free`,
+      `${machine.cpu}, ${counted(machine.cores, 'core')}${machine.memoryBytes ? `, ${bytes(machine.freeBytes)} of ${bytes(machine.memoryBytes)} free` : ''}`,
     ],
     ['runtime', `${runtime.runtime}, prismal ${v.prismal}`],
     ['webassembly', webassembly === 'yes' ? `yes, ${bytes(runtime.memoryBytes)} an engine` : webassembly],

@@ -158,10 +158,17 @@ export function sharingOptions(flags: SharingFlags): SharingOptions {
   }
 }
 
+/** Whether this process may read a variable of its environment: Deno asks, or ends the command, where nobody allowed it. */
+function mayRead(variable: string): boolean {
+  const { Deno } = globalThis as { Deno?: { permissions: { querySync(what: object): { readonly state: string } } } }
+  return !Deno || Deno.permissions.querySync({ name: 'env', variable }).state === 'granted'
+}
+
 /** Adds `--nats` and `--group`. */
 export function withNats(command: Command, what: string): Command {
+  const option = new Option('--nats <url>', `${what}, e.g. nats://127.0.0.1:4222`)
   return command
-    .addOption(new Option('--nats <url>', `${what}, e.g. nats://127.0.0.1:4222`).env('PRISMAL_NATS'))
+    .addOption(mayRead('PRISMAL_NATS') ? option.env('PRISMAL_NATS') : option)
     .option('--group <name>', 'devices and requests of other groups are not seen (default: default)')
 }
 

@@ -5,7 +5,7 @@
  */
 import mozjpeg from '@jsquash/jpeg/codec/dec/mozjpeg_dec.js'
 import { type Image, InputError, MAX_PIXELS } from '@prismal/models'
-import { fromRgba } from './codec.js'
+import { codecInstance, fromRgba } from './codec.js'
 import { exifOrientation, upright, xmpOrientation } from './orientation.js'
 import { startsWith } from './starts-with.js'
 
@@ -58,7 +58,7 @@ export async function decodeJpeg(
   const codec = await openCodec({
     noInitialRun: true,
     instantiateWasm: (imports, done) => {
-      const instance = new WebAssembly.Instance(module, imports)
+      const instance = codecInstance(module, imports)
       done(instance)
       return instance.exports
     },

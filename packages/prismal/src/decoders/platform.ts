@@ -12,7 +12,8 @@ const AS_STORED: ImageBitmapOptions = { colorSpaceConversion: 'none', premultipl
 
 /** Throws `InputError` (as a rejection) for what the platform does not take for an image; `name` is what messages call it. */
 export async function decodeByPlatform(bytes: Uint8Array, name: string): Promise<Image> {
-  const bitmap = await createImageBitmap(new Blob([bytes as Uint8Array<ArrayBuffer>]), AS_STORED).catch(cause => {
+  // A copy: no Blob is made of memory that threads share.
+  const bitmap = await createImageBitmap(new Blob([new Uint8Array(bytes)]), AS_STORED).catch(cause => {
     const hex = Array.from(bytes.subarray(0, 4), byte => byte.toString(16).padStart(2, '0')).join(' ')
     const found = bytes.length === 0 ? 'it is empty' : `its first bytes are ${hex}`
     throw new InputError(`${name} is not an image that this browser reads, or is damaged (${found})`, { cause })

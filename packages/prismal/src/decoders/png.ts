@@ -4,7 +4,7 @@
  * Source: Portable Network Graphics (PNG) Specification (Third Edition), W3C.
  */
 import { type Image, InputError, MAX_PIXELS } from '@prismal/models'
-import { fromRgba } from './codec.js'
+import { codecInstance, fromRgba } from './codec.js'
 import { crc32 } from './crc32.js'
 import { exifOrientation, upright } from './orientation.js'
 
@@ -91,7 +91,7 @@ function openCodec(module: WebAssembly.Module, take: (rgba: Uint8Array, width: n
           throw new Error(`the codec called ${name}`)
         }
   }
-  const codec = new WebAssembly.Instance(module, { wbg: imports }).exports as unknown as Codec
+  const codec = codecInstance(module, { wbg: imports }).exports as unknown as Codec
   return codec
 }
 

@@ -11,6 +11,7 @@ import {
   type Runner,
 } from '@prismal/models'
 import { type Capabilities, DisposedError, UnavailableError } from '@prismal/tensor'
+import { disposal } from '../disposal.js'
 import type { Task } from '../locate.js'
 import type { PipelineCapabilities, PipelineOptions, Pipelines } from '../pipeline.js'
 import { WorkerLink } from './link.js'
@@ -93,7 +94,7 @@ function toolOf(task: Task, link: WorkerLink, facts: ModelFacts): Pipelines[Task
   const sequence = async (): Promise<never> => {
     throw inWorker('sequence')
   }
-  const shared = { withReport, runner, dispose, capabilities, task, sequence }
+  const shared = { withReport, runner, dispose, capabilities, task, sequence, ...disposal(dispose) }
   if (task === 'text-generation') {
     const stream = streamOver(link)
     const call = generationOf(withReport as GenerationPipeline['withReport'], stream)

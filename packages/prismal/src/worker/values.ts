@@ -1,5 +1,5 @@
 /** Inputs and outputs of pipelines as messages carry them: what a structured clone would lose or refuse is spelt out. */
-import { addressOf, type NumberArray, numberArray } from '@prismal/models'
+import { addressOf, kindOf, type NumberArray, numberArray } from '@prismal/models'
 import { isDrawable, pixelsOf } from '../decoders/platform.js'
 
 /** A value to be posted, and the buffers that go over rather than being copied. */
@@ -10,7 +10,7 @@ export interface Parcel {
 
 type Spelt =
   | { readonly carried: 'url'; readonly href: string }
-  | { readonly carried: 'blob'; readonly bytes: Uint8Array<ArrayBuffer> }
+  | { readonly carried: 'blob'; readonly bytes: Uint8Array<ArrayBuffer>; readonly name: string }
 
 /**
  * An input, or a list of them. Bytes and pixels are copied: the caller's stay what they are, and of a view only its part
@@ -27,8 +27,11 @@ export async function packInput(input: unknown, areImages = false): Promise<Parc
   const pack = async (source: unknown): Promise<unknown> => {
     if (typeof source === 'string' && areImages) return addressOf(source) ?? source
     if (source instanceof URL) return { carried: 'url', href: source.href } satisfies Spelt
-    if (source instanceof Blob)
-      return { carried: 'blob', bytes: copied(new Uint8Array(await source.arrayBuffer())) } satisfies Spelt
+    if (source instanceof Blob) {
+      const name = source instanceof File ? source.name : ''
+      return { carried: 'blob', bytes: copied(new Uint8Array(await source.arrayBuffer())), name } satisfies Spelt
+    }
+    if (kindOf(source) === 'ArrayBuffer') return copied(new Uint8Array(source as ArrayBuffer))
     if (isBytes(source)) return copied(source)
     if (isDrawable(source)) return pack(pixelsOf(source))
     if (typeof source !== 'object' || source === null || !('data' in source) || !isBytes(source.data)) return source
@@ -45,7 +48,8 @@ export function unpackInput(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(unpackInput)
   if (typeof value !== 'object' || value === null || !('carried' in value)) return value
   const spelt = value as Spelt
-  return spelt.carried === 'url' ? new URL(spelt.href) : new Blob([spelt.bytes])
+  if (spelt.carried === 'url') return new URL(spelt.href)
+  return spelt.name ? new File([spelt.bytes], spelt.name) : new Blob([spelt.bytes])
 }
 
 /** An output, or a list of them: a `NumberArray` has a method. */

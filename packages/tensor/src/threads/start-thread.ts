@@ -56,7 +56,7 @@ function expectOwnOrigin(script: URL | string): void {
 
 function nodeThread(node: typeof import('node:worker_threads'), name: string, script: URL | string): Thread {
   const url = typeof script === 'string' && URL.canParse(script) ? new URL(script) : script
-  const worker = new node.Worker(url, { name, execArgv: [] })
+  const worker = new node.Worker(url, { name, execArgv: [], env: node.SHARE_ENV })
   return {
     // Node's types know two kinds of MessagePort, which are one.
     post: (message, transfer = []) => worker.postMessage(message, [...transfer] as never[]),
@@ -88,7 +88,7 @@ function webThread(worker: WorkerLike): Thread {
     end(
       message
         ? `it threw ${message.replace(/^Uncaught /, '')}`
-        : 'its script could not be loaded: it is not there, or a content security policy forbids it',
+        : 'its script could not be loaded: it is not there or no JavaScript, a content security policy forbids it, or in an isolated page it has no Cross-Origin-Embedder-Policy',
     )
   })
   return {
