@@ -3,6 +3,7 @@ import { library } from '../../packaging/library.js'
 export default library({
   entry: {
     index: 'src/index.ts',
+    errors: 'src/errors.ts',
     threads: 'src/threads.ts',
     host: 'src/host.ts',
     'worker-thread': 'src/worker-thread.ts',

@@ -1,12 +1,14 @@
 /** The packed packages after Vite, esbuild, webpack and Rollup: what their bundles hold, and that they run in a page. */
-import { cpSync, readdirSync, readFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { builtinModules } from 'node:module'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { build as esbuild } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { sharedFolder } from '../shared-folder.js'
 import { BUNDLERS } from './bundling.js'
-import { install, pack, withDependencies } from './pack.js'
+import { install, pack, REPOSITORY, run, withDependencies } from './pack.js'
 import { launch, type OpenBrowser } from './pages.js'
 import { isThere } from './runtimes.js'
 import { openSite, type Site, STRICT } from './site.js'
@@ -82,8 +84,55 @@ describe.skipIf(!samples || !isThere('Chromium'))('bundled', () => {
     expect(found.devices?.best.label).toBe(found.alone?.best.label)
   })
 
+  it('a worker loads nothing later, which no script of one file can', async () => {
+    for (const script of [
+      'prismal/dist/pipeline-worker.js',
+      '@prismal/distribute/dist/worker-thread.js',
+      '@prismal/tensor/dist/thread.js',
+    ]) {
+      const { metafile } = await esbuild({
+        entryPoints: [join(project, 'node_modules', script)],
+        ...({ bundle: true, write: false, format: 'esm', splitting: true, metafile: true } as const),
+        outdir: join(project, 'nowhere'),
+      })
+      const later = Object.entries(metafile.inputs).flatMap(([from, { imports }]) =>
+        imports.filter(({ kind }) => kind === 'dynamic-import').map(({ path }) => `${from} → ${path}`),
+      )
+      expect(later).toEqual([])
+    }
+  })
+
+  it('a program of one file runs in Node, with the kernels and the decoders beside it', async () => {
+    const program = `import { pipeline } from 'prismal'
+      const classify = await pipeline('image-classification', process.argv[2])
+      console.log((await classify(process.argv[3]))[0].label)`
+    const out = join(project, 'program')
+    const stdin = { contents: program, resolveDir: project }
+    await esbuild({ stdin, bundle: true, platform: 'node', format: 'esm', outfile: join(out, 'program.mjs') })
+    const modules = join(project, 'node_modules')
+    cpSync(join(modules, '@prismal/tensor/dist'), out, {
+      recursive: true,
+      filter: path => !/\.(js|ts|map)$|src$|kernels$/.test(path),
+    })
+    cpSync(join(modules, 'prismal/dist/codecs'), join(out, 'codecs'), { recursive: true })
+    // Nothing of the project is found from there.
+    const elsewhere = mkdtempSync(join(tmpdir(), 'prismal-one-file-'))
+    try {
+      cpSync(out, elsewhere, { recursive: true })
+      const args = ['program.mjs', join(modules, '@prismal/vit-cifar10'), join(REPOSITORY, 'examples/images/cat.png')]
+      expect(run(process.execPath, args, elsewhere)).toBe('cat\n')
+    } finally {
+      rmSync(elsewhere, { recursive: true })
+    }
+  })
+
+  it('by webpack, a program for Node is built', async () => {
+    const out = join(project, 'bundles', 'webpack for Node')
+    expect(await BUNDLERS.webpack?.({ project, out, app: 'bundled.js', target: 'node' })).toEqual([])
+  })
+
   // The others leave a package's addresses as they are.
-  it.each(['Vite', 'webpack'])("by %s, a model's package comes along, under a strict policy", async name => {
+  it.each(['Vite', 'Vite 5', 'webpack'])("by %s, a model's package comes along, under a strict policy", async name => {
     const out = join(project, 'bundles', `package of ${name}`)
     await BUNDLERS[name]?.({ project, out, app: 'model-package.js' })
     const found = (await browser.ask(strict, `/bundles/package of ${name}/index.html`)) as Record<string, string>

@@ -5,6 +5,7 @@ import { nodeResolve } from '@rollup/plugin-node-resolve'
 import { build as esbuild } from 'esbuild'
 import { rollup } from 'rollup'
 import { build as vite } from 'vite'
+import { build as vite5 } from 'vite-5'
 import webpack from 'webpack'
 
 /** A project with its application. */
@@ -14,6 +15,8 @@ export interface Bundling {
   readonly app: string
   /** Where the bundle goes. */
   readonly out: string
+  /** What it runs in, where a bundler asks; default: a page. */
+  readonly target?: 'node'
 }
 /** Resolves to the warnings. */
 export type Bundler = (bundling: Bundling) => Promise<readonly string[]>
@@ -22,25 +25,27 @@ export const BUNDLERS: Readonly<Record<string, Bundler>> = {
   async Vite({ project, out, app }) {
     const warnings: string[] = []
     page(project, app)
-    await vite({
-      root: project,
-      configFile: false,
-      logLevel: 'silent',
-      build: {
-        outDir: out,
-        rolldownOptions: { onwarn: warning => void warnings.push(`${warning.code}: ${warning.message}`) },
-      },
-      // Where the page will be.
-      base: './',
-    })
+    const rolldownOptions = {
+      onwarn: ({ code, message }: Warning): void => void warnings.push(`${code}: ${message}`),
+    }
+    await vite({ ...vites(project), build: { outDir: out, rolldownOptions } })
     return warnings.filter(warning => !warning.startsWith('PLUGIN_TIMINGS'))
   },
 
-  async webpack({ project, out, app }) {
+  /** The oldest that people still build with: its workers are made of one file each. */
+  async 'Vite 5'({ project, out, app }) {
+    const warnings: string[] = []
+    page(project, app)
+    const rollupOptions = { onwarn: ({ code, message }: Warning): void => void warnings.push(`${code}: ${message}`) }
+    await vite5({ ...vites(project), build: { outDir: out, rollupOptions } })
+    return warnings
+  },
+
+  async webpack({ project, out, app, target = 'web' }) {
     page(out, 'app.js')
     const stats = await new Promise<webpack.Stats>((resolve, reject) => {
       webpack(
-        { mode: 'production', context: project, entry: { app: `./${app}` }, output: { path: out } },
+        { mode: 'production', target, context: project, entry: { app: `./${app}` }, output: { path: out } },
         (error, done) => (error || !done ? reject(error) : resolve(done)),
       )
     })
@@ -89,3 +94,11 @@ function copyBeside(project: string, out: string): void {
   for (const name of readdirSync(from))
     if (/^prismal-|(-worker|thread)\.js$/.test(name)) cpSync(join(from, name), join(out, name))
 }
+
+interface Warning {
+  readonly code?: string | undefined
+  readonly message: string
+}
+
+/** What every version of Vite is told. The base is where the page will be. */
+const vites = (root: string) => ({ root, configFile: false, logLevel: 'silent', base: './' }) as const

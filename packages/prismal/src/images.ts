@@ -1,6 +1,10 @@
 /** Images as people have them: a path, a URL, a Blob, bytes, pixels, or what a canvas can draw. */
 /// <reference path="./modules.d.ts" />
+
 import { addressOf, dataAt, type Image, InputError, kindOf } from '@prismal/models'
+// Whoever never decodes an image loads no decoder, and a browser's bundle has none, nor anything that is loaded later: older
+// versions of Vite make workers of one file.
+import { decodeImage as decodeHere } from '#decoders'
 import { decodeByPlatform, isDrawable, pixelsOf, platformDecodes } from './decoders/platform.js'
 
 /** What a page's canvas can draw: an image element that is loaded, a canvas, an `ImageBitmap`. */
@@ -66,9 +70,7 @@ function givenPixels(input: unknown): Image {
  */
 export async function decodeImage(bytes: Uint8Array, name = 'the input'): Promise<Image> {
   if (platformDecodes()) return decodeByPlatform(bytes, name)
-  // Whoever never decodes an image loads no decoder, and a browser's bundle has none.
-  const { decodeImage } = await import('#decoders')
-  return decodeImage(bytes, name)
+  return decodeHere(bytes, name)
 }
 
 function written(address: string): Uint8Array {

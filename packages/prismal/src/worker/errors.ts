@@ -1,5 +1,5 @@
 /** What a pipeline's worker fails with, and errors as messages carry them: the same classes on both sides. */
-import { ConnectionError, DeviceError, HandshakeError, PlanError, SharingError } from '@prismal/distribute'
+import { ConnectionError, DeviceError, HandshakeError, PlanError, SharingError } from '@prismal/distribute/errors'
 import { InputError, ModelError } from '@prismal/models'
 import {
   DisposedError,
