@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { prismal } from './prismal-command.js'
+import { CLI, prismal, start } from './prismal-command.js'
 import { temporaryFolder } from './temporary-folder.js'
 
 const folder = (files: Record<string, string>): string => {
@@ -95,6 +95,13 @@ describe('prismal run', () => {
     expect(a.code).toBe(0)
     expect(a.out).toMatch(/^And it came to pass, that/)
     expect(b.out.split('\n')[0]).toBe(a.out.split('\n')[0])
+  })
+
+  it('ends quietly when whoever reads has enough', async () => {
+    const args = ['run', 'text-generation', 'And it came to pass', '--max-new-tokens', '200']
+    const running = start(process.execPath, [CLI, ...args])
+    running.child.stdout?.once('data', () => running.child.stdout?.destroy())
+    expect(await running.ended).toMatchObject({ code: 0, err: '' })
   })
 
   it('embeds several texts in one batch', async () => {

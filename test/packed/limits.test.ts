@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { install, type Packed, pack, REPOSITORY, withDependencies } from './pack.js'
+import { install, type Packed, pack, REPOSITORY, run, withDependencies } from './pack.js'
 import {
   COMMANDS,
   copyScripts,
@@ -11,7 +11,7 @@ import {
   type RunOptions,
   runForJson,
 } from './processes.js'
-import { isThere } from './runtimes.js'
+import { isThere, RUNTIMES } from './runtimes.js'
 import type { Attempt } from './scripts/attempts.js'
 import { startWorkerd } from './workerd.js'
 
@@ -129,6 +129,20 @@ describe.each(PROCESS_RUNTIMES)('%s', runtime => {
   })
 })
 
+describe.skipIf(!isThere('Deno'))('Deno that may only read', () => {
+  const command = (...args: readonly string[]): string => {
+    const flags = ['run', '--allow-read', '--no-prompt', '--node-modules-dir=manual', '--no-lock', '--cached-only']
+    return run(RUNTIMES.Deno, [...flags, 'node_modules/prismal/bin/prismal.js', ...args], project)
+  }
+
+  it('runs tasks, on threads too, and examines itself', () => {
+    const picture = join(REPOSITORY, 'examples/images/cat.png')
+    expect(command('run', 'image-classification', picture, '--model', vit)).toMatch(/^cat /)
+    expect(command('run', 'image-classification', picture, '--model', vit, '--threads', '2')).toMatch(/^cat /)
+    expect(command('doctor')).toMatch(/^machine {6}unknown processor, \d+ cores?\nruntime {6}Deno /)
+  })
+})
+
 describe('workerd', () => {
   if (!isThere('workerd')) return
 
@@ -176,9 +190,9 @@ describe('50 times loaded and disposed', () => {
   )
   it.each(ways)('a model leaves no memory behind: %s, threads: %i', async (runtime, threads) => {
     if (!isThere(runtime)) return
-    // JavaScriptCore goes on compiling for some fifty rounds: 80 MB after 10, 86 after 60, 86 after 200. With threads V8
+    // Engines go on compiling for some fifty rounds: JavaScriptCore has 80 MB after 10, 86 after 60 and after 200. With threads V8
     // takes 8 MB more at once after some hundred and twenty.
-    const warmUp = threads > 1 ? 140 : runtime === 'Bun' ? 60 : 40
+    const warmUp = threads > 1 ? 140 : 60
     const options: RunOptions = { cwd: project, flags: [...COMMANDS[runtime], ...(GC[runtime] ?? [])] }
     const command = ['scripts/dispose-rounds.js', vit, String(warmUp + ROUNDS), String(threads)] as const
     const resident = await runForJson<number[]>(runtime, command, options)
