@@ -96,6 +96,18 @@ describe('options', () => {
     await expect(generate()('w1', { num_beams: 4 } as object)).rejects.toThrow('there is no option num_beams')
   })
 
+  it('have a signal that is one', async () => {
+    for (const [name, signal] of [
+      ['Object', {}],
+      ['string', 'soon'],
+      ['AbortController', new AbortController()],
+    ] as const) {
+      const refusal = new InputError(`signal is an AbortSignal; ${name} was given`)
+      await expect((classify() as Loose)('w1', { signal })).rejects.toThrow(refusal)
+      await expect((generate() as Loose)('w1', { signal }).then()).rejects.toThrow(refusal)
+    }
+  })
+
   it('are an object', async () => {
     for (const [name, options] of [
       ['number', 42],

@@ -161,6 +161,18 @@ describe('a URL', () => {
     await files.close?.()
   })
 
+  it('whose server is not there says why', async () => {
+    const gone = await new Promise<number>(resolve => {
+      const listener = createServer().listen(0, '127.0.0.1', () => {
+        const { port } = listener.address() as AddressInfo
+        listener.close(() => resolve(port))
+      })
+    })
+    const error = await failure(urlFiles(`http://127.0.0.1:${gone}/tiny`))
+    expect(error).toBeInstanceOf(ModelError)
+    expect(error.message).toMatch(/\/tiny\/config\.json: fetch failed: connect ECONNREFUSED /)
+  })
+
   it('without a model there', async () => {
     get = withRanges
     const error = await failure(urlFiles(`${base()}/../other`))

@@ -156,7 +156,10 @@ export function urlFiles(base: string | URL): ModelFiles {
 
   const ask = (name: string, init: RequestInit, signal?: AbortSignal): Promise<Response> =>
     fetch(address(name), { ...init, ...(signal && { signal }) }).catch(cause => {
-      throw signal?.aborted ? signal.reason : new ModelError(`${address(name)}: ${(cause as Error).message}`, { cause })
+      // Node says only in the cause's cause what happened; where several addresses were tried, by a code.
+      const { message, cause: why } = cause as Error & { readonly cause?: { message?: string; code?: string } }
+      const told = [message, why?.message || why?.code].filter(Boolean).join(': ')
+      throw signal?.aborted ? signal.reason : new ModelError(`${address(name)}: ${told}`, { cause })
     })
 
   const size = async (name: string, signal?: AbortSignal): Promise<number | undefined> => {

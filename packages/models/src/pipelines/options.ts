@@ -35,9 +35,13 @@ export function givenOptions<Options extends object>(
   if (typeof options !== 'object' || Array.isArray(options))
     throw new InputError(`options are an object; ${kindOf(options)} was given`)
   const given = Object.entries(options).filter(([, value]) => value !== undefined)
-  for (const [name] of given)
+  for (const [name, value] of given) {
     if (known && name !== 'signal' && !known.includes(name))
       throw new InputError(`there is no option ${name} (${[...known, 'signal'].join(', ')})`)
+    // By what it does: an AbortSignal may be another frame's.
+    if (name === 'signal' && value !== null && typeof value.throwIfAborted !== 'function')
+      throw new InputError(`signal is an AbortSignal; ${kindOf(value)} was given`)
+  }
   const named = given.map(([name, value]) => [name, value === null && COUNT_OPTIONS.includes(name) ? 0 : value])
   return Object.fromEntries(named.filter(([, value]) => value !== null))
 }

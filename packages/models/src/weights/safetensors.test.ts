@@ -88,6 +88,13 @@ describe('a damaged file is refused with a ModelError', () => {
     )
   })
 
+  it('that is a pointer of Git LFS', () => {
+    const pointer = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 15\n'
+    expect(refusal(new TextEncoder().encode(pointer))).toBe(
+      'w is a pointer of Git LFS to the file, not the file: git lfs pull fetches it',
+    )
+  })
+
   it('with any byte of its header changed, or else it is read', () => {
     const headerEnd = whole.length - 15
     fc.assert(

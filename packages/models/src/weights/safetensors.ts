@@ -28,6 +28,8 @@ export function headerLength(first: Uint8Array, fileBytes: number, where: string
   if (first.length < 8 || fileBytes < 8)
     throw new ModelError(`${where} is not safetensors: it has ${fileBytes} bytes, fewer than the 8 of a header length`)
   const length = Number(new DataView(first.buffer, first.byteOffset, 8).getBigUint64(0, true))
+  if (new TextDecoder().decode(first.subarray(0, 8)) === 'version ')
+    throw new ModelError(`${where} is a pointer of Git LFS to the file, not the file: git lfs pull fetches it`)
   if (length > MAX_HEADER_BYTES || 8 + length > fileBytes)
     throw new ModelError(
       `${where} is damaged or not safetensors: a header of ${length} bytes in a file of ${fileBytes} (truncated?)`,
