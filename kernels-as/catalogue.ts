@@ -107,8 +107,7 @@ export const catalogue = {
     ],
     rows: '',
     columns: 'n',
-    // Values are only moved.
-    tolerance: 0,
+    tolerance: 0, // values are only moved
   },
   /** C [m, n] = activation(A [m, k] · B [k, n] + bias [n]) + residual [m, n], B packed in panels. */
   gemm: {
@@ -127,8 +126,7 @@ export const catalogue = {
     ],
     rows: 'm',
     columns: 'n',
-    // k products are summed in f32, in eight parts that are then added.
-    tolerance: 1e-6,
+    tolerance: 1e-6, // k products are summed in f32, in eight parts that are then added
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
   },
   /**
@@ -152,8 +150,7 @@ export const catalogue = {
     ],
     rows: 'm',
     columns: 'n',
-    // As the product in f32: every f16 value is an f32 value.
-    tolerance: 1e-6,
+    tolerance: 1e-6, // as the product in f32: every f16 value is an f32 value
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
   },
   /**
@@ -187,8 +184,7 @@ export const catalogue = {
     ],
     rows: 'm',
     columns: 'n',
-    // Codes are summed exactly; the sum is rounded to f32, then by two scales and what follows them.
-    tolerance: 1e-6,
+    tolerance: 1e-6, // codes are summed exactly; the sum is rounded to f32, then by two scales and what follows them
     flops: s => 2 * at(s, 'm') * at(s, 'n') * at(s, 'k'),
     arithmetic: 'int8',
   },
@@ -207,8 +203,7 @@ export const catalogue = {
       size('k', [...INNER, 15, 16, 17, 63], 400),
     ],
     rows: 'm',
-    // Each step is rounded as the definition says.
-    tolerance: 0,
+    tolerance: 0, // each step is rounded as the definition says
   },
   /**
    * codes [⌈n/8⌉][⌈k/4⌉][8][4] = rint(b · 127 / max|column|) of f32 panels [⌈n/8⌉][k][8], scales [⌈n/8⌉·8] =
@@ -227,8 +222,7 @@ export const catalogue = {
     ],
     rows: '',
     columns: 'n',
-    // Each step is rounded as the definition says.
-    tolerance: 0,
+    tolerance: 0, // each step is rounded as the definition says
   },
   /** Clears the running state of n query rows: (maximum, sum) [n, H, 2] and weighted values [n, H·d]. */
   attentionBegin: {
@@ -242,8 +236,7 @@ export const catalogue = {
       size('d', WIDTHS, 130),
     ],
     rows: 'n',
-    // Constants are stored.
-    tolerance: 0,
+    tolerance: 0, // constants are stored
   },
   /**
    * Folds m keys and values into the running state of n query rows, for the heads [headFrom, headTo): query i sees the
@@ -285,8 +278,7 @@ export const catalogue = {
     ],
     rows: 'n',
     range: ['headFrom', 'headTo'],
-    // Scores are f32 dot products over d, which exp magnifies; weights are summed in f32 over m keys.
-    tolerance: 4e-6,
+    tolerance: 4e-6, // scores are f32 dot products over d, which exp magnifies; weights are summed in f32 over m keys
     flops: s => 4 * at(s, 'n') * at(s, 'm') * at(s, 'H') * at(s, 'd'),
   },
   /** out [n, H·d] = weighted values / sum, zeros for a row that saw no key. */
@@ -305,8 +297,7 @@ export const catalogue = {
       size('d', WIDTHS, 130),
     ],
     rows: 'n',
-    // One division, or a reciprocal and a product.
-    tolerance: 3e-7,
+    tolerance: 3e-7, // one division, or a reciprocal and a product
   },
   /** out [r, width] = column means of the runs [from, to) of rows of x; runs need not be even (PRISM, eq. of Z_p). */
   segmentMeans: {
@@ -322,8 +313,7 @@ export const catalogue = {
       size('width', WIDTHS, 130),
     ],
     rows: 'r',
-    // The rows of a run are summed in f32.
-    tolerance: 5e-7,
+    tolerance: 5e-7, // the rows of a run are summed in f32
   },
   /** out [m, width] = (x − mean) / √(variance + eps) · gain + bias, row by row (biased variance). */
   layerNorm: {
@@ -349,8 +339,7 @@ export const catalogue = {
       size('width', WIDTHS, 300),
     ],
     rows: 'm',
-    // Polynomial exp within 2 ulp, f32 sum over the width.
-    tolerance: 6e-7,
+    tolerance: 6e-7, // polynomial exp within 2 ulp, f32 sum over the width
   },
   /** out = x·Φ(x), the erf form of GELU. */
   // Φ by a minimax quotient, |error| ≤ 2.5e-8, whose coefficients and sums f32 rounds.
@@ -373,8 +362,7 @@ export const catalogue = {
       size('count', [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 300),
     ],
     rows: 'count',
-    // One rounding, the same everywhere.
-    tolerance: 0,
+    tolerance: 0, // one rounding, the same everywhere
   },
   /** out [m, width] = table [t, width] at the rows named by ids. */
   gather: {
@@ -390,8 +378,7 @@ export const catalogue = {
       size('width', WIDTHS, 130),
     ],
     rows: 'm',
-    // Values are only moved.
-    tolerance: 0,
+    tolerance: 0, // values are only moved
   },
   /**
    * out [m, k] = the columns named by ids of B [k, n] packed in panels: an embedding table that is also the tied output
@@ -400,8 +387,7 @@ export const catalogue = {
   gatherPacked: {
     parameters: [buffer('packed', 'f32', 'in', s => packedLength(at(s, 'k'), at(s, 'n'))), ...GATHERED],
     rows: 'm',
-    // Values are only moved.
-    tolerance: 0,
+    tolerance: 0, // values are only moved
   },
   /** As gatherPacked, of B packed in panels of finite binary16 values. */
   gatherPackedF16: {
@@ -410,8 +396,7 @@ export const catalogue = {
       ...GATHERED,
     ],
     rows: 'm',
-    // Every f16 value is an f32 value.
-    tolerance: 0,
+    tolerance: 0, // every f16 value is an f32 value
   },
   /** As gatherPacked, of B in 8-bit codes: code · scale of the column. */
   gatherQ8: {
@@ -421,8 +406,7 @@ export const catalogue = {
       ...GATHERED,
     ],
     rows: 'm',
-    // One rounding, the same everywhere.
-    tolerance: 0,
+    tolerance: 0, // one rounding, the same everywhere
   },
   /** out [n, m] = x [m, n] transposed. */
   transpose: {
@@ -433,8 +417,7 @@ export const catalogue = {
       size('n', COLUMNS, 100),
     ],
     rows: '',
-    // Values are only moved.
-    tolerance: 0,
+    tolerance: 0, // values are only moved
   },
   /** out (f32) = x (IEEE binary16), exactly; subnormals, infinities and NaN included. */
   f16ToF32: {
@@ -444,8 +427,7 @@ export const catalogue = {
       size('count', [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 300),
     ],
     rows: 'count',
-    // Every f16 value is an f32 value.
-    tolerance: 0,
+    tolerance: 0, // every f16 value is an f32 value
   },
   /** out (f32) = x (bfloat16), exactly. */
   bf16ToF32: {
@@ -455,8 +437,7 @@ export const catalogue = {
       size('count', [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 300),
     ],
     rows: 'count',
-    // Every bf16 value is an f32 value.
-    tolerance: 0,
+    tolerance: 0, // every bf16 value is an f32 value
   },
   /**
    * out (IEEE binary16) = x (f32) rounded to nearest even; returns 1 + the index of the first finite value beyond
@@ -469,8 +450,7 @@ export const catalogue = {
       size('count', [0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17], 300),
     ],
     rows: 'count',
-    // Rounding is fixed by IEEE 754.
-    tolerance: 0,
+    tolerance: 0, // rounding is fixed by IEEE 754
   },
   /**
    * codes [m, width] (int8) = rint(x / scale) clamped to ±127, scales [m] (f32) = max|row| / 127, 1 where that is 0; a
@@ -485,8 +465,7 @@ export const catalogue = {
       size('width', WIDTHS, 130),
     ],
     rows: 'm',
-    // The quotient is taken in f64 and rounded to nearest even, as the wire format defines.
-    tolerance: 0,
+    tolerance: 0, // the quotient is taken in f64 and rounded to nearest even, as the wire format defines
   },
   /** out [m, width] = codes · scale of the row. */
   dequantiseRows: {
@@ -498,8 +477,7 @@ export const catalogue = {
       size('width', WIDTHS, 130),
     ],
     rows: 'm',
-    // One rounding, the same everywhere.
-    tolerance: 0,
+    tolerance: 0, // one rounding, the same everywhere
   },
 } as const satisfies Record<string, Kernel>
 

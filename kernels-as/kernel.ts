@@ -49,7 +49,7 @@ export interface Real {
 }
 export type Parameter = Buffer | Size | Real
 
-/** What a kernel computes stands above its entry, and why its tolerance is what it is above that: code carries neither. */
+/** What a kernel computes stands above its entry, and why its tolerance is what it is beside that: code carries neither. */
 export interface Kernel {
   readonly parameters: readonly Parameter[]
   /** The size that counts rows: a row's bits must not depend on it. */
