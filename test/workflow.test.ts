@@ -18,5 +18,5 @@ it('runs .ci/run in the oldest Node that is supported, with ../shared beside the
   expect(folders).toEqual([script?.['working-directory'], 'shared'])
   expect(existsSync(script?.run?.replace('bash ', '') ?? '')).toBe(true)
   const { engines } = JSON.parse(readFileSync('package.json', 'utf8')) as { engines: { node: string } }
-  expect(engines.node).toMatch(new RegExp(`^>=${/^node:(\d+)/.exec(container)?.[1]}\\.`))
+  expect(engines.node).toMatch(new RegExp(`^\\^${/^node:(\d+)/.exec(container)?.[1]}\\.`))
 })
