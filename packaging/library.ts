@@ -21,14 +21,7 @@ export const library = ({ bundled = [], copyFiles, ...options }: LibraryOptions)
     minify: 'terser',
     terserOptions: {
       module: true,
-      compress: {
-        module: false,
-        toplevel: false,
-        keep_fnames: true,
-        keep_classnames: true,
-        passes: 2,
-        sequences: false,
-      },
+      compress: { module: false, toplevel: false, passes: 2, sequences: false },
       // Names at the top are those that a stack trace and an error's `name` have.
       mangle: { module: false, toplevel: false },
       keep_fnames: true,
