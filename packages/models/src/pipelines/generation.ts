@@ -70,8 +70,7 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
   const withReport: GenerationPipeline['withReport'] = async (prompts, given) => {
     const options = checkedOptions(givenOptions(given, NAMES))
     const texts = asList(prompts)
-    end.check()
-    const request = runner.begin(options.signal)
+    const request = end.begin(options.signal)
     try {
       const { tokens, writers } = begin(request, texts, options)
       for await (const { sequence, id } of tokens) {
@@ -91,8 +90,7 @@ export function textGeneration(runner: Runner, tokenizer: Tokenizer, endIds: rea
 
   const stream: GenerationPipeline['stream'] = async function* (prompt, given, onReport) {
     const options = checkedOptions(givenOptions(given, NAMES))
-    end.check()
-    const request = runner.begin(options.signal)
+    const request = end.begin(options.signal)
     try {
       const { tokens, writers } = begin(request, [prompt], options)
       const [writer] = writers as [Writer]

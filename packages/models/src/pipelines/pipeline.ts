@@ -26,9 +26,10 @@ export interface Pipeline<Input, Options, Output> {
 export function endOf(runner: Runner) {
   let ended: DisposedError | undefined
   return {
-    /** Throws where the pipeline was disposed. */
-    check(): void {
+    /** Begins a request. Throws where the pipeline was disposed. */
+    begin(signal?: AbortSignal): Request {
       if (ended) throw ended
+      return runner.begin(signal)
     },
     /** What a call fails with that met `error`. */
     reason: (error: unknown): unknown => ended ?? error,
@@ -48,8 +49,7 @@ export function pipelineOf<Input, Options extends object, Output>(
   const end = endOf(runner)
   const withReport = async (input: Input, options?: Options & CallOptions): Promise<Reported<Output>> => {
     const given = givenOptions(options, known)
-    end.check()
-    const request = runner.begin(given.signal)
+    const request = end.begin(given.signal)
     try {
       const output = await work(request, input, given)
       return { output, report: request.report() }
