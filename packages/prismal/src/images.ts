@@ -42,7 +42,7 @@ export async function readImage(input: ImageInput, signal?: AbortSignal): Promis
 }
 
 /** Of any realm: a frame's is another class. */
-const isBuffer = (input: unknown): input is ArrayBuffer => kindOf(input) === 'ArrayBuffer'
+export const isBuffer = (input: unknown): input is ArrayBuffer => kindOf(input) === 'ArrayBuffer'
 
 /** What messages call it: a file's name, where it has one. */
 const nameOf = (blob: Blob): string => (blob instanceof File && blob.name) || 'the Blob'

@@ -1,6 +1,7 @@
 /** Inputs and outputs of pipelines as messages carry them: what a structured clone would lose or refuse is spelt out. */
-import { addressOf, kindOf, type NumberArray, numberArray } from '@prismal/models'
+import { addressOf, type NumberArray, numberArray } from '@prismal/models'
 import { isDrawable, pixelsOf } from '../decoders/platform.js'
+import { isBuffer } from '../images.js'
 
 /** A value to be posted, and the buffers that go over rather than being copied. */
 export interface Parcel {
@@ -31,7 +32,7 @@ export async function packInput(input: unknown, areImages = false): Promise<Parc
       const name = source instanceof File ? source.name : ''
       return { carried: 'blob', bytes: copied(new Uint8Array(await source.arrayBuffer())), name } satisfies Spelt
     }
-    if (kindOf(source) === 'ArrayBuffer') return copied(new Uint8Array(source as ArrayBuffer))
+    if (isBuffer(source)) return copied(new Uint8Array(source))
     if (isBytes(source)) return copied(source)
     if (isDrawable(source)) return pack(pixelsOf(source))
     if (typeof source !== 'object' || source === null || !('data' in source) || !isBytes(source.data)) return source
