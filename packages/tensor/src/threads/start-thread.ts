@@ -56,6 +56,7 @@ function expectOwnOrigin(script: URL | string): void {
 
 function nodeThread(node: typeof import('node:worker_threads'), name: string, script: URL | string): Thread {
   const url = typeof script === 'string' && URL.canParse(script) ? new URL(script) : script
+  // A copy of the environment would have to be read, for which Deno asks permission.
   const worker = new node.Worker(url, { name, execArgv: [], env: node.SHARE_ENV })
   return {
     // Node's types know two kinds of MessagePort, which are one.
