@@ -106,19 +106,18 @@ describe.skipIf(!samples || !isThere('Chromium'))('bundled', () => {
     const program = `import { pipeline } from 'prismal'
       const classify = await pipeline('image-classification', process.argv[2])
       console.log((await classify(process.argv[3]))[0].label)`
-    const out = join(project, 'program')
-    const stdin = { contents: program, resolveDir: project }
-    await esbuild({ stdin, bundle: true, platform: 'node', format: 'esm', outfile: join(out, 'program.mjs') })
     const modules = join(project, 'node_modules')
-    cpSync(join(modules, '@prismal/tensor/dist'), out, {
-      recursive: true,
-      filter: path => !/\.(js|ts|map)$|src$|kernels$/.test(path),
-    })
-    cpSync(join(modules, 'prismal/dist/codecs'), join(out, 'codecs'), { recursive: true })
     // Nothing of the project is found from there.
     const elsewhere = mkdtempSync(join(tmpdir(), 'prismal-one-file-'))
     try {
-      cpSync(out, elsewhere, { recursive: true })
+      const stdin = { contents: program, resolveDir: project }
+      const outfile = join(elsewhere, 'program.mjs')
+      await esbuild({ stdin, bundle: true, platform: 'node', format: 'esm', outfile })
+      cpSync(join(modules, '@prismal/tensor/dist'), elsewhere, {
+        recursive: true,
+        filter: path => !/\.(js|ts|map)$|src$|kernels$/.test(path),
+      })
+      cpSync(join(modules, 'prismal/dist/codecs'), join(elsewhere, 'codecs'), { recursive: true })
       const args = ['program.mjs', join(modules, '@prismal/vit-cifar10'), join(REPOSITORY, 'examples/images/cat.png')]
       expect(run(process.execPath, args, elsewhere)).toBe('cat\n')
     } finally {

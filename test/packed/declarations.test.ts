@@ -1,22 +1,16 @@
 /** The declarations of the tarballs: what compiles with them, and where they lead an editor. */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import { definitions } from './editor.js'
-import { install, PACKAGES, type PackageName, type Packed, pack, REPOSITORY, run, withDependencies } from './pack.js'
+import { everyPackage, NAMES } from './every-package.js'
+import { install, REPOSITORY, run, withDependencies } from './pack.js'
 
-const NAMES = Object.keys(PACKAGES) as PackageName[]
 /** Those whose sources an editor can open. */
 const MAPPED = withDependencies('prismal')
-let packed: Packed
-let project: string
-beforeAll(() => {
-  packed = pack()
-  project = install(packed, NAMES)
-})
-afterAll(() => packed?.remove())
+const every = everyPackage()
+const { folderOf } = every
 
-const folderOf = (name: string): string => join(project, 'node_modules', name)
 const filesOf = (name: string, ending: string): string[] =>
   (readdirSync(folderOf(name), { recursive: true }) as string[]).filter(path => path.endsWith(ending))
 
@@ -30,7 +24,7 @@ describe('declarations', () => {
     const target = { module: 'nodenext', target: 'es2020', ...given }
     const typeRoots = [join(REPOSITORY, 'node_modules/@types')]
     const config = { compilerOptions: { ...compilerOptions, ...target, typeRoots }, files: ['all.ts'] }
-    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify(config))
+    writeFileSync(join(every.project, 'tsconfig.json'), JSON.stringify(config))
     const exportsOf = (name: string): string[] =>
       Object.keys(JSON.parse(readFileSync(join(folderOf(name), 'package.json'), 'utf8')).exports)
     const paths = NAMES.flatMap(name => exportsOf(name).map(path => path.replace('.', name)))
@@ -39,8 +33,11 @@ describe('declarations', () => {
     const modules = paths.filter(
       path => !/nats|\*|\.json$/.test(path) && (given.types.length > 0 || !isForProcesses(path)),
     )
-    writeFileSync(join(project, 'all.ts'), modules.map((path, i) => `export * as m${i} from '${path}'`).join('\n'))
-    run(process.execPath, [join(REPOSITORY, 'node_modules/typescript/bin/tsc'), '-p', project])
+    writeFileSync(
+      join(every.project, 'all.ts'),
+      modules.map((path, i) => `export * as m${i} from '${path}'`).join('\n'),
+    )
+    run(process.execPath, [join(REPOSITORY, 'node_modules/typescript/bin/tsc'), '-p', every.project])
   })
 
   it('name no package that is not published', () => {
@@ -102,7 +99,7 @@ await classify.dispose()
       'Device',
       'pipeline(',
     ]
-    expect(await opened(project, [...words, 'dispose'])).toEqual([
+    expect(await opened(every.project, [...words, 'dispose'])).toEqual([
       expect.stringMatching(/^@prismal\/tensor\/dist\/src\/operations\.ts: softmax\(/),
       expect.stringMatching(/^@prismal\/tensor\/dist\/src\/engine\.ts: Engine /),
       expect.stringMatching(/^@prismal\/models\/dist\/src\/families\.ts: loadVit\(/),
@@ -116,7 +113,7 @@ await classify.dispose()
   })
 
   it('lead to the declarations where @prismal/sources is not installed', async () => {
-    const without = install(packed, MAPPED)
+    const without = install(every.packed, MAPPED)
     expect(await opened(without, ['loadVit', 'cluster', 'pipeline('])).toEqual([
       expect.stringMatching(/^@prismal\/models\/dist\/src\/families\.ts: loadVit\(/),
       expect.stringMatching(/^@prismal\/distribute\/dist\/cluster\.d\.ts: cluster/),

@@ -3,8 +3,9 @@ import { copyFileSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { install, npm, PACKAGES, type PackageName, type Packed, pack, REPOSITORY, run } from './pack.js'
+import { describe, expect, it } from 'vitest'
+import { everyPackage, NAMES } from './every-package.js'
+import { npm, PACKAGES, REPOSITORY, run } from './pack.js'
 
 interface Manifest {
   readonly [field: string]: unknown
@@ -14,18 +15,11 @@ interface Manifest {
   readonly dependencies?: Readonly<Record<string, string>>
 }
 
-const NAMES = Object.keys(PACKAGES) as PackageName[]
 /** Those that code imports; sources are for editors. */
 const IMPORTED = NAMES.filter(name => name !== '@prismal/sources')
-let packed: Packed
-let project: string
-beforeAll(() => {
-  packed = pack()
-  project = install(packed, NAMES)
-})
-afterAll(() => packed?.remove())
+const every = everyPackage()
+const { folderOf } = every
 
-const folderOf = (name: string): string => join(project, 'node_modules', name)
 const manifestOf = (name: string): Manifest => JSON.parse(readFileSync(join(folderOf(name), 'package.json'), 'utf8'))
 const filesOf = (name: string): string[] =>
   readdirSync(folderOf(name), { recursive: true, withFileTypes: true })
@@ -34,7 +28,7 @@ const filesOf = (name: string): string[] =>
 
 describe.each(NAMES)('%s', name => {
   it('passes publint, suggestions included', async () => {
-    const bytes = readFileSync(packed.tarballs[name])
+    const bytes = readFileSync(every.packed.tarballs[name])
     const tarball = new Uint8Array(bytes).buffer
     const { messages, pkg } = await publint({ pack: { tarball }, strict: true })
     expect(messages.map(message => formatMessage(message, pkg))).toEqual([])
@@ -71,17 +65,8 @@ describe.each(NAMES)('%s', name => {
 describe.each(IMPORTED)('%s', name => {
   it('has types that every way of resolving modules finds', () => {
     const cli = join(REPOSITORY, 'node_modules/@arethetypeswrong/cli/dist/index.js')
-    const told = run(process.execPath, [cli, '--profile', 'esm-only', '--format', 'ascii', packed.tarballs[name]])
+    const told = run(process.execPath, [cli, '--profile', 'esm-only', '--format', 'ascii', every.packed.tarballs[name]])
     expect(told).toContain('(ESM)')
-  })
-
-  it('has lines that Node can print beside an error', () => {
-    // Pages load @prismal/browser, and show a column.
-    if (name === '@prismal/browser') return
-    const lines = filesOf(name)
-      .filter(path => path.endsWith('.js'))
-      .flatMap(path => readFileSync(join(folderOf(name), path), 'utf8').split('\n'))
-    expect(Math.max(0, ...lines.map(line => line.length))).toBeLessThan(4000)
   })
 
   it('can be imported by every path that it exports', () => {
@@ -90,7 +75,7 @@ describe.each(IMPORTED)('%s', name => {
     )
     expect(paths).toContain(name)
     const program = paths.map(path => `import * as m${paths.indexOf(path)} from '${path}'`).join('\n')
-    run(process.execPath, ['--input-type=module', '-e', program], project)
+    run(process.execPath, ['--input-type=module', '-e', program], every.project)
   })
 
   it('keeps the names of its errors, however small its code is', () => {
@@ -98,7 +83,17 @@ describe.each(IMPORTED)('%s', name => {
     const program = `for (const path of ${JSON.stringify(paths.map(path => path.replace('.', name)))})
       for (const [key, value] of Object.entries(await import(path)))
         if (value?.prototype instanceof Error && value.name !== key) console.log(path, key, value.name)`
-    expect(run(process.execPath, ['--input-type=module', '-e', program], project)).toBe('')
+    expect(run(process.execPath, ['--input-type=module', '-e', program], every.project)).toBe('')
+  })
+})
+
+// Pages load @prismal/browser, and show a column.
+describe.each(IMPORTED.filter(name => name !== '@prismal/browser'))('%s', name => {
+  it('has lines that Node can print beside an error', () => {
+    const lines = filesOf(name)
+      .filter(path => path.endsWith('.js'))
+      .flatMap(path => readFileSync(join(folderOf(name), path), 'utf8').split('\n'))
+    expect(Math.max(0, ...lines.map(line => line.length))).toBeLessThan(4000)
   })
 })
 
@@ -114,10 +109,10 @@ describe('snippets', () => {
 
   it.each(snippets)('of %s run: %i', (_, number, code) => {
     for (const image of ['cat.png', 'plane.png'])
-      copyFileSync(join(REPOSITORY, 'examples/images', image), join(project, image))
-    const path = join(project, `snippet-${number}.mjs`)
+      copyFileSync(join(REPOSITORY, 'examples/images', image), join(every.project, image))
+    const path = join(every.project, `snippet-${number}.mjs`)
     writeFileSync(path, code)
-    expect(run(process.execPath, [path], project)).not.toBe('')
+    expect(run(process.execPath, [path], every.project)).not.toBe('')
   })
 })
 
@@ -133,7 +128,7 @@ describe('npm audit', () => {
 /** What npm tells of known vulnerabilities, as JSON; it fails where there are any. */
 function audit(): string {
   try {
-    return npm(['audit', '--omit=dev', '--json'], project)
+    return npm(['audit', '--omit=dev', '--json'], every.project)
   } catch (error) {
     return (error as { stdout: string }).stdout
   }
